@@ -1,0 +1,76 @@
+"""Labels and soft targets as users give them, turned into numbers."""
+
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+from scipy import sparse
+from sklearn.utils import assert_all_finite, column_or_1d
+from sklearn.utils.multiclass import check_classification_targets
+
+from skactivation._validation import as_distributions
+
+__all__ = ["encode_labels", "soft_targets"]
+
+Array = NDArray[Any]
+
+_KINDS_IN_WORDS = {"b": "bools", "i": "integers", "f": "floats", "U": "strings"}
+
+
+def soft_targets(y: Any) -> tuple[Array, Array] | None:
+    """Distributions (n, K) and the names of their columns (K,), or None where y holds labels."""
+    if sparse.issparse(y):
+        raise TypeError("y must be dense, got a sparse array; use y.toarray()")
+    shape = _as_array(y).shape
+    if len(shape) != 2 or shape[1] < 2:
+        return None
+    names = getattr(y, "columns", None)
+    targets = as_distributions(
+        y, "y", "for labels that don't exclude each other use SigmoidMultiLabel, else divide each row by its sum"
+    )
+    return targets, np.arange(targets.shape[1]) if names is None else _unwrapped(np.asarray(list(names), dtype=object))
+
+
+def encode_labels(y: Any, sample_weight: Array | None) -> tuple[Array, Array]:
+    """Codes (n,) of labels and the sorted classes (K,) that occur in rows of positive weight.
+
+    Rows of weight 0 whose class doesn't occur otherwise get the code 0.
+    """
+    labels = _unwrapped(column_or_1d(_as_array(y), warn=True))
+    check_classification_targets(labels)
+    classes: Array
+    if sample_weight is None:
+        classes, codes = np.unique(labels, return_inverse=True)
+    else:
+        classes = np.unique(labels[sample_weight > 0])
+        codes = np.minimum(np.searchsorted(classes, labels), classes.size - 1)
+        codes[classes[codes] != labels] = 0
+    return codes.astype(np.min_scalar_type(classes.size)), classes
+
+
+def _as_array(y: Any) -> Array:
+    if isinstance(y, np.ma.MaskedArray):
+        raise TypeError("y must not be a masked array: drop the rows whose label is masked")
+    try:
+        return np.asarray(y)
+    except ValueError as error:
+        raise ValueError(f"y must be an array of labels (n,) or of distributions (n, K): {error}") from error
+
+
+def _unwrapped(labels: Array) -> Array:
+    """Labels of dtype object as strings, bools, integers or floats; mixed kinds are an error."""
+    if labels.dtype != object:
+        if labels.dtype.kind == "f":
+            assert_all_finite(labels, input_name="y")
+        return labels
+    missing = [i for i, label in enumerate(labels) if label is None or label != label]
+    if missing:
+        raise ValueError(f"Input y contains NaN or None: row {missing[0]} has the label {labels[missing[0]]!r}")
+    unwrapped = [np.asarray(label) for label in set(labels.tolist())]
+    kinds = {"i" if label.dtype.kind in "iu" else label.dtype.kind for label in unwrapped}
+    if len(kinds) > 1:
+        words = sorted(_KINDS_IN_WORDS.get(kind, f"dtype kind {kind!r}") for kind in kinds)
+        raise TypeError(f"y must hold labels of one kind, got {' and '.join(words)}; convert them")
+    if kinds == {"U"}:
+        return labels
+    return np.asarray(labels.tolist())

@@ -1,0 +1,205 @@
+"""The abstract linear estimator: the one fit pipeline, and logits at prediction."""
+
+import warnings
+from abc import ABC, abstractmethod
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+from dataclasses import dataclass
+from typing import Any, Self
+
+import numpy as np
+from numpy.typing import NDArray
+from scipy import sparse
+from sklearn.base import BaseEstimator
+from sklearn.exceptions import ConvergenceWarning
+from sklearn.utils import check_consistent_length
+from sklearn.utils.validation import check_is_fitted, validate_data
+
+from skactivation._blocks import rows_of
+from skactivation._objective import Objective
+from skactivation._solver import Outcome, Solution, minimize
+from skactivation._threads import single_threaded_blas
+from skactivation._validation import check_boolean, check_integer, check_real, check_sample_weight
+from skactivation.losses import Loss
+
+__all__ = ["EncodedTargets", "LinearLogitModel"]
+
+Array = NDArray[Any]
+
+# Rows whose logits are computed together at prediction.
+_PREDICTION_ROWS = 4096
+
+
+@dataclass(frozen=True)
+class EncodedTargets:
+    """What a final estimator makes of y."""
+
+    loss: Loss
+    targets: Callable[[slice], Any]
+    """From a slice of rows to the loss's targets."""
+    n_outputs: int
+    weights: Array | None
+    """Weights of the rows, class weights included."""
+    hard: bool
+    """Whether a loss of 0 is the infimum: neither soft nor smoothed targets."""
+    attributes: dict[str, Any]
+    """Fitted attributes that describe y, such as classes_."""
+
+
+class LinearLogitModel(BaseEstimator, ABC):  # type: ignore[misc]  # scikit-learn has no types
+    """Logits that are linear in X, fitted by minimising a cross-entropy with an L2 penalty.
+
+    Shapes: X is (n, d); coefficients are (K, d) and intercepts (K,) for K logits.
+    """
+
+    # Set by the final estimators' __init__; declared here for the pipeline below.
+    C: float
+    fit_intercept: bool
+    label_smoothing: float
+    tol: float
+    max_iter: int
+    warm_start: bool
+
+    @abstractmethod
+    def _encode(self, y: Any, sample_weight: Array | None) -> EncodedTargets:
+        """Check y and say what the solver needs to know of it."""
+
+    @abstractmethod
+    def _separated(self, largest_residuals: Array) -> str:
+        """Name the classes or labels that are told apart without a mistake, given each output's largest residual."""
+
+    def _fit(self, X: Any, y: Any, sample_weight: Any) -> Self:
+        """Fit; whatever goes wrong, the estimator is as it was before."""
+        with _unchanged_on_error(self):
+            C = check_real(self.C, "C", allow_low=False)
+            tol = check_real(self.tol, "tol", allow_low=False)
+            max_iter = check_integer(self.max_iter, "max_iter", low=1)
+            fit_intercept = check_boolean(self.fit_intercept, "fit_intercept")
+            warm_start = check_boolean(self.warm_start, "warm_start")
+            check_real(self.label_smoothing, "label_smoothing", high=1.0, allow_high=False)
+            previous = dict(vars(self)) if warm_start else {}
+            if y is None:
+                # scikit-learn's own words for a missing y.
+                validate_data(self, X, y, accept_sparse=True, skip_check_array=True)
+            X = self._validate(X, reset=True)
+            check_consistent_length(X, y)
+            encoded = self._encode(y, check_sample_weight(sample_weight, (X.shape[0],)))
+            # The largest weight is 1, so that sums stay in range; `unit` takes the objective back.
+            unit = 1.0 if encoded.weights is None else float(encoded.weights.max())
+            weights = None if encoded.weights is None else encoded.weights / unit
+            with single_threaded_blas, np.errstate(all="ignore"):
+                objective = Objective(
+                    rows_of(X, encoded.n_outputs, weights, fit_intercept=fit_intercept),
+                    encoded.loss,
+                    encoded.targets,
+                    weights,
+                    n_outputs=encoded.n_outputs,
+                    penalty=np.divide(1.0, C) / unit,
+                )
+                solution = minimize(
+                    objective,
+                    self._start(objective, encoded, previous),
+                    tol=tol,
+                    max_iter=max_iter,
+                    separated_below=_separation_level(encoded, weights) if C == np.inf else 0.0,
+                )
+                vars(self).update(encoded.attributes)
+                self._store(objective, solution, unit, X.dtype)
+                if not self.converged_:
+                    message = self._shortfall(objective, solution)
+                    warnings.warn(message, ConvergenceWarning, stacklevel=3)
+        return self
+
+    def _logits(self, X: Any) -> Array:
+        """Logits (n, K) of each row."""
+        check_is_fitted(self)
+        X = self._validate(X, reset=False)
+        coef, intercept = self.coef_, self.intercept_
+        if sparse.issparse(X):
+            return np.asarray(X @ coef.T + intercept)
+        logits = np.empty((X.shape[0], coef.shape[0]), dtype=np.result_type(X, coef))
+        with single_threaded_blas:
+            for start in range(0, X.shape[0], _PREDICTION_ROWS):
+                rows = slice(start, start + _PREDICTION_ROWS)
+                np.matmul(X[rows], coef.T, out=logits[rows])
+                logits[rows] += intercept
+        return logits
+
+    def _validate(self, X: Any, *, reset: bool) -> Any:
+        if isinstance(X, np.ma.MaskedArray):
+            raise TypeError("X must not be a masked array: fill or drop what is masked")
+        X = validate_data(
+            self,
+            X,
+            reset=reset,
+            accept_sparse=("csr", "csc"),
+            accept_large_sparse=True,
+            dtype=[np.float64, np.float32],
+        )
+        if sparse.issparse(X):
+            try:
+                X.check_format(full_check=True)
+            except ValueError as error:
+                raise ValueError(f"X is not a valid sparse array: {error}") from error
+        return X
+
+    def _start(self, objective: Objective, encoded: EncodedTargets, previous: dict[str, Any]) -> Array:
+        """Zeros, or the coefficients of a previous fit to the same outputs and features."""
+        shape = (objective.shape[0], objective.n_features)
+        same = all(
+            name in previous and np.array_equal(previous[name], value) for name, value in encoded.attributes.items()
+        )
+        if same and np.shape(previous.get("coef_")) == shape:
+            return objective.from_features(previous["coef_"], previous["intercept_"])
+        return np.zeros(objective.shape)
+
+    def _store(self, objective: Objective, solution: Solution, unit: float, dtype: Any) -> None:
+        self.coef_, self.intercept_ = objective.to_features(solution.theta, dtype)
+        self.n_iter_ = max(1, solution.n_iterations)
+        self.n_evaluations_ = solution.n_evaluations
+        self.converged_ = solution.outcome is Outcome.CERTIFIED
+        self.loss_ = unit * solution.value
+        self.loss_curve_ = unit * np.array(solution.values)
+        self.gradient_norm_ = unit * float(np.linalg.norm(objective.feature_gradient(solution.gradient)))
+        self.optimality_gap_ = solution.gap
+
+    def _shortfall(self, objective: Objective, solution: Solution) -> str:
+        """Say what was reached, where the gap isn't certified to be at most tol."""
+        name = type(self).__name__
+        reached = (
+            f"certified optimality_gap_ {solution.gap:.2g}, tol={self.tol:g}, "
+            f"gradient_norm_ {self.gradient_norm_:.2g} after {solution.n_iterations} iterations"
+        )
+        if self.C == np.inf and solution.outcome is not Outcome.MAX_ITER:
+            residuals = objective.largest_residuals(solution.theta)
+            separated = self._separated(residuals if solution.outcome is Outcome.STALLED else np.zeros_like(residuals))
+            if separated:
+                return (
+                    f"{name}: no finite optimum exists with C=inf, since the data separate {separated}. The "
+                    f"coefficients are some point on the way to infinity; set a finite C. ({reached})"
+                )
+        advice = {
+            Outcome.MAX_ITER: f"max_iter={self.max_iter} was reached; raise it",
+            Outcome.STALLED: "floating point allows no more; raise tol or lower C, or look for columns that depend "
+            "on each other",
+        }.get(solution.outcome, solution.outcome.value)
+        return f"{name} stopped before its optimum was proved: {advice}. ({reached})"
+
+
+@contextmanager
+def _unchanged_on_error(estimator: BaseEstimator) -> Iterator[None]:
+    """Restore all attributes if anything is raised, Ctrl-C included."""
+    before = dict(vars(estimator))
+    try:
+        yield
+    except BaseException:
+        vars(estimator).clear()
+        vars(estimator).update(before)
+        raise
+
+
+def _separation_level(encoded: EncodedTargets, weights: Array | None) -> float:
+    """Below this sum of losses every row is on the right side: its own loss is below log 2."""
+    if not encoded.hard:
+        return 0.0
+    return float(np.log(2) * (1.0 if weights is None else weights[weights > 0].min()))

@@ -1,0 +1,244 @@
+r"""The solver: SciPy's L-BFGS in the coordinates of a metric, then Newton steps, then a certificate.
+
+Nothing here trusts a success flag. A minimum is certified by the smaller of two bounds on F - F*, with g the gradient:
+
+* strong convexity, with the intercepts at their minimum: sum_j g_j^2 / (2 penalty_j);
+* self-concordance (Bach, "Self-concordant analysis for logistic regression", 2010): along any direction h, the third
+  derivative is at most S ||h||_H times the second, where S bounds the spread of a row's logits for a step of length 1
+  in the norm of the Hessian H. With nu^2 = g^T H^-1 g and a = S nu < 1, F - F* <= (a + (1 - a) log(1 - a)) / S^2.
+  After a step of length r in that norm, the new Hessian is at least exp(-S r) H: one H serves several steps.
+"""
+
+from dataclasses import dataclass
+from enum import Enum
+from typing import Any, NamedTuple
+
+import numpy as np
+from numpy.typing import NDArray
+from scipy import optimize
+
+from skactivation._metric import Metric, metric_at
+from skactivation._objective import Objective
+
+__all__ = ["Outcome", "Solution", "minimize"]
+
+Array = NDArray[Any]
+
+# L-BFGS iterations before the metric is taken anew. The whole Hessian is soon out of date and its stages stay short;
+# a diagonal changes less than the memory of L-BFGS is worth, and stages double.
+_FIRST_STAGE, _LONGEST_STAGE = 8, 128
+_MEMORY = 10
+# With the whole Hessian, Newton steps begin at this relative decrement (or at tol, where that is larger) and go on
+# until it is negligible even in the coefficients.
+_NEAR, _NEGLIGIBLE = 1e-6, 1e-24
+_NEWTON_STEPS = 8
+# How often a minimum may be reached, as far as the metric can tell, without a certificate.
+_PATIENCE = 3
+
+
+class Outcome(Enum):
+    """Why the solver stopped."""
+
+    CERTIFIED = "the optimality gap is certified to be at most tol"
+    MAX_ITER = "max_iter was reached"
+    STALLED = "no further progress could be certified"
+    SEPARATED = "every row is on the right side: no finite optimum exists"
+
+
+@dataclass(frozen=True)
+class Solution:
+    """A minimum and its certificate, in the objective's units."""
+
+    theta: Array
+    """Coefficients (K, D) of the objective's columns."""
+    value: float
+    gradient: Array
+    gap: float
+    """A bound on (F - F*) / F; inf where none is known."""
+    outcome: Outcome
+    n_iterations: int
+    n_evaluations: int
+    values: list[float]
+    """F at the start and after each iteration."""
+
+
+class _Point(NamedTuple):
+    theta: Array
+    value: float
+    gradient: Array
+
+
+def minimize(
+    objective: Objective, start: Array, *, tol: float, max_iter: int, separated_below: float = 0.0
+) -> Solution:
+    """Minimise an objective from a start (K, D) until the gap is certified.
+
+    A value under `separated_below` proves that the infimum is 0 and isn't reached.
+    """
+    return _Run(objective, tol, max_iter).solve(start, separated_below)
+
+
+class _Run:
+    """One minimisation and its counters."""
+
+    def __init__(self, objective: Objective, tol: float, max_iter: int) -> None:
+        self._objective = objective
+        self._tol = tol
+        self._remaining = max_iter
+        self._max_iter = max_iter
+        self._n_evaluations = 0
+        self._values: list[float] = []
+
+    def solve(self, start: Array, separated_below: float) -> Solution:
+        point = self._evaluate(start)
+        self._values.append(point.value)
+        stage, uncertified = _FIRST_STAGE, 0
+        while True:
+            metric = metric_at(self._objective, point.theta)
+            gap = np.inf
+            if self._is_close(point, metric) or self._remaining == 0:
+                point, gap = self._finish(point, metric)
+                uncertified += 1
+            if gap <= self._tol:
+                outcome = Outcome.CERTIFIED
+            elif point.value < separated_below:
+                outcome = Outcome.SEPARATED
+            elif self._remaining == 0:
+                outcome = Outcome.MAX_ITER
+            elif uncertified == _PATIENCE:
+                outcome = Outcome.STALLED
+            else:
+                point, moved = self._lbfgs(point, metric, min(stage, self._remaining))
+                if not metric.is_whole:
+                    stage = min(2 * stage, _LONGEST_STAGE)
+                if not moved:
+                    # Nothing to gain in these coordinates: look at the minimum once more, then stop.
+                    uncertified = _PATIENCE - 1
+                continue
+            return Solution(
+                *point,
+                gap=gap,
+                outcome=outcome,
+                n_iterations=self._max_iter - self._remaining,
+                n_evaluations=self._n_evaluations,
+                values=self._values,
+            )
+
+    def _evaluate(self, theta: Array) -> _Point:
+        value, gradient = self._objective.value_and_gradient(theta)
+        self._n_evaluations += 1
+        if not (np.isfinite(value) and np.isfinite(gradient).all()):
+            raise ValueError(
+                "the objective isn't finite: X holds numbers too large for float64 arithmetic; rescale its columns"
+            )
+        return _Point(theta, value, gradient)
+
+    def _advance(self, point: _Point) -> _Point:
+        """Count an iteration that ends at a point."""
+        self._remaining -= 1
+        self._values.append(point.value)
+        return point
+
+    def _is_close(self, point: _Point, metric: Metric, share: float = 1.0) -> bool:
+        """Whether the gap, as far as the metric can tell, is within a share of what is wanted."""
+        if metric.is_whole:
+            return metric.decrement(point.gradient) <= share * max(_NEAR, self._tol) * point.value
+        gap = self._strong_convexity_gap(point)
+        if not np.isfinite(gap):
+            gap = 100 * metric.decrement(point.gradient)
+        return gap <= share * self._tol * point.value
+
+    def _lbfgs(self, start: _Point, metric: Metric, max_iter: int) -> tuple[_Point, bool]:
+        """Some L-BFGS iterations in the metric's coordinates; also, whether there were any."""
+        trial = accepted = start
+
+        def value_and_gradient(u: Array) -> tuple[float, Array]:
+            nonlocal trial
+            trial = self._evaluate(start.theta + metric.to_coefficients(u))
+            return trial.value, metric.to_coordinates(trial.gradient)
+
+        def after_iteration(u: Array) -> None:
+            # The line search ends at the point that it evaluated last.
+            nonlocal accepted
+            accepted = self._advance(trial)
+            if self._is_close(accepted, metric, share=0.1):
+                raise StopIteration
+
+        optimize.minimize(
+            value_and_gradient,
+            np.zeros(start.theta.size),
+            jac=True,
+            method="L-BFGS-B",
+            callback=after_iteration,
+            # Its own tolerances are off: what is small is for this module to say.
+            options={"maxiter": max_iter, "maxcor": _MEMORY, "ftol": 0.0, "gtol": 0.0, "maxfun": 20 * max_iter},
+        )
+        return accepted, accepted is not start
+
+    def _finish(self, point: _Point, metric: Metric) -> tuple[_Point, float]:
+        """Take the last steps that the metric allows, and bound the relative gap where they end."""
+        travelled, spread = 0.0, np.inf
+        if metric.is_whole:
+            if metric.bounds_hessian:
+                spread = self._objective.largest_logit_range(metric.inverse())
+            point, travelled = self._newton_steps(point, metric)
+        else:
+            point = self._minimize_intercepts(point)
+        # The Hessian here is at least exp(-S r) times the metric's.
+        growth = np.exp(0.5 * spread * travelled) if travelled else 1.0
+        gap = min(
+            self._strong_convexity_gap(point),
+            _self_concordance_gap(spread * growth, metric.norm(point.gradient) * growth),
+        )
+        # No bound is worth more than the rounding of the value itself.
+        relative = gap / point.value if point.value > 0 else 0.0
+        return point, max(relative, float(np.finfo(np.float64).eps))
+
+    def _newton_steps(self, point: _Point, metric: Metric) -> tuple[_Point, float]:
+        """Newton steps with one factor while they halve the gradient's norm, and the length travelled."""
+        travelled, norm = 0.0, metric.norm(point.gradient)
+        for _ in range(min(_NEWTON_STEPS, self._remaining)):
+            if norm**2 <= _NEGLIGIBLE * point.value:
+                break
+            step = metric.to_coefficients(metric.to_coordinates(point.gradient))
+            trial = self._evaluate(point.theta - step)
+            trial_norm = metric.norm(trial.gradient)
+            if not trial_norm < norm / 2:
+                break
+            point, travelled, norm = self._advance(trial), travelled + norm, trial_norm
+        return point, travelled
+
+    def _minimize_intercepts(self, point: _Point) -> _Point:
+        """Newton's method on the intercepts alone, which strong convexity says nothing of."""
+        columns = np.flatnonzero(self._objective.penalty == 0)
+        if columns.size != 1:
+            return point
+        norm = np.linalg.norm(point.gradient[:, -1])
+        for _ in range(_NEWTON_STEPS):
+            hessian = self._objective.intercept_hessian(point.theta)
+            theta = point.theta.copy()
+            theta[:, -1] -= np.linalg.pinv(hessian, hermitian=True) @ point.gradient[:, -1]
+            trial = self._evaluate(theta)
+            trial_norm = np.linalg.norm(trial.gradient[:, -1])
+            if not trial_norm < norm / 2:
+                break
+            point, norm = trial, trial_norm
+        return point
+
+    def _strong_convexity_gap(self, point: _Point) -> float:
+        penalised = self._objective.penalty > 0
+        if np.count_nonzero(~penalised) > 1:
+            return np.inf
+        with np.errstate(over="ignore"):
+            shares = np.square(point.gradient[:, penalised]) / self._objective.penalty[penalised]
+        return float(0.5 * shares.sum())
+
+
+def _self_concordance_gap(spread: float, norm: float) -> float:
+    a = spread * norm
+    if not a < 1:
+        return np.inf
+    if a < 1e-3:
+        # The series a^2/2 + a^3/6 + a^4/12 + ..., bounded, where the closed form cancels.
+        return 0.5 * norm**2 * (1 + a)
+    return float((a + (1 - a) * np.log1p(-a)) / spread**2)

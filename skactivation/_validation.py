@@ -1,0 +1,84 @@
+"""Checks of parameters, weights and soft targets: each error names the parameter, what was got and what to do."""
+
+from numbers import Real
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+from sklearn.utils import check_array
+
+__all__ = ["as_distributions", "check_boolean", "check_integer", "check_real", "check_sample_weight"]
+
+Array = NDArray[Any]
+
+
+def check_real(
+    value: Any, name: str, *, low: float = 0.0, high: float = np.inf, allow_low: bool = True, allow_high: bool = True
+) -> float:
+    """Return a real number in an interval as a float."""
+    interval = f"{'[' if allow_low else '('}{low:g}, {high:g}{']' if allow_high else ')'}"
+    if not isinstance(value, Real) or isinstance(value, (bool, np.bool_)):
+        raise TypeError(f"{name} must be a number in {interval}, got {value!r} of type {type(value).__name__}")
+    if not (low <= value <= high) or (value == low and not allow_low) or (value == high and not allow_high):
+        raise ValueError(f"{name} must be a number in {interval}, got {value!r}")
+    return float(value)
+
+
+def check_boolean(value: Any, name: str) -> bool:
+    """Return True or False."""
+    if not isinstance(value, (bool, np.bool_)):
+        raise TypeError(f"{name} must be True or False, got {value!r} of type {type(value).__name__}")
+    return bool(value)
+
+
+def check_integer(value: Any, name: str, *, low: int) -> int:
+    """Return an integer of at least `low`."""
+    if not isinstance(value, (int, np.integer)) or isinstance(value, bool):
+        raise TypeError(f"{name} must be an integer >= {low}, got {value!r} of type {type(value).__name__}")
+    if value < low:
+        raise ValueError(f"{name} must be an integer >= {low}, got {value!r}")
+    return int(value)
+
+
+def check_sample_weight(sample_weight: Any, shape: tuple[int, ...], *, allow_rows: bool = True) -> Array | None:
+    """Return weights (n,) or of the given shape as float64, None for none; all must be finite, some positive."""
+    if sample_weight is None:
+        return None
+    if isinstance(sample_weight, Real):
+        sample_weight = np.full(shape[0], sample_weight)
+    if isinstance(sample_weight, np.ma.MaskedArray):
+        raise TypeError("sample_weight must not be a masked array; give masked rows the weight 0")
+    weights: Array = check_array(
+        sample_weight, ensure_2d=False, dtype=np.float64, order="C", input_name="sample_weight", ensure_min_samples=0
+    )
+    if weights.shape != shape and not (allow_rows and weights.shape == shape[:1]):
+        raise ValueError(f"sample_weight has the shape {weights.shape}, but {shape} is needed: one weight a row")
+    if weights.size and weights.min() < 0:
+        row = np.unravel_index(int(np.argmin(weights)), weights.shape)[0]
+        raise ValueError(f"sample_weight must not be negative, got {weights.min()!r} in row {row}; drop such rows")
+    if weights.size and weights.max() == 0:
+        raise ValueError("sample_weight is zero for every row; at least one weight must be positive")
+    return weights
+
+
+def as_distributions(targets: Any, name: str, advice: str) -> Array:
+    """Return soft targets (n, K) of float32 or float64: entries in [0, 1], rows that sum to one."""
+    array: Array = check_array(targets, dtype=[np.float64, np.float32], input_name=name, ensure_min_samples=0)
+    # The sums, not the entries, take memory: 8 bytes a row.
+    tolerance = np.sqrt(np.finfo(array.dtype).eps)
+    sums = array.sum(axis=1, dtype=np.float64)
+    wrong = np.abs(sums - 1) > tolerance
+    for extreme, place in ((array.min, array.argmin), (array.max, array.argmax)):
+        if array.size and not 0 <= extreme() <= 1 + tolerance:
+            row, column = np.unravel_index(int(place()), array.shape)
+            raise ValueError(
+                f"{name} with two dimensions holds a distribution in each row: entries from 0 to 1, "
+                f"got {array[row, column]!r} in row {row}, column {column}; {advice}"
+            )
+    if wrong.any():
+        row = int(np.argmax(wrong))
+        raise ValueError(
+            f"{name} with two dimensions holds a distribution in each row, but row {row} sums to {sums[row]:.6g} "
+            f"({np.count_nonzero(wrong)} of {wrong.size} rows don't sum to 1); {advice}"
+        )
+    return array

@@ -1,0 +1,408 @@
+r"""Sigmoid, softmax and their logarithms, accurate over the whole range of floats.
+
+Conventions of every function here:
+
+* logits are any array-like of real numbers; the caller's array is never written to;
+* float32 in, float32 out; float16 is computed and returned in float32, everything else in float64;
+* no floating-point warning is raised, whatever ``np.errstate`` is in force: the tables below say what special values
+  give;
+* ``temperature`` divides the logits. It is a positive number; ``np.inf`` stands for the limit, in which all finite
+  logits count as equal. Infinite logits stay infinite at every temperature.
+
+Special values, with x any finite number:
+
+============================ ====================== ================
+logits                       softmax                log_softmax
+============================ ====================== ================
+``[inf, x]``                 ``[1, 0]``             ``[0, -inf]``
+``[-inf, x]``                ``[0, 1]``             ``[-inf, 0]``
+two or more ``inf``          all NaN                all NaN
+all ``-inf``                 all NaN                all NaN
+a NaN                        all NaN                all NaN
+============================ ====================== ================
+
+============ ======= =========== ==================
+logit        sigmoid log_sigmoid sigmoid_derivative
+============ ======= =========== ==================
+``inf``      1       0           0
+``-inf``     0       ``-inf``    0
+NaN          NaN     NaN         NaN
+============ ======= =========== ==================
+"""
+
+from collections.abc import Callable
+from numbers import Real
+from typing import Any
+
+import numpy as np
+from numpy.typing import ArrayLike, NDArray
+from scipy import sparse
+
+__all__ = ["log_sigmoid", "log_softmax", "sigmoid", "sigmoid_derivative", "softmax"]
+
+Array = NDArray[Any]
+
+# Logits in a block, measured: smaller blocks pay for calls, larger ones for memory.
+_BLOCK_SIZE = 65536
+# From this many classes on, numpy's pairwise sum along contiguous classes is both more accurate than a sum over the
+# leading axis and as fast.
+_MANY_CLASSES = 32
+
+
+def sigmoid(logits: ArrayLike, *, temperature: float = 1.0) -> Array:
+    r"""Probability of "yes" from a logit, :math:`1 / (1 + e^{-x / T})`.
+
+    Parameters
+    ----------
+    logits : array-like of any shape
+        Log-odds, each on its own.
+    temperature : float, default=1.0
+        Positive number T that divides the logits.
+
+    Returns
+    -------
+    ndarray of the same shape
+        Probabilities in [0, 1], within 3 units in the last place (float32: 4).
+
+    Raises
+    ------
+    TypeError
+        Complex or sparse logits, or a temperature that is no number.
+    ValueError
+        Logits that are no numbers, or a temperature that isn't positive.
+
+    Examples
+    --------
+    >>> from skactivation.activations import sigmoid
+    >>> sigmoid([-745.0, 0.0, 2.0])
+    array([4.94065646e-324, 5.00000000e-001, 8.80797078e-001])
+    """
+    return _map_elements(_sigmoid_block, logits, temperature)
+
+
+def log_sigmoid(logits: ArrayLike, *, temperature: float = 1.0) -> Array:
+    r"""Logarithm of the sigmoid, :math:`-\log(1 + e^{-x / T})`, without overflow or cancellation.
+
+    Parameters
+    ----------
+    logits : array-like of any shape
+        Log-odds, each on its own.
+    temperature : float, default=1.0
+        Positive number T that divides the logits.
+
+    Returns
+    -------
+    ndarray of the same shape
+        Log-probabilities, at most 0, within 3 units in the last place (float32: 4).
+
+    Raises
+    ------
+    TypeError
+        Complex or sparse logits, or a temperature that is no number.
+    ValueError
+        Logits that are no numbers, or a temperature that isn't positive.
+
+    Examples
+    --------
+    >>> from skactivation.activations import log_sigmoid
+    >>> log_sigmoid([-1000.0, 0.0, 40.0])
+    array([-1.00000000e+03, -6.93147181e-01, -4.24835426e-18])
+    """
+    return _map_elements(_log_sigmoid_block, logits, temperature)
+
+
+def sigmoid_derivative(logits: ArrayLike, *, temperature: float = 1.0) -> Array:
+    r"""Derivative of :func:`sigmoid` with respect to the logits, :math:`p (1 - p) / T`.
+
+    It is computed from the logits, so that nothing is lost where p rounds to 1.
+
+    Parameters
+    ----------
+    logits : array-like of any shape
+        Log-odds, each on its own.
+    temperature : float, default=1.0
+        Positive number T that divides the logits.
+
+    Returns
+    -------
+    ndarray of the same shape
+        Slopes in [0, 1 / (4 T)].
+
+    Raises
+    ------
+    TypeError
+        Complex or sparse logits, or a temperature that is no number.
+    ValueError
+        Logits that are no numbers, or a temperature that isn't positive.
+
+    Examples
+    --------
+    >>> from skactivation.activations import sigmoid_derivative
+    >>> sigmoid_derivative([0.0, 40.0])
+    array([2.50000000e-01, 4.24835426e-18])
+    """
+    return _map_elements(_sigmoid_derivative_block, logits, temperature)
+
+
+def softmax(logits: ArrayLike, *, axis: int = -1, temperature: float = 1.0) -> Array:
+    r"""Probabilities of exclusive classes, :math:`e^{z_k / T} / \sum_l e^{z_l / T}`.
+
+    Parameters
+    ----------
+    logits : array-like of any shape but ()
+        Logits, defined up to a constant along `axis`.
+    axis : int, default=-1
+        The axis along which the classes lie.
+    temperature : float, default=1.0
+        Positive number T that divides the logits.
+
+    Returns
+    -------
+    ndarray of the same shape
+        Probabilities that sum to one along `axis`, within 8 units in the last place for up to 1,000 classes.
+
+    Raises
+    ------
+    TypeError
+        Complex or sparse logits, or a temperature that is no number.
+    ValueError
+        Logits that are no numbers, a temperature that isn't positive, or an axis that isn't there.
+
+    Examples
+    --------
+    >>> from skactivation.activations import softmax
+    >>> softmax([[1000.0, 1000.0, -1000.0]])
+    array([[0.5, 0.5, 0. ]])
+    >>> softmax([2.0, 1.0, 0.0], temperature=10.0).round(3)
+    array([0.367, 0.332, 0.301])
+    """
+    return _map_rows(_softmax_block, logits, axis, temperature)
+
+
+def log_softmax(logits: ArrayLike, *, axis: int = -1, temperature: float = 1.0) -> Array:
+    r"""Logarithm of the softmax, :math:`z_k / T - \log \sum_l e^{z_l / T}`; no softmax is formed on the way.
+
+    Parameters
+    ----------
+    logits : array-like of any shape but ()
+        Logits, defined up to a constant along `axis`.
+    axis : int, default=-1
+        The axis along which the classes lie.
+    temperature : float, default=1.0
+        Positive number T that divides the logits.
+
+    Returns
+    -------
+    ndarray of the same shape
+        Log-probabilities, at most 0; accurate also where the probability rounds to 1.
+
+    Raises
+    ------
+    TypeError
+        Complex or sparse logits, or a temperature that is no number.
+    ValueError
+        Logits that are no numbers, a temperature that isn't positive, or an axis that isn't there.
+
+    Examples
+    --------
+    >>> from skactivation.activations import log_softmax
+    >>> log_softmax([0.0, -40.0])
+    array([-4.24835426e-18, -4.00000000e+01])
+    """
+    return _map_rows(_log_softmax_block, logits, axis, temperature)
+
+
+def exp_minus_max(z: Array) -> tuple[Array, Array, Array]:
+    """z - max, exp(z - max) and its sums (b,) of class-major logits z (K, b), which are overwritten.
+
+    Errors grow with the size of z: enough for logits that are themselves rounded sums.
+    """
+    z -= z.max(axis=0)
+    exponentials: Array = np.exp(z)
+    return z, exponentials, exponentials.sum(axis=0)
+
+
+def compensated_exp_minus_max(z: Array, temperature: float = 1.0) -> tuple[Array, Array, Array]:
+    """(z - max) / T, its exponentials to within 2 ULP and their sums (b,) of class-major logits z, overwritten."""
+    exponents, errors = _differences(z, temperature)
+    np.exp(exponents, out=z)
+    # exp(t + e) = exp(t) (1 + e): without e the rounding of t would be magnified by t.
+    errors *= z
+    z += errors
+    sums: Array = z.sum(axis=0)
+    special = ~np.isfinite(sums)
+    if special.any():
+        # Infinite logits have no rounding error, but inf - inf has made it NaN.
+        corrections = errors[:, special]
+        z[:, special] = np.exp(exponents[:, special]) + np.where(np.isfinite(corrections), corrections, 0)
+        sums = z.sum(axis=0)
+    return exponents, z, sums
+
+
+def log_of_sum(exponentials: Array, sums: Array) -> Array:
+    """Logarithm (b,) of sums of exponentials (K, b) the largest of which is 1, to a few ULP also close to 0."""
+    # The 1 is taken out before the sum, so that it doesn't swallow the small ones. (Where several terms are 1, the sum
+    # is at least 2 and 1 can be taken from it afterwards.)
+    others = np.where(sums < 1.5, (exponentials - np.floor(exponentials)).sum(axis=0), sums - 1)
+    return np.log1p(others)
+
+
+def as_logits(logits: ArrayLike, name: str = "logits") -> Array:
+    """Return an array of float32 or float64; a TypeError or ValueError that names the parameter otherwise."""
+    if sparse.issparse(logits):
+        raise TypeError(f"{name} must be a dense array, got a sparse one; use {name}.toarray()")
+    try:
+        array = np.asarray(logits)
+        if array.dtype.kind == "c":
+            raise TypeError(f"{name} must be real, got complex numbers")
+        dtype = np.float32 if array.dtype.char in "ef" else np.float64
+        return array.astype(dtype, copy=False)
+    except ValueError as error:
+        raise ValueError(f"{name} must be an array of numbers, got {type(logits).__name__}: {error}") from error
+
+
+def check_temperature(temperature: Any) -> float:
+    """Return the temperature as a float; an error where it isn't a positive number."""
+    if not isinstance(temperature, Real) or isinstance(temperature, bool):
+        raise TypeError(f"temperature must be a positive number, got {temperature!r}")
+    if not temperature > 0:
+        raise ValueError(f"temperature must be positive, got {temperature!r}; use a small number for a sharp softmax")
+    return float(temperature)
+
+
+def class_major_blocks(rows: Array) -> Any:
+    """Yield (slice, logits (K, b)) over rows (n, K): copies that stay in cache and may be overwritten."""
+    n_rows, n_classes = rows.shape
+    # Reductions over a leading axis of few classes are ten times faster than over a short trailing one.
+    order: Any = "C" if n_classes < _MANY_CLASSES else "F"
+    step = max(1, _BLOCK_SIZE // max(1, n_classes))
+    for start in range(0, n_rows, step):
+        block = slice(start, min(start + step, n_rows))
+        yield block, np.array(rows[block].T, order=order)
+
+
+def _map_elements(kernel: Callable[[Array, float], Array], logits: ArrayLike, temperature: float) -> Array:
+    """Apply a kernel to logits block by block."""
+    temperature = check_temperature(temperature)
+    x = as_logits(logits)
+    result = np.empty(x.shape, dtype=x.dtype)
+    flat_x, flat_result = np.ascontiguousarray(x).reshape(-1), result.reshape(-1)
+    with np.errstate(all="ignore"):
+        for start in range(0, flat_x.size, _BLOCK_SIZE):
+            block = slice(start, start + _BLOCK_SIZE)
+            flat_result[block] = kernel(flat_x[block], temperature)
+    return result[()]
+
+
+def _map_rows(kernel: Callable[[Array, float], None], logits: ArrayLike, axis: int, temperature: float) -> Array:
+    """Apply a kernel that works in place on class-major blocks along an axis of the logits."""
+    temperature = check_temperature(temperature)
+    # A scalar has no axis: moveaxis raises numpy's AxisError, a ValueError that says so.
+    z = np.moveaxis(as_logits(logits), axis, -1)
+    result = np.empty(z.shape, dtype=z.dtype)
+    if z.size:
+        rows, result_rows = z.reshape(-1, z.shape[-1]), result.reshape(-1, z.shape[-1])
+        with np.errstate(all="ignore"):
+            for block, values in class_major_blocks(rows):
+                kernel(values, temperature)
+                result_rows[block] = values.T
+    return np.moveaxis(result, -1, axis)
+
+
+def _softmax_block(z: Array, temperature: float) -> None:
+    _, exponentials, sums = compensated_exp_minus_max(z, temperature)
+    np.divide(exponentials, sums, out=z)
+
+
+def _log_softmax_block(z: Array, temperature: float) -> None:
+    exponents, exponentials, sums = compensated_exp_minus_max(z, temperature)
+    np.subtract(exponents, log_of_sum(exponentials, sums), out=z)
+
+
+def _sigmoid_block(x: Array, temperature: float) -> Array:
+    quotient, error = _quotient(x, temperature)
+    result = np.negative(quotient)
+    np.exp(result, out=result)
+    if error is not None:
+        result -= result * error
+    result += 1
+    np.divide(1, result, out=result)
+    # Where exp(-x) could overflow, the sigmoid is exp(x) to the last digit, down to the subnormal numbers.
+    low = quotient < np.log(np.finfo(x.dtype).tiny) + 8
+    if low.any():
+        result[low] = np.exp(quotient[low])
+        if error is not None:
+            result[low] += result[low] * error[low]
+    return result
+
+
+def _log_sigmoid_block(x: Array, temperature: float) -> Array:
+    quotient, error = _quotient(x, temperature)
+    decay = _decay(quotient, error)
+    np.log1p(decay, out=decay)
+    return np.subtract(np.minimum(quotient, 0), decay, out=decay)
+
+
+def _sigmoid_derivative_block(x: Array, temperature: float) -> Array:
+    decay = _decay(*_quotient(x, temperature))
+    slope: Array = decay / np.square(1 + decay) / temperature
+    return slope
+
+
+def _decay(x: Array, error: Array | None) -> Array:
+    """exp(-abs(x + error)) with the error to first order."""
+    decay = np.abs(x)
+    np.negative(decay, out=decay)
+    np.exp(decay, out=decay)
+    if error is not None:
+        decay -= decay * error * np.sign(x)
+    return decay
+
+
+def _differences(z: Array, temperature: float) -> tuple[Array, Array]:
+    """(z - max) / T as rounded, and what the rounding left over, for class-major z (K, b)."""
+    maxima = z.max(axis=0)
+    difference = z - maxima
+    # Knuth's two-sum: z - max = difference + error exactly, whichever of the two is the larger.
+    virtual = difference - z
+    error = difference - virtual
+    np.subtract(z, error, out=error)
+    virtual += maxima
+    error -= virtual
+    if np.isposinf(maxima).any():
+        alone = np.isposinf(z) & (np.count_nonzero(np.isposinf(z), axis=0) == 1)
+        difference[alone] = 0
+    quotient, quotient_error = _quotient(difference, temperature)
+    if quotient_error is not None:
+        error /= temperature
+        error += quotient_error
+    return quotient, error
+
+
+def _quotient(x: Array, temperature: float) -> tuple[Array, Array | None]:
+    """x / T as rounded, and what the rounding left over (None for nothing)."""
+    if temperature == 1:
+        return x, None
+    if temperature == np.inf:
+        return np.where(np.isfinite(x), x.dtype.type(0), x), None
+    if x.dtype == np.float32:
+        exact = x.astype(np.float64) / temperature
+        quotient = exact.astype(np.float32)
+        error = (exact - quotient).astype(np.float32)
+    else:
+        quotient = x / temperature
+        # Dekker's product: quotient * T = product + rest exactly.
+        product = quotient * temperature
+        high, low = _split(quotient)
+        t_high, t_low = _split(np.float64(temperature))
+        rest = ((high * t_high - product) + high * t_low + low * t_high) + low * t_low
+        error = ((x - product) - rest) / temperature
+    np.copyto(error, 0, where=~np.isfinite(error))
+    return quotient, error
+
+
+def _split(x: Any) -> tuple[Any, Any]:
+    """Veltkamp's split of float64 into two halves of 26 bits, so that products of halves are exact."""
+    scaled = 134217729.0 * x
+    high = scaled - (scaled - x)
+    return high, x - high

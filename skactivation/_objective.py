@@ -66,8 +66,6 @@ class Objective:
             strengths = penalty * np.square(self._inverse_scale[: self.n_features])
         # Beyond this range a coefficient is 0, or free, to the last digit.
         self.penalty[: self.n_features] = np.clip(np.nan_to_num(strengths), 0.0, 1e300)
-        # Columns in which a constant added to all classes changes nothing.
-        self.gauge_columns = np.flatnonzero(loss.shift_invariant & (self.penalty == 0))
 
     def value_and_gradient(self, theta: Array) -> tuple[float, Array]:
         """F and its gradient (K, D) at coefficients (K, D)."""
@@ -85,11 +83,15 @@ class Objective:
         value, gradient = sum_over_blocks(self._rows, term)
         gradient *= self._inverse_scale
         gradient += self.penalty * theta
-        self._center_gauge(gradient)
+        self._center(gradient)
         return float(value + 0.5 * np.sum(self.penalty * np.square(theta))), gradient
 
     def hessian(self, theta: Array) -> Array:
-        """The Hessian (K D, K D), classes outermost; directions of the gauge get a curvature like their columns'."""
+        """The Hessian (K D, K D), classes outermost.
+
+        Where shifts of all classes change nothing, they get a curvature like their columns': the matrix is regular
+        there, and steps for centred gradients stay centred.
+        """
         n_outputs, n_columns = self.shape
 
         def term(block: Block, diagonal: Array, rank_one: Array | None) -> tuple[Array, Array]:
@@ -109,8 +111,10 @@ class Objective:
         hessian -= outer.reshape(hessian.shape) if outer.ndim else outer
         for k in range(n_outputs):
             hessian[k, :, k] += own[k] + np.diag(self.penalty)
-        for j in self.gauge_columns:
-            hessian[:, j, :, j] += own[:, j, j].sum() / n_outputs**2
+        if self._loss.shift_invariant:
+            columns = np.arange(n_columns)
+            typical = own[:, columns, columns].sum(axis=0) / n_outputs**2 + self.penalty
+            hessian[:, columns, :, columns] += typical[:, np.newaxis, np.newaxis]
         return hessian.reshape(n_outputs * n_columns, -1)
 
     def hessian_diagonal(self, theta: Array) -> Array:
@@ -169,7 +173,7 @@ class Objective:
     def to_features(self, theta: Array, dtype: Any) -> tuple[Array, Array]:
         """Coefficients (K, d) and intercepts (K,) of X as it came, from coefficients of its columns (K, D)."""
         theta = theta.copy()
-        self._center_gauge(theta)
+        self._center(theta)
         coefficients = theta * self._inverse_scale
         # The intercept makes up for the centre with the coefficients as they are stored.
         weights = coefficients[:, : self.n_features].astype(dtype)
@@ -185,6 +189,7 @@ class Objective:
         if self.shape[1] > self.n_features:
             theta[:, -1] = intercepts + weights @ self._rows.center
         theta *= self._scale
+        self._center(theta)
         return theta
 
     def feature_gradient(self, gradient: Array) -> Array:
@@ -198,9 +203,13 @@ class Objective:
         # Fortran order: sparse products then take the coefficients as they are.
         return np.asfortranarray(theta * self._inverse_scale)
 
-    def _center_gauge(self, theta: Array) -> None:
-        """Take from each gauge column its mean over the classes, which is 0 but for rounding."""
-        theta[:, self.gauge_columns] -= theta[:, self.gauge_columns].mean(axis=0)
+    def _center(self, theta: Array) -> None:
+        """Take from each column its mean over the classes, where that changes no probability.
+
+        The penalty is smallest at mean 0, so that the optimum, and gradients at centred coefficients, have it.
+        """
+        if self._loss.shift_invariant:
+            theta -= theta.mean(axis=0)
 
     def _sum_curvature(self, theta: Array, term: Callable[[Block, Array, Array | None], Any]) -> Any:
         """Sum a term of (block, diagonal (K, b), rank-one part (K, b) or None), both weighted, over blocks."""

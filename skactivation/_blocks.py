@@ -53,15 +53,11 @@ class Rows(Protocol):
 
 def sum_over_blocks(rows: Rows, term: Callable[[slice, Block], Parts]) -> Parts:
     """Add up what a term gives for each block, always in the same order."""
-    total: list[Any] | None = None
-    for block_rows, block in rows.blocks():
-        parts = term(block_rows, block)
-        if total is None:
-            total = list(parts)
-        else:
-            total = [before + part for before, part in zip(total, parts, strict=True)]
-    assert total is not None  # there is no X without rows
-    return tuple(total)
+    blocks = rows.blocks()
+    total = term(*next(blocks))
+    for block_rows, block in blocks:
+        total = tuple(before + part for before, part in zip(total, term(block_rows, block), strict=True))
+    return total
 
 
 def rows_of(X: Any, n_classes: int, weights: Array | None, *, fit_intercept: bool) -> Rows:

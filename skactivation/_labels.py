@@ -1,5 +1,6 @@
 """Labels and soft targets as users give them, turned into numbers."""
 
+from numbers import Integral, Real
 from typing import Any
 
 import numpy as np
@@ -10,11 +11,9 @@ from sklearn.utils.multiclass import check_classification_targets
 
 from skactivation._validation import as_distributions
 
-__all__ = ["encode_labels", "soft_targets"]
+__all__ = ["as_labels", "encode_labels", "soft_targets"]
 
 Array = NDArray[Any]
-
-_KINDS_IN_WORDS = {"b": "bools", "i": "integers", "f": "floats", "U": "strings"}
 
 
 def soft_targets(y: Any) -> tuple[Array, Array] | None:
@@ -31,13 +30,19 @@ def soft_targets(y: Any) -> tuple[Array, Array] | None:
     return targets, np.arange(targets.shape[1]) if names is None else _unwrapped(np.asarray(list(names), dtype=object))
 
 
+def as_labels(y: Any) -> Array:
+    """Labels (n,) of one kind, checked."""
+    labels = _unwrapped(column_or_1d(_as_array(y), warn=True))
+    check_classification_targets(labels)
+    return labels
+
+
 def encode_labels(y: Any, sample_weight: Array | None) -> tuple[Array, Array]:
     """Codes (n,) of labels and the sorted classes (K,) that occur in rows of positive weight.
 
     Rows of weight 0 whose class doesn't occur otherwise get the code 0.
     """
-    labels = _unwrapped(column_or_1d(_as_array(y), warn=True))
-    check_classification_targets(labels)
+    labels = as_labels(y)
     classes: Array
     if sample_weight is None:
         classes, codes = np.unique(labels, return_inverse=True)
@@ -52,25 +57,32 @@ def _as_array(y: Any) -> Array:
     if isinstance(y, np.ma.MaskedArray):
         raise TypeError("y must not be a masked array: drop the rows whose label is masked")
     try:
-        return np.asarray(y)
+        array = np.asarray(y)
     except ValueError as error:
         raise ValueError(f"y must be an array of labels (n,) or of distributions (n, K): {error}") from error
+    if array.ndim > 2:
+        raise ValueError(f"y must have the shape (n,) or (n, K), got {array.shape}")
+    return array
 
 
 def _unwrapped(labels: Array) -> Array:
-    """Labels of dtype object as strings, bools, integers or floats; mixed kinds are an error."""
+    """Labels of dtype object as bools, integers or floats, or strings in objects; mixed kinds are an error."""
     if labels.dtype != object:
         if labels.dtype.kind == "f":
             assert_all_finite(labels, input_name="y")
         return labels
-    missing = [i for i, label in enumerate(labels) if label is None or label != label]
+    missing = [row for row, label in enumerate(labels) if label is None or label != label]
     if missing:
         raise ValueError(f"Input y contains NaN or None: row {missing[0]} has the label {labels[missing[0]]!r}")
-    unwrapped = [np.asarray(label) for label in set(labels.tolist())]
-    kinds = {"i" if label.dtype.kind in "iu" else label.dtype.kind for label in unwrapped}
+    kinds = {_kind(type(label)) for label in labels}
     if len(kinds) > 1:
-        words = sorted(_KINDS_IN_WORDS.get(kind, f"dtype kind {kind!r}") for kind in kinds)
-        raise TypeError(f"y must hold labels of one kind, got {' and '.join(words)}; convert them")
-    if kinds == {"U"}:
-        return labels
-    return np.asarray(labels.tolist())
+        raise TypeError(f"y must hold labels of one kind, got {' and '.join(sorted(kinds))}; convert them")
+    return np.asarray(labels.tolist()) if kinds <= {"bool", "integer", "float"} else labels
+
+
+def _kind(kind: type) -> str:
+    """The name under which labels of a type may stand together."""
+    for parent, name in ((str, "string"), ((bool, np.bool_), "bool"), (Integral, "integer"), (Real, "float")):
+        if issubclass(kind, parent):
+            return name
+    return kind.__name__

@@ -46,7 +46,7 @@ class EncodedTargets:
     """Fitted attributes that describe y, such as classes_."""
 
 
-class LinearLogitModel(BaseEstimator, ABC):  # type: ignore[misc]  # scikit-learn has no types
+class LinearLogitModel(BaseEstimator, ABC):
     """Logits that are linear in X, fitted by minimising a cross-entropy with an L2 penalty.
 
     Shapes: X is (n, d); coefficients are (K, d) and intercepts (K,) for K logits.
@@ -103,7 +103,7 @@ class LinearLogitModel(BaseEstimator, ABC):  # type: ignore[misc]  # scikit-lear
                     max_iter=max_iter,
                     separated_below=_separation_level(encoded, weights) if C == np.inf else 0.0,
                 )
-                vars(self).update(encoded.attributes)
+                self.__dict__.update(encoded.attributes)
                 self._store(objective, solution, unit, X.dtype)
                 if not self.converged_:
                     message = self._shortfall(objective, solution)
@@ -149,7 +149,7 @@ class LinearLogitModel(BaseEstimator, ABC):  # type: ignore[misc]  # scikit-lear
         same = all(
             name in previous and np.array_equal(previous[name], value) for name, value in encoded.attributes.items()
         )
-        if same and np.shape(previous.get("coef_")) == shape:
+        if same and "coef_" in previous and previous["coef_"].shape == shape:
             return objective.from_features(previous["coef_"], previous["intercept_"])
         return np.zeros(objective.shape)
 
@@ -193,8 +193,8 @@ def _unchanged_on_error(estimator: BaseEstimator) -> Iterator[None]:
     try:
         yield
     except BaseException:
-        vars(estimator).clear()
-        vars(estimator).update(before)
+        estimator.__dict__.clear()
+        estimator.__dict__.update(before)
         raise
 
 

@@ -9,7 +9,7 @@ from sklearn.utils import check_consistent_length
 from sklearn.utils.class_weight import compute_class_weight
 from sklearn.utils.validation import check_is_fitted
 
-from skactivation._labels import encode_labels, soft_targets
+from skactivation._labels import as_labels, encode_labels, soft_targets
 from skactivation._linear import EncodedTargets, LinearLogitModel
 from skactivation._validation import check_real, check_sample_weight
 from skactivation.activations import log_sigmoid, log_softmax, sigmoid, softmax
@@ -20,7 +20,7 @@ __all__ = ["SoftmaxRegression"]
 Array = NDArray[Any]
 
 
-class SoftmaxRegression(ClassifierMixin, LinearLogitModel):  # type: ignore[misc]  # scikit-learn has no types
+class SoftmaxRegression(ClassifierMixin, LinearLogitModel):
     r"""Multinomial logistic regression, fitted to a certified optimum.
 
     The model for classes that exclude each other: probabilities are softmax(W x + b). Minimised is
@@ -244,7 +244,7 @@ class SoftmaxRegression(ClassifierMixin, LinearLogitModel):  # type: ignore[misc
         check_is_fitted(self)
         soft = soft_targets(y)
         if soft is None:
-            return float(super().score(X, y, sample_weight))
+            return float(super().score(X, as_labels(y), sample_weight))
         targets, columns = soft
         if not np.array_equal(columns, self.classes_):
             raise ValueError(f"y must have the columns classes_, {self.classes_!r}, got {columns!r}")
@@ -280,11 +280,8 @@ class SoftmaxRegression(ClassifierMixin, LinearLogitModel):  # type: ignore[misc
 
         def sigmoid_target(rows: slice) -> tuple[Array, Array]:
             block = encoded[rows]
-            if block.ndim == 1:
-                yes = block.astype(np.float64)
-            else:
-                yes = block[:, 1] / block.sum(axis=1, dtype=np.float64)
-            yes = smooth(yes[np.newaxis], smoothing, 2)
+            shares = block if block.ndim == 1 else block[:, 1] / block.sum(axis=1, dtype=np.float64)
+            yes = smooth(shares[np.newaxis].astype(np.float64), smoothing, 2)
             return yes, 1 - yes
 
         two = classes.size == 2
@@ -308,9 +305,7 @@ class SoftmaxRegression(ClassifierMixin, LinearLogitModel):  # type: ignore[misc
                 place = np.flatnonzero(classes == label)
                 if place.size != 1:
                     raise ValueError(f"class_weight names {label!r}, which isn't among the classes {classes.tolist()}")
-                factors[place] = check_real(
-                    factor, f"class_weight[{label!r}]", allow_low=False, allow_high=False
-                )
+                factors[place] = check_real(factor, f"class_weight[{label!r}]", allow_low=False, allow_high=False)
         elif self.class_weight == "balanced":
             counted = slice(None) if sample_weight is None else sample_weight > 0
             factors = compute_class_weight(

@@ -19,9 +19,10 @@ def check_real(
     interval = f"{'[' if allow_low else '('}{low:g}, {high:g}{']' if allow_high else ')'}"
     if not isinstance(value, Real) or isinstance(value, (bool, np.bool_)):
         raise TypeError(f"{name} must be a number in {interval}, got {value!r} of type {type(value).__name__}")
-    if not (low <= value <= high) or (value == low and not allow_low) or (value == high and not allow_high):
+    number = float(value)
+    if not (low <= number <= high) or (number == low and not allow_low) or (number == high and not allow_high):
         raise ValueError(f"{name} must be a number in {interval}, got {value!r}")
-    return float(value)
+    return number
 
 
 def check_boolean(value: Any, name: str) -> bool:
@@ -55,7 +56,7 @@ def check_sample_weight(sample_weight: Any, shape: tuple[int, ...], *, allow_row
         raise ValueError(f"sample_weight has the shape {weights.shape}, but {shape} is needed: one weight a row")
     if weights.size and weights.min() < 0:
         row = np.unravel_index(int(np.argmin(weights)), weights.shape)[0]
-        raise ValueError(f"sample_weight must not be negative, got {weights.min()!r} in row {row}; drop such rows")
+        raise ValueError(f"sample_weight must not be negative, got {weights.min():g} in row {row}; drop such rows")
     if weights.size and weights.max() == 0:
         raise ValueError("sample_weight is zero for every row; at least one weight must be positive")
     return weights
@@ -64,17 +65,17 @@ def check_sample_weight(sample_weight: Any, shape: tuple[int, ...], *, allow_row
 def as_distributions(targets: Any, name: str, advice: str) -> Array:
     """Return soft targets (n, K) of float32 or float64: entries in [0, 1], rows that sum to one."""
     array: Array = check_array(targets, dtype=[np.float64, np.float32], input_name=name, ensure_min_samples=0)
-    # The sums, not the entries, take memory: 8 bytes a row.
     tolerance = np.sqrt(np.finfo(array.dtype).eps)
-    sums = array.sum(axis=1, dtype=np.float64)
-    wrong = np.abs(sums - 1) > tolerance
-    for extreme, place in ((array.min, array.argmin), (array.max, array.argmax)):
-        if array.size and not 0 <= extreme() <= 1 + tolerance:
-            row, column = np.unravel_index(int(place()), array.shape)
+    for place in (int(array.argmin()), int(array.argmax())) if array.size else ():
+        entry = array.flat[place]
+        if not 0 <= entry <= 1 + tolerance:
+            row, column = divmod(place, array.shape[1])
             raise ValueError(
                 f"{name} with two dimensions holds a distribution in each row: entries from 0 to 1, "
-                f"got {array[row, column]!r} in row {row}, column {column}; {advice}"
+                f"got {entry:g} in row {row}, column {column}; {advice}"
             )
+    sums = array.sum(axis=1, dtype=np.float64)
+    wrong = np.abs(sums - 1) > tolerance
     if wrong.any():
         row = int(np.argmax(wrong))
         raise ValueError(

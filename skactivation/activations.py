@@ -31,12 +31,13 @@ NaN          NaN     NaN         NaN
 """
 
 from collections.abc import Callable
-from numbers import Real
 from typing import Any
 
 import numpy as np
 from numpy.typing import ArrayLike, NDArray
 from scipy import sparse
+
+from skactivation._validation import check_real
 
 __all__ = ["log_sigmoid", "log_softmax", "sigmoid", "sigmoid_derivative", "softmax"]
 
@@ -261,15 +262,6 @@ def as_logits(logits: ArrayLike, name: str = "logits") -> Array:
         raise ValueError(f"{name} must be an array of numbers, got {type(logits).__name__}: {error}") from error
 
 
-def check_temperature(temperature: Any) -> float:
-    """Return the temperature as a float; an error where it isn't a positive number."""
-    if not isinstance(temperature, Real) or isinstance(temperature, bool):
-        raise TypeError(f"temperature must be a positive number, got {temperature!r}")
-    if not temperature > 0:
-        raise ValueError(f"temperature must be positive, got {temperature!r}; use a small number for a sharp softmax")
-    return float(temperature)
-
-
 def class_major_blocks(rows: Array) -> Any:
     """Yield (slice, logits (K, b)) over rows (n, K): copies that stay in cache and may be overwritten."""
     n_rows, n_classes = rows.shape
@@ -283,7 +275,7 @@ def class_major_blocks(rows: Array) -> Any:
 
 def _map_elements(kernel: Callable[[Array, float], Array], logits: ArrayLike, temperature: float) -> Array:
     """Apply a kernel to logits block by block."""
-    temperature = check_temperature(temperature)
+    temperature = check_real(temperature, "temperature", allow_low=False)
     x = as_logits(logits)
     result = np.empty(x.shape, dtype=x.dtype)
     flat_x, flat_result = np.ascontiguousarray(x).reshape(-1), result.reshape(-1)
@@ -296,7 +288,7 @@ def _map_elements(kernel: Callable[[Array, float], Array], logits: ArrayLike, te
 
 def _map_rows(kernel: Callable[[Array, float], None], logits: ArrayLike, axis: int, temperature: float) -> Array:
     """Apply a kernel that works in place on class-major blocks along an axis of the logits."""
-    temperature = check_temperature(temperature)
+    temperature = check_real(temperature, "temperature", allow_low=False)
     # A scalar has no axis: moveaxis raises numpy's AxisError, a ValueError that says so.
     z = np.moveaxis(as_logits(logits), axis, -1)
     result = np.empty(z.shape, dtype=z.dtype)
@@ -387,7 +379,7 @@ def _quotient(x: Array, temperature: float) -> tuple[Array, Array | None]:
         return np.where(np.isfinite(x), x.dtype.type(0), x), None
     if x.dtype == np.float32:
         exact = x.astype(np.float64) / temperature
-        quotient = exact.astype(np.float32)
+        quotient: Array = exact.astype(np.float32)
         error = (exact - quotient).astype(np.float32)
     else:
         quotient = x / temperature

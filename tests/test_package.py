@@ -1,0 +1,90 @@
+"""The package as a whole: who imports whom, what is public, what comes along."""
+
+import ast
+import importlib
+import re
+import subprocess
+import sys
+import tomllib
+from pathlib import Path
+
+import pytest
+
+import skactivation
+
+PACKAGE = Path(skactivation.__file__).parent
+ROOT = PACKAGE.parent
+# A file imports only from floors below its own.
+FLOORS = [
+    {"_threads", "_validation"},
+    {"activations"},
+    {"losses", "_labels"},
+    {"_blocks"},
+    {"_objective"},
+    {"_metric"},
+    {"_solver"},
+    {"_linear"},
+    {"_softmax_regression"},
+    {"__init__"},
+]
+
+
+def imports(path):
+    for node in ast.walk(ast.parse(path.read_text(encoding="utf-8"))):
+        if isinstance(node, ast.Import):
+            yield from (name.name for name in node.names)
+        elif isinstance(node, ast.ImportFrom):
+            yield node.module
+            yield from (f"{node.module}.{name.name}" for name in node.names)
+
+
+def test_every_file_has_a_floor():
+    assert {path.stem for path in PACKAGE.glob("*.py")} == set().union(*FLOORS)
+
+
+@pytest.mark.parametrize("path", sorted(PACKAGE.glob("*.py")), ids=lambda path: path.stem)
+def test_a_file_imports_only_from_floors_below(path):
+    (floor,) = (number for number, floor in enumerate(FLOORS) if path.stem in floor)
+    below = set().union(*FLOORS[:floor])
+    ours = {name.split(".")[1] for name in imports(path) if name.startswith("skactivation.")}
+    assert {name for name in ours if (PACKAGE / f"{name}.py").exists()} <= below
+
+
+@pytest.mark.parametrize("path", sorted(PACKAGE.glob("*.py")), ids=lambda path: path.stem)
+def test_no_private_module_of_another_package_is_imported(path):
+    others = [name for name in imports(path) if not name.startswith("skactivation")]
+    assert not [name for name in others if any(part.startswith("_") for part in name.split(".")[:-1])]
+
+
+@pytest.mark.parametrize("path", sorted(PACKAGE.glob("*.py")), ids=lambda path: path.stem)
+def test_all_names_what_exists(path):
+    module = importlib.import_module("skactivation" if path.stem == "__init__" else f"skactivation.{path.stem}")
+    assert all(isinstance(name, str) and hasattr(module, name) for name in module.__all__)
+
+
+def test_every_public_name_has_a_docstring_with_an_example():
+    for module in (skactivation.activations, skactivation.losses):
+        for name in module.__all__:
+            assert ">>>" in getattr(module, name).__doc__
+    assert ">>>" in skactivation.SoftmaxRegression.__doc__
+
+
+def test_importing_skactivation_imports_no_optional_package():
+    names = {name for path in PACKAGE.glob("*.py") for name in imports(path) if not name.startswith("skactivation")}
+    assert names.isdisjoint({"matplotlib", "pandas", "polars", "mpmath", "pytest"})
+    # scikit-learn may import some of them for itself.
+    code = (
+        "import sys, sklearn.base, sklearn.utils.validation, scipy.optimize; before = set(sys.modules); "
+        "import skactivation; print(*{name.split('.')[0] for name in set(sys.modules) - before})"
+    )
+    found = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True)
+    assert set(found.stdout.split()).isdisjoint({"matplotlib", "pandas", "polars", "mpmath", "pytest"})
+
+
+def test_the_version_stands_in_one_place():
+    project = tomllib.loads((ROOT / "pyproject.toml").read_text(encoding="utf-8"))["project"]
+    assert skactivation.__version__ == project["version"]
+
+
+def test_the_changelog_names_the_version():
+    assert re.search(rf"^## {re.escape(skactivation.__version__)}", (ROOT / "CHANGELOG.md").read_text(), re.MULTILINE)

@@ -1,0 +1,101 @@
+"""SoftmaxRegression inside scikit-learn: its checks, pipelines, searches, cloning, pickling, routing."""
+
+import os
+import pickle
+
+import numpy as np
+import pandas as pd
+import pytest
+import sklearn
+from numpy.testing import assert_allclose, assert_array_equal
+from sklearn.base import clone
+from sklearn.datasets import load_digits, load_iris
+from sklearn.linear_model import LogisticRegression
+from sklearn.model_selection import GridSearchCV, cross_validate
+from sklearn.pipeline import make_pipeline
+from sklearn.preprocessing import StandardScaler
+from sklearn.utils.estimator_checks import check_estimator, estimator_checks_generator
+
+from skactivation import SoftmaxRegression
+
+X, Y = load_iris(return_X_y=True)
+
+
+def check_name(value):
+    return getattr(getattr(value, "func", value), "__name__", "")
+
+
+@pytest.mark.parametrize(("estimator", "check"), list(estimator_checks_generator(SoftmaxRegression())), ids=check_name)
+def test_scikit_learns_checks_pass(estimator, check):
+    check(estimator)
+
+
+@pytest.mark.skipif("SCIPY_ARRAY_API" not in os.environ, reason="scikit-learn needs SCIPY_ARRAY_API=1 to run them all")
+def test_scikit_learn_skips_no_check():
+    results = check_estimator(SoftmaxRegression(), on_skip=None, on_fail=None)
+    assert len(results) > 50
+    assert {result["status"] for result in results} == {"passed"}
+
+
+def test_a_pipeline_is_tuned_by_log_loss_with_worker_processes_as_without():
+    digits, labels = load_digits(return_X_y=True)
+    digits, labels = digits[:400], labels[:400]
+    searches = [
+        GridSearchCV(
+            make_pipeline(StandardScaler(), SoftmaxRegression()),
+            {"softmaxregression__C": [1e-3, 1e-1]},
+            scoring="neg_log_loss",
+            cv=3,
+            n_jobs=n_jobs,
+        ).fit(digits, labels)
+        for n_jobs in (None, 2)
+    ]
+    assert_array_equal(searches[0].cv_results_["mean_test_score"], searches[1].cv_results_["mean_test_score"])
+    assert searches[0].best_params_ == searches[1].best_params_
+    assert_array_equal(searches[0].predict_proba(digits), searches[1].predict_proba(digits))
+
+
+def test_cross_validation_takes_soft_targets():
+    targets = LogisticRegression(C=0.1).fit(X, Y).predict_proba(X)
+    scores = cross_validate(SoftmaxRegression(), X, targets, cv=3)["test_score"]
+    assert np.all((scores > 0) & (scores < 1))
+
+
+def test_a_clone_has_the_parameters_and_no_fit():
+    model = SoftmaxRegression(C=3.0, class_weight={0: 2.0}).fit(X, Y)
+    copy = clone(model)
+    assert copy.get_params() == model.get_params()
+    assert not hasattr(copy, "coef_")
+
+
+def test_a_pickled_model_predicts_the_same_bits():
+    model = SoftmaxRegression().fit(X, Y)
+    copy = pickle.loads(pickle.dumps(model))
+    assert_array_equal(copy.predict_proba(X), model.predict_proba(X))
+    assert_array_equal(copy.loss_curve_, model.loss_curve_)
+
+
+def test_sample_weights_are_routed_through_a_pipeline():
+    weights = np.random.default_rng(0).integers(1, 4, size=len(Y))
+    direct = SoftmaxRegression().fit(X, Y, weights)
+    with sklearn.config_context(enable_metadata_routing=True):
+        model = SoftmaxRegression().set_fit_request(sample_weight=True).set_score_request(sample_weight=True)
+        pipeline = make_pipeline("passthrough", model).fit(X, Y, sample_weight=weights)
+        assert_allclose(pipeline[-1].coef_, direct.coef_, rtol=1e-12)
+        assert pipeline.score(X, Y, sample_weight=weights) == direct.score(X, Y, weights)
+
+
+def test_names_of_features_come_out_of_a_pandas_pipeline():
+    frame = pd.DataFrame(X, columns=["a", "b", "c", "d"])
+    pipeline = make_pipeline(StandardScaler().set_output(transform="pandas"), SoftmaxRegression()).fit(frame, Y)
+    assert_array_equal(pipeline[-1].feature_names_in_, frame.columns)
+    assert pipeline.score(frame, Y) > 0.95
+
+
+def test_it_drops_in_for_logistic_regression():
+    ours, theirs = SoftmaxRegression().fit(X, Y), LogisticRegression(max_iter=10_000, tol=1e-10).fit(X, Y)
+    for name in ("coef_", "intercept_", "classes_"):
+        assert getattr(ours, name).shape == getattr(theirs, name).shape
+        assert getattr(ours, name).dtype == getattr(theirs, name).dtype
+    assert_array_equal(ours.predict(X), theirs.predict(X))
+    assert_allclose(ours.predict_log_proba(X), theirs.predict_log_proba(X), rtol=1e-4, atol=1e-6)

@@ -20,6 +20,9 @@ __all__ = ["Objective"]
 
 Array = NDArray[Any]
 
+# Up to here a decomposition of the columns' D x D matrix costs no more than the fit.
+_MOST_COLUMNS_DECOMPOSED = 2000
+
 
 class Objective:
     """Value, gradient and curvature, each in one pass over the data.
@@ -66,6 +69,10 @@ class Objective:
             strengths = penalty * np.square(self._inverse_scale[: self.n_features])
         # Beyond this range a coefficient is 0, or free, to the last digit.
         self.penalty[: self.n_features] = np.clip(np.nan_to_num(strengths), 0.0, 1e300)
+        # Without a penalty, columns that depend on each other leave directions in which F is constant.
+        self._null_space = np.empty((rows.n_columns, 0))
+        if penalty == 0 and rows.n_columns <= _MOST_COLUMNS_DECOMPOSED:
+            self._null_space = self._dependent_columns()
 
     def value_and_gradient(self, theta: Array) -> tuple[float, Array]:
         """F and its gradient (K, D) at coefficients (K, D)."""
@@ -115,6 +122,9 @@ class Objective:
             columns = np.arange(n_columns)
             typical = own[:, columns, columns].sum(axis=0) / n_outputs**2 + self.penalty
             hessian[:, columns, :, columns] += typical[:, np.newaxis, np.newaxis]
+        if self._null_space.size:
+            for k in range(n_outputs):
+                hessian[k, :, k] += own[k].diagonal().mean() * self._null_space @ self._null_space.T
         return hessian.reshape(n_outputs * n_columns, -1)
 
     def hessian_diagonal(self, theta: Array) -> Array:
@@ -204,12 +214,32 @@ class Objective:
         return np.asfortranarray(theta * self._inverse_scale)
 
     def _center(self, theta: Array) -> None:
-        """Take from each column its mean over the classes, where that changes no probability.
+        """Take from coefficients, or from a gradient, what changes no probability.
 
-        The penalty is smallest at mean 0, so that the optimum, and gradients at centred coefficients, have it.
+        That is each column's mean over the classes, for exclusive classes: the penalty is smallest at mean 0, so that
+        the optimum, and gradients at centred coefficients, have it. And the null space of X, where nothing is
+        penalised.
         """
         if self._loss.shift_invariant:
             theta -= theta.mean(axis=0)
+        if self._null_space.size:
+            theta -= (theta @ self._null_space) @ self._null_space.T
+
+    def _dependent_columns(self) -> Array:
+        """An orthonormal basis (D, r) of the null space of X's columns, to rounding."""
+        n_columns = self.shape[1]
+        triangle = np.zeros((0, n_columns))
+        for rows, block in self._rows.blocks():
+            x = block.columns() * self._inverse_scale
+            if self._weights is not None:
+                x = x[self._weights[rows] > 0]
+            triangle = np.linalg.qr(np.vstack([triangle, x]), mode="r")
+        norms = np.linalg.norm(triangle, axis=0)
+        norms[norms == 0] = 1
+        _, singular, vectors = np.linalg.svd(triangle / norms)
+        singular = np.append(singular, np.zeros(n_columns - singular.size))
+        null = vectors[singular <= 10 * n_columns * np.finfo(np.float64).eps * singular[0]].T
+        return np.linalg.qr(null / norms[:, np.newaxis])[0]
 
     def _sum_curvature(self, theta: Array, term: Callable[[Block, Array, Array | None], Any]) -> Any:
         """Sum a term of (block, diagonal (K, b), rank-one part (K, b) or None), both weighted, over blocks."""

@@ -281,6 +281,20 @@ def test_duplicated_columns_get_equal_coefficients():
     assert_allclose(model.coef_[:, :5], model.coef_[:, 5:], rtol=1e-8)
 
 
+@pytest.mark.parametrize("n_classes", [2, 3])
+def test_dependent_columns_without_a_penalty_leave_the_certificate_alone(n_classes):
+    X, y, weights = small_problem(n_classes)
+    group = np.eye(3)[np.arange(len(X)) % 3]
+    base = SoftmaxRegression(C=np.inf).fit(np.hstack([X, group[:, 1:]]), y, weights)
+    # All three indicators add up to the intercept's column; the last column is a sum, the next to last a duplicate.
+    dependent = np.hstack([X, group, X[:, :1], X[:, 1:2] + 2 * X[:, 2:3]])
+    model = SoftmaxRegression(C=np.inf).fit(dependent, y, weights)
+    assert model.converged_
+    assert_allclose(model.loss_, base.loss_, rtol=1e-12)
+    assert_allclose(model.coef_[:, 0], model.coef_[:, 8], rtol=1e-8)
+    assert_allclose(model.predict_proba(dependent), base.predict_proba(np.hstack([X, group[:, 1:]])), atol=1e-9)
+
+
 def test_a_constant_column_gets_no_coefficient():
     X, y, _ = small_problem(3)
     base = SoftmaxRegression().fit(X, y)

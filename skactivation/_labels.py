@@ -5,11 +5,10 @@ from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
-from scipy import sparse
 from sklearn.utils import assert_all_finite, column_or_1d
 from sklearn.utils.multiclass import check_classification_targets
 
-from skactivation._validation import as_distributions
+from skactivation._validation import as_array, as_distributions
 
 __all__ = ["as_labels", "encode_labels", "soft_targets"]
 
@@ -18,8 +17,6 @@ Array = NDArray[Any]
 
 def soft_targets(y: Any) -> tuple[Array, Array] | None:
     """Distributions (n, K) and the names of their columns (K,), or None where y holds labels."""
-    if sparse.issparse(y):
-        raise TypeError("y must be dense, got a sparse array; use y.toarray()")
     shape = _as_array(y).shape
     if len(shape) != 2 or shape[1] < 2:
         return None
@@ -54,12 +51,7 @@ def encode_labels(y: Any, sample_weight: Array | None) -> tuple[Array, Array]:
 
 
 def _as_array(y: Any) -> Array:
-    if isinstance(y, np.ma.MaskedArray):
-        raise TypeError("y must not be a masked array: drop the rows whose label is masked")
-    try:
-        array = np.asarray(y)
-    except ValueError as error:
-        raise ValueError(f"y must be an array of labels (n,) or of distributions (n, K): {error}") from error
+    array = as_array(y, "y")
     if array.ndim > 2:
         raise ValueError(f"y must have the shape (n,) or (n, K), got {array.shape}")
     return array

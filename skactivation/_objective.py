@@ -90,7 +90,7 @@ class Objective:
         value, gradient = sum_over_blocks(self._rows, term)
         gradient *= self._inverse_scale
         gradient += self.penalty * theta
-        self._center(gradient)
+        self.center(gradient)
         return float(value + 0.5 * np.sum(self.penalty * np.square(theta))), gradient
 
     def hessian(self, theta: Array) -> Array:
@@ -149,6 +149,16 @@ class Objective:
         result: Array = hessian
         return result
 
+    def logit_range(self, step: Array) -> float:
+        """How far a step (K, D) spreads the logits of a row, at most."""
+        coefficients = self._unscaled(step)
+        largest = 0.0
+        for _, block in self._rows.blocks():
+            z = block.logits(coefficients)
+            spread = np.ptp(z, axis=0) if self._loss.shift_invariant else np.abs(z)
+            largest = max(largest, float(spread.max()))
+        return largest
+
     def largest_logit_range(self, inverse: Array) -> float:
         """Bound the spread of a row's logits after any step of length 1 in the norm of a Hessian, given its inverse."""
         n_outputs, n_columns = self.shape
@@ -183,7 +193,7 @@ class Objective:
     def to_features(self, theta: Array, dtype: Any) -> tuple[Array, Array]:
         """Coefficients (K, d) and intercepts (K,) of X as it came, from coefficients of its columns (K, D)."""
         theta = theta.copy()
-        self._center(theta)
+        self.center(theta)
         coefficients = theta * self._inverse_scale
         # The intercept makes up for the centre with the coefficients as they are stored.
         weights = coefficients[:, : self.n_features].astype(dtype)
@@ -199,7 +209,7 @@ class Objective:
         if self.shape[1] > self.n_features:
             theta[:, -1] = intercepts + weights @ self._rows.center
         theta *= self._scale
-        self._center(theta)
+        self.center(theta)
         return theta
 
     def feature_gradient(self, gradient: Array) -> Array:
@@ -213,7 +223,7 @@ class Objective:
         # Fortran order: sparse products then take the coefficients as they are.
         return np.asfortranarray(theta * self._inverse_scale)
 
-    def _center(self, theta: Array) -> None:
+    def center(self, theta: Array) -> None:
         """Take from coefficients, or from a gradient, what changes no probability.
 
         That is each column's mean over the classes, for exclusive classes: the penalty is smallest at mean 0, so that
@@ -233,7 +243,7 @@ class Objective:
             x = block.columns() * self._inverse_scale
             if self._weights is not None:
                 x = x[self._weights[rows] > 0]
-            triangle = np.linalg.qr(np.vstack([triangle, x]), mode="r")
+            triangle = np.asarray(np.linalg.qr(np.vstack([triangle, x]), mode="r"))
         norms = np.linalg.norm(triangle, axis=0)
         norms[norms == 0] = 1
         _, singular, vectors = np.linalg.svd(triangle / norms)

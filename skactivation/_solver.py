@@ -28,12 +28,12 @@ Array = NDArray[Any]
 # a diagonal changes less than the memory of L-BFGS is worth, and stages double.
 _FIRST_STAGE, _LONGEST_STAGE = 8, 128
 _MEMORY = 10
-# With the whole Hessian, Newton steps begin at this relative decrement (or at tol, where that is larger) and go on
-# until it is negligible even in the coefficients.
-_NEAR, _NEGLIGIBLE = 1e-6, 1e-24
+# The gap relative to F, as far as the metric can tell, from which on Newton steps and a certificate are tried; each
+# failure to certify lowers it by a factor, down to where values of F can't be told apart.
+_NEAR, _NEARER, _NEAREST = 1e-6, 1e-2, 1e-13
+# Newton steps end where what is left is negligible even in the coefficients.
+_NEGLIGIBLE = 1e-24
 _NEWTON_STEPS = 8
-# How often a minimum may be reached, as far as the metric can tell, without a certificate.
-_PATIENCE = 3
 
 
 class Outcome(Enum):
@@ -84,6 +84,7 @@ class _Run:
     def __init__(self, objective: Objective, tol: float, max_iter: int) -> None:
         self._objective = objective
         self._tol = tol
+        self._near = max(_NEAR, tol)
         self._remaining = max_iter
         self._max_iter = max_iter
         self._n_evaluations = 0
@@ -92,28 +93,28 @@ class _Run:
     def solve(self, start: Array, separated_below: float) -> Solution:
         point = self._evaluate(start)
         self._values.append(point.value)
-        stage, uncertified = _FIRST_STAGE, 0
+        stage, moved = _FIRST_STAGE, True
         while True:
             metric = metric_at(self._objective, point.theta)
-            gap = np.inf
-            if self._is_close(point, metric) or self._remaining == 0:
+            gap, before = np.inf, point
+            if self._is_close(point, metric) or self._remaining == 0 or self._near <= _NEAREST or not moved:
                 point, gap = self._finish(point, metric)
-                uncertified += 1
+                self._near = max(_NEARER * self._near, _NEAREST)
+                moved = point is not before
             if gap <= self._tol:
                 outcome = Outcome.CERTIFIED
             elif point.value < separated_below:
                 outcome = Outcome.SEPARATED
             elif self._remaining == 0:
                 outcome = Outcome.MAX_ITER
-            elif uncertified == _PATIENCE:
+            elif not moved or metric.decrement(point.gradient) < 1e-3 * _NEAREST * point.value:
                 outcome = Outcome.STALLED
             else:
-                point, moved = self._lbfgs(point, metric, min(stage, self._remaining))
+                if self._near > _NEAREST:
+                    point = self._lbfgs(point, metric, min(stage, self._remaining))
+                    moved = point is not before
                 if not metric.is_whole:
                     stage = min(2 * stage, _LONGEST_STAGE)
-                if not moved:
-                    # Nothing to gain in these coordinates: look at the minimum once more, then stop.
-                    uncertified = _PATIENCE - 1
                 continue
             return Solution(
                 *point,
@@ -125,6 +126,7 @@ class _Run:
             )
 
     def _evaluate(self, theta: Array) -> _Point:
+        self._objective.center(theta)
         value, gradient = self._objective.value_and_gradient(theta)
         self._n_evaluations += 1
         if not (np.isfinite(value) and np.isfinite(gradient).all()):
@@ -142,20 +144,33 @@ class _Run:
     def _is_close(self, point: _Point, metric: Metric, share: float = 1.0) -> bool:
         """Whether the gap, as far as the metric can tell, is within a share of what is wanted."""
         if metric.is_whole:
-            return metric.decrement(point.gradient) <= share * max(_NEAR, self._tol) * point.value
+            return metric.decrement(point.gradient) <= share * self._near * point.value
         gap = self._strong_convexity_gap(point)
         if not np.isfinite(gap):
             gap = 100 * metric.decrement(point.gradient)
         return gap <= share * self._tol * point.value
 
-    def _lbfgs(self, start: _Point, metric: Metric, max_iter: int) -> tuple[_Point, bool]:
-        """Some L-BFGS iterations in the metric's coordinates; also, whether there were any."""
+    def _newton_step(self, point: _Point, metric: Metric) -> tuple[Array, float]:
+        """A step that is sure to lower F if the metric is the Hessian, and its share of the full Newton step.
+
+        Along a step that spreads a row's logits by a, F's third derivative is at most a times the second. The share
+        that minimises the bound on F that follows is log(1 + a) / a.
+        """
+        step = -metric.to_coefficients(metric.to_coordinates(point.gradient))
+        spread = self._objective.logit_range(step)
+        share = float(np.log1p(spread) / spread) if spread > 0 else 1.0
+        return share * step, share
+
+    def _lbfgs(self, start: _Point, metric: Metric, max_iter: int) -> _Point:
+        """Some L-BFGS iterations in the metric's coordinates; the start itself where none succeeds."""
         trial = accepted = start
+        # L-BFGS-B's first step has the length 1: let that be the Newton step, damped.
+        unit = self._newton_step(start, metric)[1] * metric.norm(start.gradient)
 
         def value_and_gradient(u: Array) -> tuple[float, Array]:
             nonlocal trial
-            trial = self._evaluate(start.theta + metric.to_coefficients(u))
-            return trial.value, metric.to_coordinates(trial.gradient)
+            trial = self._evaluate(start.theta + metric.to_coefficients(unit * u))
+            return trial.value, unit * metric.to_coordinates(trial.gradient)
 
         def after_iteration(u: Array) -> None:
             # The line search ends at the point that it evaluated last.
@@ -173,7 +188,7 @@ class _Run:
             # Its own tolerances are off: what is small is for this module to say.
             options={"maxiter": max_iter, "maxcor": _MEMORY, "ftol": 0.0, "gtol": 0.0, "maxfun": 20 * max_iter},
         )
-        return accepted, accepted is not start
+        return accepted
 
     def _finish(self, point: _Point, metric: Metric) -> tuple[_Point, float]:
         """Take the last steps that the metric allows, and bound the relative gap where they end."""
@@ -195,17 +210,22 @@ class _Run:
         return point, max(relative, float(np.finfo(np.float64).eps))
 
     def _newton_steps(self, point: _Point, metric: Metric) -> tuple[_Point, float]:
-        """Newton steps with one factor while they halve the gradient's norm, and the length travelled."""
+        """Newton steps with one factor while it serves, and the length travelled in the metric's norm."""
         travelled, norm = 0.0, metric.norm(point.gradient)
         for _ in range(min(_NEWTON_STEPS, self._remaining)):
             if norm**2 <= _NEGLIGIBLE * point.value:
                 break
-            step = metric.to_coefficients(metric.to_coordinates(point.gradient))
-            trial = self._evaluate(point.theta - step)
+            step, share = self._newton_step(point, metric)
+            trial = self._evaluate(point.theta + step)
             trial_norm = metric.norm(trial.gradient)
-            if not trial_norm < norm / 2:
+            # Judged by gradients: values of F may differ by less than their rounding.
+            if not trial_norm < norm:
                 break
-            point, travelled, norm = self._advance(trial), travelled + norm, trial_norm
+            point, travelled = self._advance(trial), travelled + share * norm
+            if trial_norm > norm / 2:
+                # A Hessian taken anew will do better.
+                break
+            norm = trial_norm
         return point, travelled
 
     def _minimize_intercepts(self, point: _Point) -> _Point:

@@ -5,9 +5,18 @@ from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
-from sklearn.utils import check_array
+from scipy import sparse
+from sklearn.utils import assert_all_finite
 
-__all__ = ["as_distributions", "check_boolean", "check_integer", "check_real", "check_sample_weight"]
+__all__ = [
+    "as_array",
+    "as_distributions",
+    "as_floats",
+    "check_boolean",
+    "check_integer",
+    "check_real",
+    "check_sample_weight",
+]
 
 Array = NDArray[Any]
 
@@ -19,7 +28,10 @@ def check_real(
     interval = f"{'[' if allow_low else '('}{low:g}, {high:g}{']' if allow_high else ')'}"
     if not isinstance(value, Real) or isinstance(value, (bool, np.bool_)):
         raise TypeError(f"{name} must be a number in {interval}, got {value!r} of type {type(value).__name__}")
-    number = float(value)
+    try:
+        number = float(value)
+    except OverflowError as error:
+        raise ValueError(f"{name} must be a number in {interval}, got one beyond the range of floats") from error
     if not (low <= number <= high) or (number == low and not allow_low) or (number == high and not allow_high):
         raise ValueError(f"{name} must be a number in {interval}, got {value!r}")
     return number
@@ -41,17 +53,43 @@ def check_integer(value: Any, name: str, *, low: int) -> int:
     return int(value)
 
 
+def as_array(values: Any, name: str) -> Array:
+    """Return a dense array of any dtype."""
+    if sparse.issparse(values):
+        raise TypeError(f"{name} must be dense, got a sparse array; use {name}.toarray()")
+    if isinstance(values, np.ma.MaskedArray):
+        raise TypeError(f"{name} must not be a masked array: fill or drop what is masked")
+    try:
+        return np.asarray(values)
+    except ValueError as error:
+        raise ValueError(f"{name} must be an array, got rows of different lengths: {error}") from error
+
+
+def as_floats(values: Any, name: str) -> Array:
+    """Return an array of float32 (from float32 and float16) or float64 (from everything else that is a number)."""
+    array = as_array(values, name)
+    got = f"{name} must be an array of real numbers, got dtype {array.dtype}"
+    if array.dtype.kind in "cmM":
+        raise TypeError(got)
+    if array.dtype.kind not in "biuf" and (array.dtype != object or any(entry is None for entry in array.flat)):
+        raise ValueError(got + (" with None in it" if array.dtype == object else ""))
+    try:
+        with np.errstate(all="ignore"):
+            return array.astype(np.float32 if array.dtype.char in "ef" else np.float64, copy=False)
+    except TypeError as error:
+        raise TypeError(f"{got}: {error}") from error
+    except (ValueError, OverflowError) as error:
+        raise ValueError(f"{got}: {error}") from error
+
+
 def check_sample_weight(sample_weight: Any, shape: tuple[int, ...], *, allow_rows: bool = True) -> Array | None:
     """Return weights (n,) or of the given shape as float64, None for none; all must be finite, some positive."""
     if sample_weight is None:
         return None
     if isinstance(sample_weight, Real):
         sample_weight = np.full(shape[0], sample_weight)
-    if isinstance(sample_weight, np.ma.MaskedArray):
-        raise TypeError("sample_weight must not be a masked array; give masked rows the weight 0")
-    weights: Array = check_array(
-        sample_weight, ensure_2d=False, dtype=np.float64, order="C", input_name="sample_weight", ensure_min_samples=0
-    )
+    weights = as_floats(sample_weight, "sample_weight").astype(np.float64, copy=False)
+    assert_all_finite(weights, input_name="sample_weight")
     if weights.shape != shape and not (allow_rows and weights.shape == shape[:1]):
         raise ValueError(f"sample_weight has the shape {weights.shape}, but {shape} is needed: one weight a row")
     if weights.size and weights.min() < 0:
@@ -64,7 +102,8 @@ def check_sample_weight(sample_weight: Any, shape: tuple[int, ...], *, allow_row
 
 def as_distributions(targets: Any, name: str, advice: str) -> Array:
     """Return soft targets (n, K) of float32 or float64: entries in [0, 1], rows that sum to one."""
-    array: Array = check_array(targets, dtype=[np.float64, np.float32], input_name=name, ensure_min_samples=0)
+    array = as_floats(targets, name)
+    assert_all_finite(array, input_name=name)
     tolerance = np.sqrt(np.finfo(array.dtype).eps)
     for place in (int(array.argmin()), int(array.argmax())) if array.size else ():
         entry = array.flat[place]

@@ -35,9 +35,8 @@ from typing import Any
 
 import numpy as np
 from numpy.typing import ArrayLike, NDArray
-from scipy import sparse
 
-from skactivation._validation import check_real
+from skactivation._validation import as_floats, check_real
 
 __all__ = ["log_sigmoid", "log_softmax", "sigmoid", "sigmoid_derivative", "softmax"]
 
@@ -63,7 +62,7 @@ def sigmoid(logits: ArrayLike, *, temperature: float = 1.0) -> Array:
     Returns
     -------
     ndarray of the same shape
-        Probabilities in [0, 1], within 3 units in the last place (float32: 4).
+        Probabilities in [0, 1], within 3 units in the last place (float32: 4; one more where T isn't 1).
 
     Raises
     ------
@@ -94,7 +93,7 @@ def log_sigmoid(logits: ArrayLike, *, temperature: float = 1.0) -> Array:
     Returns
     -------
     ndarray of the same shape
-        Log-probabilities, at most 0, within 3 units in the last place (float32: 4).
+        Log-probabilities, at most 0, within 3 units in the last place (float32: 4; one more where T isn't 1).
 
     Raises
     ------
@@ -230,13 +229,13 @@ def compensated_exp_minus_max(z: Array, temperature: float = 1.0) -> tuple[Array
     # exp(t + e) = exp(t) (1 + e): without e the rounding of t would be magnified by t.
     errors *= z
     z += errors
-    sums: Array = z.sum(axis=0)
+    sums = _sum_classes(z)
     special = ~np.isfinite(sums)
     if special.any():
         # Infinite logits have no rounding error, but inf - inf has made it NaN.
         corrections = errors[:, special]
         z[:, special] = np.exp(exponents[:, special]) + np.where(np.isfinite(corrections), corrections, 0)
-        sums = z.sum(axis=0)
+        sums = _sum_classes(z)
     return exponents, z, sums
 
 
@@ -244,22 +243,23 @@ def log_of_sum(exponentials: Array, sums: Array) -> Array:
     """Logarithm (b,) of sums of exponentials (K, b) the largest of which is 1, to a few ULP also close to 0."""
     # The 1 is taken out before the sum, so that it doesn't swallow the small ones. (Where several terms are 1, the sum
     # is at least 2 and 1 can be taken from it afterwards.)
-    others = np.where(sums < 1.5, (exponentials - np.floor(exponentials)).sum(axis=0), sums - 1)
+    others = np.where(sums < 2, _sum_classes(exponentials - np.floor(exponentials)), sums - 1)
     return np.log1p(others)
 
 
-def as_logits(logits: ArrayLike, name: str = "logits") -> Array:
-    """Return an array of float32 or float64; a TypeError or ValueError that names the parameter otherwise."""
-    if sparse.issparse(logits):
-        raise TypeError(f"{name} must be a dense array, got a sparse one; use {name}.toarray()")
-    try:
-        array = np.asarray(logits)
-        if array.dtype.kind == "c":
-            raise TypeError(f"{name} must be real, got complex numbers")
-        dtype = np.float32 if array.dtype.char in "ef" else np.float64
-        return array.astype(dtype, copy=False)
-    except ValueError as error:
-        raise ValueError(f"{name} must be an array of numbers, got {type(logits).__name__}: {error}") from error
+def _sum_classes(z: Array) -> Array:
+    """Sum over the classes, (b,), of class-major numbers (K, b), with errors that hardly grow with K."""
+    while len(z) > 1:
+        half = len(z) // 2
+        folded = z[:half] + z[half : 2 * half]
+        if len(z) % 2:
+            folded[0] += z[-1]
+        z = folded
+        if half >= _MANY_CLASSES // 2:
+            # What lies along memory numpy sums in pairs itself.
+            break
+    total: Array = z.sum(axis=0)
+    return total
 
 
 def class_major_blocks(rows: Array) -> Any:
@@ -276,7 +276,7 @@ def class_major_blocks(rows: Array) -> Any:
 def _map_elements(kernel: Callable[[Array, float], Array], logits: ArrayLike, temperature: float) -> Array:
     """Apply a kernel to logits block by block."""
     temperature = check_real(temperature, "temperature", allow_low=False)
-    x = as_logits(logits)
+    x = as_floats(logits, "logits")
     result = np.empty(x.shape, dtype=x.dtype)
     flat_x, flat_result = np.ascontiguousarray(x).reshape(-1), result.reshape(-1)
     with np.errstate(all="ignore"):
@@ -289,8 +289,10 @@ def _map_elements(kernel: Callable[[Array, float], Array], logits: ArrayLike, te
 def _map_rows(kernel: Callable[[Array, float], None], logits: ArrayLike, axis: int, temperature: float) -> Array:
     """Apply a kernel that works in place on class-major blocks along an axis of the logits."""
     temperature = check_real(temperature, "temperature", allow_low=False)
-    # A scalar has no axis: moveaxis raises numpy's AxisError, a ValueError that says so.
-    z = np.moveaxis(as_logits(logits), axis, -1)
+    if not isinstance(axis, (int, np.integer)):
+        raise TypeError(f"axis must be an integer, got {axis!r}")
+    # Where there is no such axis, as in a scalar, moveaxis raises numpy's AxisError, a ValueError that says so.
+    z = np.moveaxis(as_floats(logits, "logits"), axis, -1)
     result = np.empty(z.shape, dtype=z.dtype)
     if z.size:
         rows, result_rows = z.reshape(-1, z.shape[-1]), result.reshape(-1, z.shape[-1])
@@ -336,8 +338,9 @@ def _log_sigmoid_block(x: Array, temperature: float) -> Array:
 
 
 def _sigmoid_derivative_block(x: Array, temperature: float) -> Array:
-    decay = _decay(*_quotient(x, temperature))
-    slope: Array = decay / np.square(1 + decay) / temperature
+    # The root of exp(-abs(x) / T) doesn't underflow before the division by T.
+    root = _decay(*_quotient(x.astype(np.float64, copy=False), 2 * temperature))
+    slope: Array = root / temperature * (root / np.square(1 + np.square(root)))
     return slope
 
 
@@ -353,6 +356,9 @@ def _decay(x: Array, error: Array | None) -> Array:
 
 def _differences(z: Array, temperature: float) -> tuple[Array, Array]:
     """(z - max) / T as rounded, and what the rounding left over, for class-major z (K, b)."""
+    if temperature > 1:
+        # The difference of large logits then may overflow where its quotient doesn't.
+        z, temperature = 0.5 * z, 0.5 * temperature
     maxima = z.max(axis=0)
     difference = z - maxima
     # Knuth's two-sum: z - max = difference + error exactly, whichever of the two is the larger.
@@ -365,8 +371,9 @@ def _differences(z: Array, temperature: float) -> tuple[Array, Array]:
         alone = np.isposinf(z) & (np.count_nonzero(np.isposinf(z), axis=0) == 1)
         difference[alone] = 0
     quotient, quotient_error = _quotient(difference, temperature)
+    if temperature != 1:
+        error = (error / np.float64(temperature)).astype(z.dtype, copy=False)
     if quotient_error is not None:
-        error /= temperature
         error += quotient_error
     return quotient, error
 

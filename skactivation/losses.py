@@ -18,11 +18,9 @@ from typing import Any, Literal, Protocol
 
 import numpy as np
 from numpy.typing import ArrayLike, NDArray
-from sklearn.utils import check_array
 
-from skactivation._validation import as_distributions, check_real, check_sample_weight
+from skactivation._validation import as_array, as_distributions, as_floats, check_real, check_sample_weight
 from skactivation.activations import (
-    as_logits,
     class_major_blocks,
     compensated_exp_minus_max,
     exp_minus_max,
@@ -83,7 +81,7 @@ def softmax_cross_entropy(
     >>> print(round(softmax_cross_entropy([[2.0, 0.0]], [[0.5, 0.5]]), 6))
     1.126928
     """
-    z = as_logits(logits)
+    z = as_floats(logits, "logits")
     if z.ndim != 2 or z.shape[1] == 0:
         raise ValueError(f"logits must have the shape (n, K) with K >= 1, got {z.shape}")
     weights = check_sample_weight(sample_weight, z.shape[:1])
@@ -150,24 +148,16 @@ def sigmoid_cross_entropy(
     >>> print(round(sigmoid_cross_entropy([[0.0, 3.0], [40.0, -1.0]], [[1, 0], [1, np.nan]]), 6))
     1.247245
     """
-    z = as_logits(logits)
+    z = as_floats(logits, "logits")
     if z.ndim not in (1, 2):
         raise ValueError(f"logits must have the shape (n,) or (n, L), got {z.shape}")
-    t: Array = check_array(
-        targets,
-        ensure_2d=False,
-        dtype=[np.float64, np.float32],
-        input_name="targets",
-        ensure_all_finite="allow-nan",
-        ensure_min_samples=0,
-        ensure_min_features=0,
-    )
+    t = as_floats(targets, "targets")
     if t.shape != z.shape:
         raise ValueError(f"targets must have the logits' shape {z.shape}, got {t.shape}")
     known = ~np.isnan(t)
     if not np.all((t[known] >= 0) & (t[known] <= 1)):
         raise ValueError(
-            f"targets must lie in [0, 1] (NaN for not known), got values from {np.nanmin(t)!r} to {np.nanmax(t)!r}"
+            f"targets must lie in [0, 1] (NaN for not known), got values from {np.nanmin(t):g} to {np.nanmax(t):g}"
         )
     weights = check_sample_weight(sample_weight, z.shape)
     if weights is not None and weights.ndim < z.ndim:
@@ -175,7 +165,9 @@ def sigmoid_cross_entropy(
     positive = _check_pos_weight(pos_weight, z.shape)
     smoothing = check_real(label_smoothing, "label_smoothing", high=1.0)
     losses = np.empty(z.shape, dtype=z.dtype)
-    columns, column_losses, column_targets = (a.reshape(z.shape[0], -1) for a in (z, losses, t))
+    # One column for a single label.
+    shape = (*z.shape, 1)[:2]
+    columns, column_losses, column_targets = z.reshape(shape), losses.reshape(shape), t.reshape(shape)
     with np.errstate(all="ignore"):
         for rows, block in class_major_blocks(columns) if z.size else ():
             yes = smooth(column_targets[rows].T.astype(z.dtype, copy=False), smoothing, 2)
@@ -278,16 +270,15 @@ def smooth(targets: Array, label_smoothing: float, n_classes: int) -> Array:
 
 def _encode_softmax_targets(targets: ArrayLike, shape: tuple[int, ...]) -> Array:
     """Targets as class indices (n,) or distributions (n, K), checked."""
-    encoded = np.asarray(targets)
+    encoded = as_array(targets, "targets")
     if encoded.ndim == 1:
-        if encoded.dtype.kind not in "iub":
+        if encoded.size and encoded.dtype.kind not in "iub":
             raise TypeError(f"targets of shape (n,) must be integers, the class's column, got dtype {encoded.dtype}")
         if encoded.shape != shape[:1]:
             raise ValueError(f"targets must have one entry for each of the {shape[0]} rows, got {encoded.size}")
-        encoded = encoded.astype(np.intp, copy=False)
         if encoded.size and not (0 <= encoded.min() and encoded.max() < shape[1]):
             raise ValueError(f"targets must lie in 0..{shape[1] - 1}, got {encoded.min()}..{encoded.max()}")
-        return encoded
+        return encoded.astype(np.intp, copy=False)
     if encoded.shape != shape:
         raise ValueError(f"targets must have the shape {shape[:1]} or {shape}, got {encoded.shape}")
     return as_distributions(targets, "targets", "for labels that don't exclude each other use sigmoid_cross_entropy")
@@ -297,7 +288,7 @@ def _check_pos_weight(pos_weight: ArrayLike | None, shape: tuple[int, ...]) -> A
     """The factor on the loss of "yes" as a scalar or a column (L, 1)."""
     if pos_weight is None:
         return np.array(1.0)
-    factor: Array = np.asarray(pos_weight, dtype=np.float64)
+    factor = as_floats(pos_weight, "pos_weight").astype(np.float64)
     if factor.ndim and factor.shape != shape[1:]:
         raise ValueError(f"pos_weight must be a number or have the shape {shape[1:]}, got {factor.shape}")
     if not np.all((factor > 0) & np.isfinite(factor)):
@@ -310,17 +301,21 @@ def _reduce(losses: Array, weights: Array | None, known: Array | None, reduction
     if reduction not in ("mean", "sum", "none"):
         raise ValueError(f"reduction must be 'mean', 'sum' or 'none', got {reduction!r}")
     counted = np.broadcast_to(1.0 if weights is None else weights, losses.shape)
-    # Not losses * weights: an infinite loss times a weight of zero would be NaN.
-    weighted = np.multiply(losses, counted, out=np.zeros_like(losses), where=counted > 0, casting="same_kind")
     if known is not None:
-        weighted[~known] = np.nan if reduction == "none" else 0
         counted = counted * known
-    if reduction == "none":
-        return weighted
-    total = weighted.sum(dtype=np.float64)
+    weight = 1.0
     if reduction == "mean":
-        weight = counted.sum()
-        if not weight > 0:
+        largest = counted.max(initial=0)
+        if largest == 0:
             raise ValueError("the mean of no losses is not defined: no row, or no known target, has a positive weight")
-        total = total / weight
-    return losses.dtype.type(total)
+        # Relative to the largest, weights of any size leave sums in range.
+        counted = counted / largest
+        weight = counted.sum()
+    with np.errstate(all="ignore"):
+        # Not losses * weights: an infinite loss times a weight of zero would be NaN.
+        weighted = np.multiply(losses, counted, out=np.zeros(losses.shape), where=counted > 0)
+        if reduction == "none":
+            if known is not None:
+                weighted[~known] = np.nan
+            return weighted.astype(losses.dtype)
+        return losses.dtype.type(weighted.sum() / weight)

@@ -1,7 +1,86 @@
-"""Slow, obvious definitions to compare with."""
+"""Slow, obvious definitions to compare with.
+
+Those of activations and losses work with 450 digits: floats go in exactly as the package gets them, mpmath numbers come
+out. With fewer digits 1 + exp(-x) rounds to 1 long before a float result underflows, and the reference looks wrong
+where the package is right.
+"""
 
 import numpy as np
+from mpmath import exp, ldexp, log, mp, mpf
 from scipy.special import logsumexp
+
+DIGITS = 450
+
+
+def exact(function):
+    """Work with enough digits inside a function."""
+    return mp.workdps(DIGITS)(function)
+
+
+@exact
+def sigmoid(logit, temperature=1.0):
+    return 1 / (1 + exp(-_quotient(logit, temperature)))
+
+
+@exact
+def log_sigmoid(logit, temperature=1.0):
+    return -log(1 + exp(-_quotient(logit, temperature)))
+
+
+@exact
+def sigmoid_derivative(logit, temperature=1.0):
+    p = sigmoid(logit, temperature)
+    return p * (1 - p) / mpf(float(temperature))
+
+
+@exact
+def softmax(logits, temperature=1.0):
+    exponentials = [exp(_quotient(z, temperature)) for z in logits]
+    total = sum(exponentials)
+    return [e / total for e in exponentials]
+
+
+@exact
+def log_softmax(logits, temperature=1.0):
+    quotients = [_quotient(z, temperature) for z in logits]
+    log_of_sum = log(sum(exp(q) for q in quotients))
+    return [q - log_of_sum for q in quotients]
+
+
+@exact
+def softmax_cross_entropy(logits, targets):
+    """Loss of one row; targets are one number for each class."""
+    terms = zip(targets, log_softmax(logits), strict=True)
+    return -sum(mpf(float(t)) * log_p for t, log_p in terms if t > 0)
+
+
+@exact
+def sigmoid_cross_entropy(logit, target, pos_weight=1.0):
+    """Loss of one entry."""
+    t = mpf(float(target))
+    return -mpf(float(pos_weight)) * t * log_sigmoid(logit) - (1 - t) * log_sigmoid(-logit)
+
+
+@exact
+def ulp_error(got, exact_value, dtype):
+    """Distance to the exact value in units in the last place of the exact value once rounded to the dtype."""
+    info = np.finfo(dtype)
+    with mp.workprec(info.nmant + 1):
+        rounded = +exact_value
+    # Subnormal numbers, and 0, are as far apart as the smallest normal ones.
+    exponent = max(mp.mag(rounded) - 1, info.minexp) if rounded else info.minexp
+    return float(abs(mpf(float(got)) - exact_value) / ldexp(1, int(exponent) - info.nmant))
+
+
+@exact
+def relative_error(got, exact_value):
+    """Distance to the exact value as a part of it."""
+    return float(abs(mpf(float(got)) - exact_value) / abs(exact_value))
+
+
+def _quotient(logit, temperature):
+    """The logit over the temperature."""
+    return mpf(float(logit)) / mpf(float(temperature))
 
 
 def softmax_regression_objective(coef, intercept, X, targets, weights, penalised, C):

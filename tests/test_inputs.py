@@ -267,7 +267,7 @@ WEIGHTS = np.ones(150)
         (np.where(SPECIES == 0, -1.0, 1.0), ValueError, "sample_weight must not be negative.*row 0"),
         (np.where(SPECIES == 0, np.nan, 1.0), ValueError, "sample_weight contains NaN"),
         (np.where(SPECIES == 0, np.inf, 1.0), ValueError, "sample_weight contains infinity"),
-        (["heavy"] * 150, ValueError, "heavy"),
+        (["heavy"] * 150, ValueError, "sample_weight must be an array of real numbers"),
         (np.zeros(150), ValueError, "sample_weight is zero for every row"),
         (WEIGHTS[:149], ValueError, r"sample_weight has the shape \(149,\)"),
         (np.ones((150, 3)), ValueError, r"sample_weight has the shape \(150, 3\)"),

@@ -107,7 +107,7 @@ def test_coefficients_are_those_of_logistic_regression(n_classes, fit_intercept,
 @pytest.mark.parametrize("n_classes", [2, 3])
 def test_loss_and_gradient_are_those_of_the_stated_objective(n_classes):
     X, y, weights = small_problem(n_classes)
-    model = SoftmaxRegression(C=0.3, label_smoothing=0.1, max_iter=3)
+    model = SoftmaxRegression(C=0.3, label_smoothing=0.1, max_iter=2)
     with pytest.warns(ConvergenceWarning):
         model.fit(X, y, weights)
     coef, intercept = model.coef_, model.intercept_

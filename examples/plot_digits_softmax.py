@@ -1,12 +1,12 @@
 """
-==========================================
+================================================
 Which digit is it? Softmax for exclusive classes
-==========================================
+================================================
 
-A picture of a handwritten digit shows exactly one of ten digits: the classes exclude each other. A linear model gives each
-class a *logit*, any real number; softmax turns the ten logits into probabilities that sum to one. We tune the penalty's
-strength in a pipeline, compare with scikit-learn's `LogisticRegression`, and look at what was learned and at the digits that
-leave the model in doubt.
+A picture of a handwritten digit shows exactly one of ten digits: the classes exclude each other. A linear model gives
+each class a *logit*, any real number; softmax turns the ten logits into probabilities that sum to one. We tune the
+penalty's strength in a pipeline, compare with scikit-learn's `LogisticRegression`, and look at what was learned and at
+the digits that leave the model in doubt.
 """
 
 # %%
@@ -31,8 +31,9 @@ X, y = load_digits(return_X_y=True)
 X_train, X_test, y_train, y_test = train_test_split(X, y, test_size=1 / 3, stratify=y, random_state=0)
 
 # %%
-# The penalty's strength is chosen by log loss, the mean of -log(probability of the true class): accuracy would not notice
-# probabilities that are too bold. (Scaling isn't needed for the fit; it makes the penalty treat all pixels alike.)
+# The penalty's strength is chosen by log loss, the mean of -log(probability of the true class): accuracy would not
+# notice probabilities that are too bold. (Scaling isn't needed for the fit; it makes the penalty treat all pixels
+# alike.)
 search = GridSearchCV(
     make_pipeline(StandardScaler(), SoftmaxRegression()),
     {"softmaxregression__C": np.logspace(-4, 1, 6)},
@@ -45,8 +46,9 @@ model = search.best_estimator_
 print(f"C chosen by cross-validated log loss: {C:g}")
 
 # %%
-# On held-out digits, beside `LogisticRegression` with the same C; then both on raw pixels with their default settings, where
-# its solver stops early.
+# On held-out digits, beside `LogisticRegression` with the same C; then both on raw pixels with their default settings,
+# where its solver stops early. Log loss is computed from probabilities here, by scikit-learn; the fit itself works with
+# logits, since a probability that has rounded to 0 or 1 has no useful logarithm.
 pairs = {
     "scaled, tuned": (model, make_pipeline(StandardScaler(), LogisticRegression(C=C))),
     "raw, defaults": (SoftmaxRegression(), LogisticRegression()),
@@ -68,8 +70,9 @@ for setting, estimators in pairs.items():
         )
 
 # %%
-# What was learned: a weight for each pixel and class. Red ink speaks for the class, blue against it. Over the classes the
-# weights sum to zero, since adding the same number to all logits changes no probability.
+# What was learned: a weight for each pixel and class. Ink on red pixels speaks for the class, ink on blue ones against
+# it. Over the classes the weights sum to zero: adding one number to all logits changes no probability, and the penalty
+# is smallest where nothing is added.
 weights = model[-1].coef_
 limit = np.abs(weights).max()
 figure, axes = plt.subplots(2, 5, figsize=(9, 4.4), layout="constrained")
@@ -81,8 +84,8 @@ figure.suptitle("Weights of the ten classes")
 figure.savefig("digits_softmax_weights.png", dpi=120)
 
 # %%
-# The digits that leave it in doubt: those whose largest probability is smallest. The bars are the ten probabilities; they
-# sum to one, as they must where exactly one digit is in the picture.
+# The digits that leave it in doubt: those whose largest probability is smallest. The bars are the ten probabilities;
+# they sum to one, as they must where exactly one digit is in the picture.
 probabilities = softmax(model.decision_function(X_test))
 doubtful = np.argsort(probabilities.max(axis=1))[:6]
 figure, axes = plt.subplots(2, 6, figsize=(12, 4.6), layout="constrained", height_ratios=[1.2, 1])

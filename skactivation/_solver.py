@@ -91,7 +91,7 @@ class _Run:
         self._values: list[float] = []
 
     def solve(self, start: Array, separated_below: float) -> Solution:
-        point = self._evaluate(start)
+        point = self._evaluate(start.copy())
         self._values.append(point.value)
         stage, moved = _FIRST_STAGE, True
         while True:

@@ -1,0 +1,140 @@
+"""Value, gradient and curvature against longhand and finite differences."""
+
+import numpy as np
+import pytest
+from numpy.testing import assert_allclose
+from scipy import sparse
+
+from longhand import softmax_regression_objective
+from skactivation._blocks import rows_of
+from skactivation._objective import Objective
+from skactivation.losses import SigmoidLoss, SoftmaxLoss
+
+RNG = np.random.default_rng(0)
+X = RNG.normal(size=(80, 4)) * [1e-3, 1.0, 20.0, 1.0] + [0, 5, 100, -1]
+LABELS = RNG.integers(0, 3, size=80)
+WEIGHTS = RNG.random(80)
+
+
+def softmax_objective(penalty=0.5, form=np.asarray, fit_intercept=True, weights=WEIGHTS):
+    rows = rows_of(form(X), 3, weights, fit_intercept=fit_intercept)
+    return Objective(rows, SoftmaxLoss(), lambda block: LABELS[block], weights, n_outputs=3, penalty=penalty)
+
+
+def sigmoid_objective(penalty=0.5, form=np.asarray, fit_intercept=True, weights=WEIGHTS):
+    rows = rows_of(form(X), 2, weights, fit_intercept=fit_intercept)
+    yes = np.vstack([LABELS == 0, RNG.random(80)]).astype(float)
+    targets = lambda block: (yes[:, block], 1 - yes[:, block])  # noqa: E731  # shorter than a function
+    return Objective(rows, SigmoidLoss(), targets, weights, n_outputs=2, penalty=penalty)
+
+
+OBJECTIVES = [softmax_objective, sigmoid_objective]
+
+
+def centred_theta(objective, seed=1, size=1.0):
+    theta = np.random.default_rng(seed).normal(size=objective.shape) * size
+    objective.center(theta)
+    return theta
+
+
+@pytest.mark.parametrize("form", [np.asarray, sparse.csr_array])
+@pytest.mark.parametrize("fit_intercept", [True, False])
+def test_value_and_gradient_are_those_of_the_stated_function(form, fit_intercept):
+    objective = softmax_objective(form=form, fit_intercept=fit_intercept)
+    theta = centred_theta(objective)
+    value, gradient = objective.value_and_gradient(theta)
+    coef, intercept = objective.to_features(theta, np.float64)
+    expected, expected_gradient = softmax_regression_objective(
+        coef, intercept, X, np.eye(3)[LABELS], WEIGHTS, coef, C=2.0
+    )
+    assert_allclose(value, expected, rtol=1e-11)
+    assert_allclose(
+        objective.feature_gradient(gradient)[:, :4], expected_gradient[:, :4], rtol=1e-9, atol=1e-9 * np.abs(X).max()
+    )
+    assert_allclose(objective.from_features(coef, intercept), theta, rtol=1e-10, atol=1e-10)
+
+
+@pytest.mark.parametrize("make", OBJECTIVES)
+@pytest.mark.parametrize("penalty", [0.0, 0.5])
+def test_the_gradient_is_the_values_derivative(make, penalty):
+    objective = make(penalty)
+    theta, step = centred_theta(objective), centred_theta(objective, seed=2, size=1e-6)
+    _, gradient = objective.value_and_gradient(theta)
+    ahead, _ = objective.value_and_gradient(theta + step)
+    behind, _ = objective.value_and_gradient(theta - step)
+    assert_allclose((ahead - behind) / 2, np.sum(gradient * step), rtol=1e-7)
+
+
+@pytest.mark.parametrize("make", OBJECTIVES)
+@pytest.mark.parametrize("form", [np.asarray, sparse.csr_array])
+def test_the_hessian_is_the_gradients_derivative_for_centred_steps(make, form):
+    objective = make(form=form)
+    theta, step = centred_theta(objective), centred_theta(objective, seed=2, size=1e-5)
+    _, ahead = objective.value_and_gradient(theta + step)
+    _, behind = objective.value_and_gradient(theta - step)
+    hessian = objective.hessian(theta)
+    assert_allclose(hessian, hessian.T, rtol=1e-12, atol=1e-12)
+    assert_allclose((hessian @ step.ravel()).reshape(step.shape), (ahead - behind) / 2, rtol=1e-5, atol=1e-9)
+
+
+@pytest.mark.parametrize("form", [np.asarray, sparse.csr_array])
+def test_diagonal_and_intercept_blocks_are_parts_of_the_hessian(form):
+    objective = sigmoid_objective(form=form)
+    theta = centred_theta(objective)
+    hessian = objective.hessian(theta)
+    assert_allclose(objective.hessian_diagonal(theta).ravel(), hessian.diagonal(), rtol=1e-10)
+    assert_allclose(objective.intercept_hessian(theta), hessian[4::5, 4::5], rtol=1e-10, atol=1e-12)
+
+
+def test_weights_are_repeated_rows():
+    counts = np.random.default_rng(3).integers(0, 3, size=80)
+    weighted = softmax_objective(weights=counts.astype(float))
+    repeated = Objective(
+        rows_of(np.repeat(X, counts, axis=0), 3, None, fit_intercept=True),
+        SoftmaxLoss(),
+        lambda block: np.repeat(LABELS, counts)[block],
+        None,
+        n_outputs=3,
+        penalty=0.5,
+    )
+    theta = centred_theta(weighted)
+    # The columns' units may differ, since rows of weight 0 count there.
+    coef, intercept = weighted.to_features(theta, np.float64)
+    other = repeated.from_features(coef, intercept)
+    assert_allclose(weighted.value_and_gradient(theta)[0], repeated.value_and_gradient(other)[0], rtol=1e-12)
+    assert_allclose(
+        weighted.feature_gradient(weighted.value_and_gradient(theta)[1]),
+        repeated.feature_gradient(repeated.value_and_gradient(other)[1]),
+        rtol=1e-9,
+        atol=1e-9,
+    )
+
+
+@pytest.mark.parametrize("make", OBJECTIVES)
+def test_no_step_spreads_logits_by_more_than_the_bound(make):
+    objective = make()
+    theta = centred_theta(objective)
+    hessian = objective.hessian(theta)
+    bound = objective.largest_logit_range(np.linalg.inv(hessian))
+    spreads = []
+    for seed in range(200):
+        step = centred_theta(objective, seed)
+        length = np.sqrt(step.ravel() @ hessian @ step.ravel())
+        spreads.append(objective.logit_range(step / length))
+    # The worst step for a row is H^-1 applied to it: take the rows' own, too.
+    for row in objective._rows.blocks().__next__()[1].columns() * objective._inverse_scale:
+        for outputs in np.eye(objective.shape[0]) - np.roll(np.eye(objective.shape[0]), 1, axis=0):
+            step = np.linalg.solve(hessian, np.outer(outputs, row).ravel())
+            length = np.sqrt(step @ hessian @ step)
+            spreads.append(objective.logit_range((step / length).reshape(objective.shape)))
+    assert max(spreads) <= bound * (1 + 1e-12)
+    assert max(spreads) >= bound / 3
+
+
+def test_values_near_zero_keep_their_digits():
+    separable = np.array([[-1.0], [1.0]])
+    rows = rows_of(separable, 2, None, fit_intercept=False)
+    objective = Objective(rows, SoftmaxLoss(), lambda block: np.array([0, 1])[block], None, n_outputs=2, penalty=0.0)
+    value, gradient = objective.value_and_gradient(np.array([[-30.0], [30.0]]))
+    assert_allclose(value, 2 * np.exp(-60), rtol=1e-13)
+    assert_allclose(gradient, [[2 * np.exp(-60)], [-2 * np.exp(-60)]], rtol=1e-13)

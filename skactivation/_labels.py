@@ -15,8 +15,8 @@ __all__ = ["as_labels", "encode_labels", "soft_targets"]
 Array = NDArray[Any]
 
 
-def soft_targets(y: Any) -> tuple[Array, Array] | None:
-    """Distributions (n, K) and the names of their columns (K,), or None where y holds labels."""
+def soft_targets(y: Any) -> tuple[Array, Array | None] | None:
+    """Distributions (n, K) and the names of a data frame's columns (K,), or None where y holds labels."""
     shape = _as_array(y).shape
     if len(shape) != 2 or shape[1] < 2:
         return None
@@ -24,7 +24,13 @@ def soft_targets(y: Any) -> tuple[Array, Array] | None:
     targets = as_distributions(
         y, "y", "for labels that don't exclude each other use SigmoidMultiLabel, else divide each row by its sum"
     )
-    return targets, np.arange(targets.shape[1]) if names is None else _unwrapped(np.asarray(list(names), dtype=object))
+    if names is None:
+        return targets, None
+    columns = np.empty(shape[1], dtype=object)
+    columns[:] = list(names)
+    if len(set(columns.tolist())) < columns.size:
+        raise ValueError(f"y must have a column for each class, got columns of the same name: {columns.tolist()}")
+    return targets, _unwrapped(columns)
 
 
 def as_labels(y: Any) -> Array:
@@ -63,13 +69,21 @@ def _unwrapped(labels: Array) -> Array:
         if labels.dtype.kind == "f":
             assert_all_finite(labels, input_name="y")
         return labels
-    missing = [row for row, label in enumerate(labels) if label is None or label != label]
+    missing = [row for row, label in enumerate(labels) if _is_missing(label)]
     if missing:
         raise ValueError(f"Input y contains NaN or None: row {missing[0]} has the label {labels[missing[0]]!r}")
     kinds = {_kind(type(label)) for label in labels}
     if len(kinds) > 1:
         raise TypeError(f"y must hold labels of one kind, got {' and '.join(sorted(kinds))}; convert them")
     return np.asarray(labels.tolist()) if kinds <= {"bool", "integer", "float"} else labels
+
+
+def _is_missing(label: Any) -> bool:
+    try:
+        return label is None or bool(label != label)
+    except TypeError:
+        # pandas' NA is neither equal to itself nor not.
+        return True
 
 
 def _kind(kind: type) -> str:

@@ -28,6 +28,8 @@ Array = NDArray[Any]
 
 # Rows whose logits are computed together at prediction.
 _PREDICTION_ROWS = 4096
+# Relative rounding of coefficients from which on its effect on F, which is quadratic, is looked at.
+_NOTICEABLE = 1e-9
 
 
 @dataclass(frozen=True)
@@ -154,36 +156,57 @@ class LinearLogitModel(BaseEstimator, ABC):
         return np.zeros(objective.shape)
 
     def _store(self, objective: Objective, solution: Solution, unit: float, dtype: Any) -> None:
+        """Set the fitted attributes; they describe the coefficients as they are stored."""
         self.coef_, self.intercept_ = objective.to_features(solution.theta, dtype)
+        value, gradient, gap, n_evaluations = solution.value, solution.gradient, solution.gap, solution.n_evaluations
+        stored = objective.from_features(self.coef_, self.intercept_)
+        if np.abs(stored - solution.theta).max() > _NOTICEABLE * np.abs(solution.theta).max():
+            # float32, or intercepts that make up for large offsets of the columns.
+            value, gradient = objective.value_and_gradient(stored)
+            gap += max(0.0, (value - solution.value) / value)
+            n_evaluations += 1
         self.n_iter_ = max(1, solution.n_iterations)
-        self.n_evaluations_ = solution.n_evaluations
-        self.converged_ = solution.outcome is Outcome.CERTIFIED
-        self.loss_ = unit * solution.value
+        self.n_evaluations_ = n_evaluations
+        self.converged_ = bool(gap <= self.tol)
+        self.loss_ = unit * value
         self.loss_curve_ = unit * np.array(solution.values)
-        self.gradient_norm_ = unit * float(np.linalg.norm(objective.feature_gradient(solution.gradient)))
-        self.optimality_gap_ = solution.gap
+        self.gradient_norm_ = unit * float(np.linalg.norm(objective.feature_gradient(gradient)))
+        self.optimality_gap_ = gap
 
     def _shortfall(self, objective: Objective, solution: Solution) -> str:
         """Say what was reached, where the gap isn't certified to be at most tol."""
         name = type(self).__name__
         reached = (
-            f"certified optimality_gap_ {solution.gap:.2g}, tol={self.tol:g}, "
+            f"certified optimality_gap_ {self.optimality_gap_:.2g}, tol={self.tol:g}, "
             f"gradient_norm_ {self.gradient_norm_:.2g} after {solution.n_iterations} iterations"
         )
-        if self.C == np.inf and solution.outcome is not Outcome.MAX_ITER:
+        if solution.outcome is Outcome.MAX_ITER:
+            return f"{name} stopped before its optimum was proved: max_iter={self.max_iter} was reached. ({reached})"
+        if solution.outcome is Outcome.CERTIFIED:
+            return (
+                f"{name}: rounding to {self.coef_.dtype} takes the coefficients away from the optimum, since columns "
+                f"of X lie far from 0; subtract their means from X. ({reached})"
+            )
+        residuals = np.zeros(objective.shape[0])
+        if solution.outcome is Outcome.STALLED:
             residuals = objective.largest_residuals(solution.theta)
-            separated = self._separated(residuals if solution.outcome is Outcome.STALLED else np.zeros_like(residuals))
-            if separated:
-                return (
-                    f"{name}: no finite optimum exists with C=inf, since the data separate {separated}. The "
-                    f"coefficients are some point on the way to infinity; set a finite C. ({reached})"
-                )
-        advice = {
-            Outcome.MAX_ITER: f"max_iter={self.max_iter} was reached; raise it",
-            Outcome.STALLED: "floating point allows no more; raise tol or lower C, or look for columns that depend "
-            "on each other",
-        }.get(solution.outcome, solution.outcome.value)
-        return f"{name} stopped before its optimum was proved: {advice}. ({reached})"
+        separated = self._separated(residuals)
+        if separated and np.inf == self.C:
+            return (
+                f"{name}: no finite optimum exists with C=inf, since the data separate {separated}. The coefficients "
+                f"are some point on the way to infinity; set a finite C. ({reached})"
+            )
+        if separated:
+            return (
+                f"{name}: the data separate {separated}, and the penalty is too weak, for X in these units, to hold "
+                f"the coefficients; lower C or rescale X. ({reached})"
+            )
+        if self.tol < np.finfo(np.float64).eps:
+            return f"{name}: tol={self.tol:g} is less than floating point can prove. ({reached})"
+        return (
+            f"{name} stopped before its optimum was proved: floating point allows no more. Raise tol or lower C; "
+            f"columns that depend on each other, or on very different scales, may be the cause. ({reached})"
+        )
 
 
 @contextmanager

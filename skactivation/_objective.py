@@ -199,15 +199,17 @@ class Objective:
         weights = coefficients[:, : self.n_features].astype(dtype)
         if self.shape[1] == self.n_features:
             return weights, np.zeros(self.shape[0], dtype=dtype)
-        intercepts: Array = coefficients[:, -1] - weights.astype(np.float64) @ self._rows.center
-        return weights, intercepts.astype(dtype)
+        shifts = (weights.astype(np.longdouble) * self._rows.center).sum(axis=1)
+        return weights, (coefficients[:, -1] - shifts).astype(dtype)
 
     def from_features(self, weights: Array, intercepts: Array) -> Array:
         """The inverse of `to_features`."""
         theta = np.empty(self.shape)
         theta[:, : self.n_features] = weights
         if self.shape[1] > self.n_features:
-            theta[:, -1] = intercepts + weights @ self._rows.center
+            # More digits than the intercepts have: large offsets nearly cancel.
+            shifts = (weights.astype(np.longdouble) * self._rows.center).sum(axis=1)
+            theta[:, -1] = intercepts + shifts
         theta *= self._scale
         self.center(theta)
         return theta

@@ -39,7 +39,7 @@ class SoftmaxRegression(ClassifierMixin, LinearLogitModel):
         Whether to fit b. It isn't penalised.
     class_weight : dict or "balanced", default=None
         Positive factors on the weights of each class's rows. "balanced" makes all classes weigh the same. A class that
-        a dict doesn't name has the factor 1.
+        a dict doesn't name has the factor 1. Not with soft targets.
     label_smoothing : float in [0, 1), default=0.0
         With e, targets become (1 - e) t + e / K for K classes.
     tol : float, default=1e-6
@@ -84,7 +84,12 @@ class SoftmaxRegression(ClassifierMixin, LinearLogitModel):
     Notes
     -----
     y may hold *soft targets*: an array or data frame (n, K) with a distribution over the classes in each row, such as
-    another model's probabilities (distillation) or shares of votes. `score` then is the expected accuracy.
+    another model's probabilities (distillation) or shares of votes. A data frame's columns become `classes_`
+    (``pd.DataFrame(probabilities, columns=teacher.classes_)``), an array's are numbered. `score` then is the expected
+    accuracy. In a cross-validation use it, or a scorer of your own that takes soft targets, and
+    ``KFold(shuffle=True)``: scikit-learn's other scorers and its stratified splitters take labels alone.
+
+    A row of weight 0 isn't there: a class that occurs in no other rows isn't among `classes_`.
 
     X is read in blocks and never copied as a whole; float32 or float64, C or Fortran order, memory-mapped, or sparse
     (CSR, CSC) come without a conversion. Results don't depend on the number of threads.
@@ -232,7 +237,7 @@ class SoftmaxRegression(ClassifierMixin, LinearLogitModel):
         X : {array-like, sparse matrix} of shape (n, d)
             Rows.
         y : array-like of shape (n,) or (n, K)
-            Labels, or a distribution over `classes_` in each row.
+            Labels, or a distribution over the classes in each row, in the order of `classes_`.
         sample_weight : array-like of shape (n,), default=None
             Weights, not negative.
 
@@ -245,9 +250,11 @@ class SoftmaxRegression(ClassifierMixin, LinearLogitModel):
         soft = soft_targets(y)
         if soft is None:
             return float(super().score(X, as_labels(y), sample_weight))
-        targets, columns = soft
-        if not np.array_equal(columns, self.classes_):
-            raise ValueError(f"y must have the columns classes_, {self.classes_!r}, got {columns!r}")
+        targets, names = soft
+        if targets.shape[1] != self.classes_.size:
+            raise ValueError(f"y must have {self.classes_.size} columns, one for each class, got {targets.shape[1]}")
+        if names is not None and not np.array_equal(names, self.classes_):
+            raise ValueError(f"y must have the columns classes_, {self.classes_.tolist()}, got {names.tolist()}")
         check_consistent_length(X, targets, sample_weight)
         logits = self.decision_function(X)
         chosen = (logits > 0).astype(np.intp) if logits.ndim == 1 else logits.argmax(axis=1)
@@ -267,7 +274,8 @@ class SoftmaxRegression(ClassifierMixin, LinearLogitModel):
         elif self.class_weight is not None:
             raise ValueError("class_weight can't be given with soft targets; use sample_weight")
         else:
-            (encoded, classes), weights = soft, sample_weight
+            (encoded, names), weights = soft, sample_weight
+            classes = np.arange(encoded.shape[1]) if names is None else names
         if classes.size < 2:
             raise ValueError(
                 f"{type(self).__name__} needs at least two classes, got one class in y (in rows of positive "
@@ -323,6 +331,7 @@ class SoftmaxRegression(ClassifierMixin, LinearLogitModel):
         if self.classes_.size == 2:
             largest_residuals = np.repeat(largest_residuals, 2)
         names = self.classes_[largest_residuals < 1e-2].tolist()
-        if not names:
-            return ""
-        return f"class{'es' if len(names) > 1 else ''} {', '.join(map(repr, names))} from the others"
+        listed = ", ".join(map(repr, names))
+        if len(names) == self.classes_.size:
+            return f"the classes {listed} completely"
+        return f"class{'es' if len(names) > 1 else ''} {listed} from the others" if names else ""

@@ -110,15 +110,15 @@ def as_distributions(targets: Any, name: str, advice: str) -> Array:
         if not 0 <= entry <= 1 + tolerance:
             row, column = divmod(place, array.shape[1])
             raise ValueError(
-                f"{name} with two dimensions holds a distribution in each row: entries from 0 to 1, "
-                f"got {entry:g} in row {row}, column {column}; {advice}"
+                f"{name} must hold a distribution in each row if it has two dimensions: entries from 0 to 1, "
+                f"got {entry:g} in row {row}, column {column}"
             )
     sums = array.sum(axis=1, dtype=np.float64)
     wrong = np.abs(sums - 1) > tolerance
     if wrong.any():
         row = int(np.argmax(wrong))
         raise ValueError(
-            f"{name} with two dimensions holds a distribution in each row, but row {row} sums to {sums[row]:.6g} "
-            f"({np.count_nonzero(wrong)} of {wrong.size} rows don't sum to 1); {advice}"
+            f"{name} must hold a distribution in each row if it has two dimensions, but row {row} sums to "
+            f"{sums[row]:.6g} ({np.count_nonzero(wrong)} of {wrong.size} rows don't sum to 1); {advice}"
         )
     return array

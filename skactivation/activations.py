@@ -30,6 +30,8 @@ NaN          NaN     NaN         NaN
 ============ ======= =========== ==================
 """
 
+from __future__ import annotations  # signatures in help() then say ArrayLike, not what it stands for
+
 from collections.abc import Callable
 from typing import Any
 
@@ -291,8 +293,11 @@ def _map_rows(kernel: Callable[[Array, float], None], logits: ArrayLike, axis: i
     temperature = check_real(temperature, "temperature", allow_low=False)
     if not isinstance(axis, (int, np.integer)):
         raise TypeError(f"axis must be an integer, got {axis!r}")
-    # Where there is no such axis, as in a scalar, moveaxis raises numpy's AxisError, a ValueError that says so.
-    z = np.moveaxis(as_floats(logits, "logits"), axis, -1)
+    z = as_floats(logits, "logits")
+    if z.ndim == 0:
+        raise ValueError("logits must have an axis along which the classes lie, got a number; use sigmoid")
+    # Where there is no such axis, moveaxis raises numpy's AxisError, a ValueError that says so.
+    z = np.moveaxis(z, axis, -1)
     result = np.empty(z.shape, dtype=z.dtype)
     if z.size:
         rows, result_rows = z.reshape(-1, z.shape[-1]), result.reshape(-1, z.shape[-1])

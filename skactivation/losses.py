@@ -13,6 +13,8 @@ and likewise for the sigmoid, with weights a for "yes" and c for "no":
     a softplus(-z) + c softplus(z) = (a + c) log1p(exp(-abs(z))) + a max(-z, 0) + c max(z, 0)
 """
 
+from __future__ import annotations  # signatures in help() then say ArrayLike, not what it stands for
+
 from collections.abc import Callable
 from typing import Any, Literal, Protocol
 

@@ -217,7 +217,7 @@ def with_entry(y, value):
         (np.eye(3)[SPECIES][:, :, np.newaxis], ValueError, "shape"),
         (np.array([[1, 1, 0]] * 150), ValueError, "row 0 sums to 2 .*SigmoidMultiLabel"),
         (np.array([[0, 0, 0]] * 150), ValueError, "row 0 sums to 0 .*SigmoidMultiLabel"),
-        (np.array([[2, -1, 0]] * 150), ValueError, "got -1.* in row 0.*SigmoidMultiLabel"),
+        (np.array([[2, -1, 0]] * 150), ValueError, "entries from 0 to 1, got -1 in row 0, column 1"),
         (np.array([[0.5, np.nan]] * 150), ValueError, "Input y contains NaN"),
         ([[0, 1], [1]] * 75, ValueError, "y must be an array"),
         (sparse.csr_array(np.eye(3)[SPECIES]), TypeError, "y must be dense"),

@@ -52,7 +52,7 @@ def test_a_file_imports_only_from_floors_below(path):
 
 @pytest.mark.parametrize("path", sorted(PACKAGE.glob("*.py")), ids=lambda path: path.stem)
 def test_no_private_module_of_another_package_is_imported(path):
-    others = [name for name in imports(path) if not name.startswith("skactivation")]
+    others = [name for name in imports(path) if not name.startswith(("skactivation", "__future__"))]
     assert not [name for name in others if any(part.startswith("_") for part in name.split(".")[:-1])]
 
 
@@ -88,3 +88,16 @@ def test_the_version_stands_in_one_place():
 
 def test_the_changelog_names_the_version():
     assert re.search(rf"^## {re.escape(skactivation.__version__)}", (ROOT / "CHANGELOG.md").read_text(), re.MULTILINE)
+
+
+def test_the_readmes_examples_run():
+    blocks = re.findall(r"```python\n(.*?)```", (ROOT / "README.md").read_text(encoding="utf-8"), re.DOTALL)
+    printed = re.findall(r"```text\n(.*?)```", (ROOT / "README.md").read_text(encoding="utf-8"), re.DOTALL)
+    outputs = [
+        subprocess.run([sys.executable, "-W", "error", "-c", block], capture_output=True, text=True, check=True).stdout
+        for block in blocks
+    ]
+    assert len(blocks) == 2
+    # The number of evaluations may differ between machines.
+    without_counts = [re.sub(r"after \d+", "", text) for text in (outputs[0], printed[0])]
+    assert without_counts[0] == without_counts[1]

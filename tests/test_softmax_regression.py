@@ -373,7 +373,9 @@ def test_separable_data_without_a_penalty_have_no_finite_optimum(n_classes):
     y = np.repeat(np.arange(n_classes), 20)
     X = rng.normal(size=(len(y), 3)) + 20 * np.eye(3)[y]
     names = np.array(["ant", "bee", "cat"])
-    with pytest.warns(ConvergenceWarning, match="no finite optimum exists.*'ant', 'bee'"):
+    with pytest.warns(
+        ConvergenceWarning, match="no finite optimum exists.*separate the classes 'ant', 'bee'.*completely"
+    ):
         model = SoftmaxRegression(C=np.inf).fit(X, names[y])
     assert not model.converged_
     assert np.isfinite(model.coef_).all()
@@ -385,6 +387,32 @@ def test_one_separated_class_is_named():
     names = np.array(["setosa", "versicolor", "virginica"])
     with pytest.warns(ConvergenceWarning, match="no finite optimum exists.*class 'setosa' from"):
         SoftmaxRegression(C=np.inf).fit(X, names[y])
+
+
+def test_the_certificate_is_one_for_the_coefficients_as_stored():
+    X, y = load_iris(return_X_y=True)
+    for offset, dtype in ((0, np.float32), (1e3, np.float32), (1e8, np.float64)):
+        model = SoftmaxRegression().fit((X + offset).astype(dtype), y)
+        assert model.converged_
+        # The value itself is rounded.
+        assert stored_gap(model, (X + offset).astype(dtype), y) <= model.optimality_gap_ + 1e-14 <= 1e-8
+    for offset, dtype in ((1e5, np.float32), (1e14, np.float64)):
+        with pytest.warns(ConvergenceWarning, match="rounding to float.*subtract their means"):
+            model = SoftmaxRegression().fit((X + offset).astype(dtype), y)
+        assert not model.converged_
+        assert 1e-6 < stored_gap(model, (X + offset).astype(dtype), y) <= model.optimality_gap_
+
+
+def stored_gap(model, X, y):
+    """Distance from the optimum of the coefficients that are stored, in extended precision."""
+    center = X.astype(np.float64).mean(axis=0)
+    columns = X - center.astype(np.longdouble)
+    coef = model.coef_.astype(np.longdouble)
+    z = columns @ coef.T + (model.intercept_ + coef @ center)
+    losses = np.log(np.exp(z - z.max(axis=1, keepdims=True)).sum(axis=1)) + z.max(axis=1) - z[np.arange(len(y)), y]
+    value = losses.sum() + np.square(coef).sum() / 2
+    best = SoftmaxRegression().fit(columns.astype(np.float64), y).loss_
+    return float((value - best) / value)
 
 
 def test_a_class_without_any_share_of_soft_targets_keeps_finite_coefficients():
@@ -405,6 +433,6 @@ def test_too_few_iterations_are_warned_of():
 
 def test_a_tolerance_beyond_floating_point_is_warned_of_with_what_was_reached():
     X, y = load_wine(return_X_y=True)
-    with pytest.warns(ConvergenceWarning, match=r"floating point.*optimality_gap_ 2.2e-16"):
+    with pytest.warns(ConvergenceWarning, match=r"less than floating point can prove.*optimality_gap_ 2.2e-16"):
         model = SoftmaxRegression(tol=1e-20).fit(X, y)
     assert_allclose(model.loss_, OPTIMAL_OBJECTIVES[load_wine], rtol=1e-9)

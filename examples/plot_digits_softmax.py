@@ -48,9 +48,9 @@ print(f"C chosen by cross-validated log loss: {C:g}")
 # %%
 # On held-out digits, beside `LogisticRegression` with the same C; then both on raw pixels with their default settings.
 # `optimality_gap_` is a proof: the objective is at most that much, relatively, above the best there is.
-# `LogisticRegression` stops where its default tolerance lets it, or gives up with a warning; its other digits are those of
-# a model on the way. Log loss is computed from probabilities here, by scikit-learn; the fit itself works with logits,
-# since a probability that has rounded to 0 or 1 has no useful logarithm.
+# `LogisticRegression` stops where its default tolerance lets it, or gives up with a warning: its figures are those of a
+# model on the way to the same optimum. Log loss is computed from probabilities here, by scikit-learn; the fit itself
+# works with logits, since a probability that has rounded to 0 or 1 has no useful logarithm.
 pairs = {
     "scaled, tuned": (model, make_pipeline(StandardScaler(), LogisticRegression(C=C))),
     "raw, defaults": (SoftmaxRegression(), LogisticRegression()),

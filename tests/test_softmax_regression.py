@@ -400,7 +400,8 @@ def test_the_certificate_is_one_for_the_coefficients_as_stored():
         with pytest.warns(ConvergenceWarning, match="rounding to float.*subtract their means"):
             model = SoftmaxRegression().fit((X + offset).astype(dtype), y)
         assert not model.converged_
-        assert 1e-6 < stored_gap(model, (X + offset).astype(dtype), y) <= model.optimality_gap_ + 1e-14
+        # At 1e14 even extended precision has 5 digits left for the intercepts.
+        assert 1e-6 < stored_gap(model, (X + offset).astype(dtype), y) <= model.optimality_gap_ * 1.001
 
 
 def stored_gap(model, X, y):

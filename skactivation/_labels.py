@@ -68,6 +68,8 @@ def _unwrapped(labels: Array) -> Array:
     if labels.dtype != object:
         if labels.dtype.kind == "f":
             assert_all_finite(labels, input_name="y")
+        if labels.dtype.kind in "mM" and np.isnat(labels).any():
+            raise ValueError(f"Input y contains NaT: row {int(np.argmax(np.isnat(labels)))}")
         return labels
     missing = [row for row, label in enumerate(labels) if _is_missing(label)]
     if missing:

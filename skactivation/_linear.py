@@ -139,10 +139,16 @@ class LinearLogitModel(BaseEstimator, ABC):
             dtype=[np.float64, np.float32],
         )
         if sparse.issparse(X):
-            try:
-                X.check_format(full_check=True)
-            except ValueError as error:
-                raise ValueError(f"X is not a valid sparse array: {error}") from error
+            # Not X.check_format, which cuts off spare entries of the caller's array.
+            entries = X.indices[: X.indptr[-1]]
+            width = X.shape[1] if X.format == "csr" else X.shape[0]
+            if entries.size and not (entries.min() >= 0 and entries.max() < width):
+                raise ValueError(
+                    f"X is not a valid sparse array: its indices must lie in 0..{width - 1}, "
+                    f"got {entries.min()}..{entries.max()}"
+                )
+            if X.indptr[0] != 0 or np.any(np.diff(X.indptr) < 0) or X.indptr[-1] > X.indices.size:
+                raise ValueError("X is not a valid sparse array: its indptr must rise from 0 to the number of entries")
         return X
 
     def _start(self, objective: Objective, encoded: EncodedTargets, previous: dict[str, Any]) -> Array:
@@ -151,9 +157,13 @@ class LinearLogitModel(BaseEstimator, ABC):
         same = all(
             name in previous and np.array_equal(previous[name], value) for name, value in encoded.attributes.items()
         )
+        start = np.zeros(objective.shape)
         if same and "coef_" in previous and previous["coef_"].shape == shape:
-            return objective.from_features(previous["coef_"], previous["intercept_"])
-        return np.zeros(objective.shape)
+            warm = objective.from_features(previous["coef_"], previous["intercept_"])
+            # Other data may make a good model a bad start.
+            if objective.value_and_gradient(warm)[0] < objective.value_and_gradient(start)[0]:
+                return warm
+        return start
 
     def _store(self, objective: Objective, solution: Solution, unit: float, dtype: Any) -> None:
         """Set the fitted attributes; they describe the coefficients as they are stored."""
@@ -180,7 +190,7 @@ class LinearLogitModel(BaseEstimator, ABC):
             f"certified optimality_gap_ {self.optimality_gap_:.2g}, tol={self.tol:g}, "
             f"gradient_norm_ {self.gradient_norm_:.2g} after {solution.n_iterations} iterations"
         )
-        if solution.outcome is Outcome.MAX_ITER:
+        if solution.outcome is Outcome.MAX_ITER and self.C < np.inf:
             return f"{name} stopped before its optimum was proved: max_iter={self.max_iter} was reached. ({reached})"
         if solution.outcome is Outcome.CERTIFIED:
             return (
@@ -200,6 +210,12 @@ class LinearLogitModel(BaseEstimator, ABC):
             return (
                 f"{name}: the data separate {separated}, and the penalty is too weak, for X in these units, to hold "
                 f"the coefficients; lower C or rescale X. ({reached})"
+            )
+        if np.inf == self.C:
+            return (
+                f"{name}: with C=inf no finite optimum could be proved. There is none where some combination of "
+                f"features tells classes apart, be it on some rows only; and there is no proof for more than 2,000 "
+                f"coefficients. Set a finite C. ({reached})"
             )
         if self.tol < np.finfo(np.float64).eps:
             return f"{name}: tol={self.tol:g} is less than floating point can prove. ({reached})"

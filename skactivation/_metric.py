@@ -82,7 +82,8 @@ def metric_at(objective: Objective, theta: Array) -> Metric:
 def _whole_hessian(objective: Objective, theta: Array) -> Metric:
     hessian = objective.hessian(theta)
     size = hessian.shape[0]
-    diagonal = _positive(hessian.diagonal().copy())
+    found = hessian.diagonal().copy()
+    diagonal = _positive(found)
     # What sums and the factorisation may round, relative to each diagonal entry (never to their mean: a column of
     # small scale would drown). A matrix that stays positive definite without it bounds the Hessian from below.
     rounding = 4 * np.finfo(np.float64).eps * size
@@ -92,10 +93,10 @@ def _whole_hessian(objective: Objective, theta: Array) -> Metric:
             factor = linalg.cholesky(hessian, lower=True, check_finite=False)
         except linalg.LinAlgError:
             continue
-        return Metric(factor[np.newaxis], objective.shape, bounds_hessian=sign < 0)
+        return Metric(factor[np.newaxis], objective.shape, bounds_hessian=sign < 0 and bool(np.all(found > 0)))
     return Metric(np.sqrt(diagonal).reshape(-1, 1, 1), objective.shape, bounds_hessian=False)
 
 
 def _positive(diagonal: Array) -> Array:
-    """A diagonal with 1 for columns that no row has: their gradient is zero and any curvature will do."""
+    """A diagonal with 1 where there is no curvature at all: any will do."""
     return np.where(diagonal > 0, diagonal, 1.0)

@@ -96,8 +96,8 @@ class Objective:
     def hessian(self, theta: Array) -> Array:
         """The Hessian (K D, K D), classes outermost.
 
-        Where shifts of all classes change nothing, they get a curvature like their columns': the matrix is regular
-        there, and steps for centred gradients stay centred.
+        Where a shift of all classes changes nothing, the matrix is made regular: steps that solve for a centred
+        gradient are right once they are centred, and so are norms of centred gradients.
         """
         n_outputs, n_columns = self.shape
 
@@ -117,11 +117,12 @@ class Objective:
         hessian = np.zeros((n_outputs, n_columns, n_outputs, n_columns))
         hessian -= outer.reshape(hessian.shape) if outer.ndim else outer
         for k in range(n_outputs):
-            hessian[k, :, k] += own[k] + np.diag(self.penalty)
+            # Not a difference from `outer`, which would cancel where probabilities are close to 1.
+            hessian[k, :, k] = own[k] + np.diag(self.penalty)
         if self._loss.shift_invariant:
             columns = np.arange(n_columns)
-            typical = own[:, columns, columns].sum(axis=0) / n_outputs**2 + self.penalty
-            hessian[:, columns, :, columns] += typical[:, np.newaxis, np.newaxis]
+            curvatures = own[:, columns, columns] + self.penalty
+            hessian[:, columns, :, columns] += _regular_shift(curvatures.T, self.penalty)
         if self._null_space.size:
             for k in range(n_outputs):
                 hessian[k, :, k] += own[k].diagonal().mean() * self._null_space @ self._null_space.T
@@ -131,21 +132,23 @@ class Objective:
         """The Hessian's diagonal (K, D)."""
 
         def term(block: Block, diagonal: Array, rank_one: Array | None) -> tuple[Array]:
-            weights = diagonal if rank_one is None else diagonal - np.square(rank_one)
-            return (block.squares(weights),)
+            return (block.squares(diagonal),)
 
         (squares,) = self._sum_curvature(theta, term)
         diagonal: Array = squares * self._inverse_scale * self._inverse_scale + self.penalty
         return diagonal
 
     def intercept_hessian(self, theta: Array) -> Array:
-        """The Hessian (K, K) in the intercepts alone."""
+        """The Hessian (K, K) in the intercepts alone, made regular as `hessian` is."""
 
         def term(block: Block, diagonal: Array, rank_one: Array | None) -> tuple[Array]:
-            own = np.diag(diagonal.sum(axis=1))
-            return (own if rank_one is None else own - rank_one @ rank_one.T,)
+            hessian = np.zeros((diagonal.shape[0],) * 2) if rank_one is None else -rank_one @ rank_one.T
+            np.fill_diagonal(hessian, diagonal.sum(axis=1))
+            return (hessian,)
 
         (hessian,) = self._sum_curvature(theta, term)
+        if self._loss.shift_invariant:
+            hessian = hessian + _regular_shift(hessian.diagonal()[np.newaxis], np.zeros(1))[0]
         result: Array = hessian
         return result
 
@@ -177,6 +180,17 @@ class Objective:
             spread = norms[-2:].sum(axis=0) if self._loss.shift_invariant else norms[-1]
             largest = max(largest, float(spread.max()))
         return largest
+
+    def intercept_range(self, step: Array) -> float:
+        """How far a step (K,) of the intercepts spreads the logits of a row."""
+        return float(np.ptp(step) if self._loss.shift_invariant else np.abs(step).max())
+
+    def largest_intercept_range(self, inverse: Array) -> float:
+        """How far any step of length 1 in the norm of the intercepts' Hessian does, given its inverse (K, K)."""
+        own = inverse.diagonal()
+        if not self._loss.shift_invariant:
+            return float(np.sqrt(own.max()))
+        return float(np.sqrt(np.max(own[:, np.newaxis] + own - 2 * inverse)))
 
     def largest_residuals(self, theta: Array) -> Array:
         """Each output's largest residual (K,) over rows with a positive weight."""
@@ -238,13 +252,15 @@ class Objective:
             theta -= (theta @ self._null_space) @ self._null_space.T
 
     def _dependent_columns(self) -> Array:
-        """An orthonormal basis (D, r) of the null space of X's columns, to rounding."""
+        """An orthonormal basis (D, r) of the null space of X's columns.
+
+        Columns that depend on each other to rounding count as dependent: their products with any coefficients can't be
+        told apart in floating point.
+        """
         n_columns = self.shape[1]
         triangle = np.zeros((0, n_columns))
-        for rows, block in self._rows.blocks():
+        for _, block in self._rows.blocks():
             x = block.columns() * self._inverse_scale
-            if self._weights is not None:
-                x = x[self._weights[rows] > 0]
             triangle = np.asarray(np.linalg.qr(np.vstack([triangle, x]), mode="r"))
         norms = np.linalg.norm(triangle, axis=0)
         norms[norms == 0] = 1
@@ -254,7 +270,7 @@ class Objective:
         return np.linalg.qr(null / norms[:, np.newaxis])[0]
 
     def _sum_curvature(self, theta: Array, term: Callable[[Block, Array, Array | None], Any]) -> Any:
-        """Sum a term of (block, diagonal (K, b), rank-one part (K, b) or None), both weighted, over blocks."""
+        """Sum a term of (block, d (K, b), q (K, b) or None), both weighted as a loss's curvature is, over blocks."""
         coefficients = self._unscaled(theta)
 
         def weighted_term(rows: slice, block: Block) -> Any:
@@ -267,3 +283,18 @@ class Objective:
             return term(block, diagonal, rank_one)
 
         return sum_over_blocks(self._rows, weighted_term)
+
+
+def _regular_shift(curvatures: Array, penalty: Array) -> Array:
+    """What makes matrices over the classes regular in the direction in which all classes move, (D, K, K).
+
+    Given each column's curvatures (D, K) by class and its penalty (D,). The penalty is taken away in that direction, as
+    centring does; then v v^T is added, with v weighted by curvature: a class whose curvature is tiny, since all rows
+    are certain of it, isn't drowned.
+    """
+    totals = curvatures.sum(axis=1, keepdims=True)
+    v = np.divide(curvatures, np.sqrt(totals), out=np.zeros_like(curvatures), where=totals > 0)
+    shift: Array = (
+        v[:, :, np.newaxis] * v[:, np.newaxis, :] - (penalty / curvatures.shape[1])[:, np.newaxis, np.newaxis]
+    )
+    return shift

@@ -1,5 +1,6 @@
 """Softmax regression: exclusive classes."""
 
+import warnings
 from typing import Any, Self
 
 import numpy as np
@@ -276,6 +277,7 @@ class SoftmaxRegression(ClassifierMixin, LinearLogitModel):
         else:
             (encoded, names), weights = soft, sample_weight
             classes = np.arange(encoded.shape[1]) if names is None else names
+            self._check_shares(encoded, classes, weights)
         if classes.size < 2:
             raise ValueError(
                 f"{type(self).__name__} needs at least two classes, got one class in y (in rows of positive "
@@ -320,12 +322,33 @@ class SoftmaxRegression(ClassifierMixin, LinearLogitModel):
                 "balanced",
                 classes=np.arange(classes.size),
                 y=codes[counted],
-                sample_weight=None if sample_weight is None else sample_weight[counted],
+                # Relative to the largest: sums of huge weights overflow.
+                sample_weight=None if sample_weight is None else sample_weight[counted] / sample_weight.max(),
             )
         else:
             raise ValueError(f"class_weight must be a dict, 'balanced' or None, got {self.class_weight!r}")
         weights: Array = factors[codes]
-        return weights if sample_weight is None else weights * sample_weight
+        if sample_weight is not None:
+            weights = weights * sample_weight
+            if not (np.isfinite(weights.max()) and weights.max() > 0):
+                raise ValueError("class_weight times sample_weight is beyond the range of floats; scale one of them")
+        return weights
+
+    def _check_shares(self, targets: Array, classes: Array, sample_weight: Array | None) -> None:
+        """See that at least two classes have a share in some row, and warn of those that have none."""
+        present = targets if sample_weight is None else targets[sample_weight > 0]
+        absent = classes[present.max(axis=0) == 0].tolist()
+        if len(absent) > classes.size - 2:
+            raise ValueError(
+                f"{type(self).__name__} needs at least two classes, got one class with a share in y: all but {absent}"
+            )
+        if absent and self.label_smoothing == 0:
+            warnings.warn(
+                f"y gives no share to the classes {absent} in any row: their intercepts have no finite optimum and "
+                "stop at some point on the way to -inf; drop these columns",
+                UserWarning,
+                stacklevel=5,
+            )
 
     def _separated(self, largest_residuals: Array) -> str:
         if self.classes_.size == 2:

@@ -2,7 +2,7 @@ r"""The solver: SciPy's L-BFGS in the coordinates of a metric, then Newton steps
 
 Nothing here trusts a success flag. A minimum is certified by the smaller of two bounds on F - F*, with g the gradient:
 
-* strong convexity, with the intercepts at their minimum: sum_j g_j^2 / (2 penalty_j);
+* strong convexity, with the intercepts at their minimum: sum_kj g_kj^2 / (2 penalty_j);
 * self-concordance (Bach, "Self-concordant analysis for logistic regression", 2010): along any direction h, the third
   derivative is at most S ||h||_H times the second, where S bounds the spread of a row's logits for a step of length 1
   in the norm of the Hessian H. With nu^2 = g^T H^-1 g and a = S nu < 1, F - F* <= (a + (1 - a) log(1 - a)) / S^2.
@@ -15,7 +15,7 @@ from typing import Any, NamedTuple
 
 import numpy as np
 from numpy.typing import NDArray
-from scipy import optimize
+from scipy import linalg, optimize
 
 from skactivation._metric import Metric, metric_at
 from skactivation._objective import Objective
@@ -34,6 +34,9 @@ _NEAR, _NEARER, _NEAREST = 1e-6, 1e-2, 1e-13
 # Newton steps end where what is left is negligible even in the coefficients.
 _NEGLIGIBLE = 1e-24
 _NEWTON_STEPS = 8
+# Newton's method on the intercepts alone, damped, gains at least a constant factor a step.
+_INTERCEPT_STEPS = 100
+_NEGLIGIBLE_DRIFT = 1e-6
 
 
 class Outcome(Enum):
@@ -83,6 +86,8 @@ class _Run:
 
     def __init__(self, objective: Objective, tol: float, max_iter: int) -> None:
         self._objective = objective
+        # Strong in all coefficients, at most the intercepts left out.
+        self._has_penalty = bool(np.all(objective.penalty[: objective.n_features] > 0))
         self._tol = tol
         self._near = max(_NEAR, tol)
         self._remaining = max_iter
@@ -142,13 +147,13 @@ class _Run:
         return point
 
     def _is_close(self, point: _Point, metric: Metric, share: float = 1.0) -> bool:
-        """Whether the gap, as far as the metric can tell, is within a share of what is wanted."""
+        """Whether the gap, as far as can be told cheaply, is within a share of what is wanted."""
         if metric.is_whole:
             return metric.decrement(point.gradient) <= share * self._near * point.value
-        gap = self._strong_convexity_gap(point)
-        if not np.isfinite(gap):
-            gap = 100 * metric.decrement(point.gradient)
-        return gap <= share * self._tol * point.value
+        if self._has_penalty:
+            # Half of tol is left for what the intercepts add.
+            return self._convexity_bound(np.abs(point.gradient)) <= 0.5 * share * self._tol * point.value
+        return metric.decrement(point.gradient) <= 1e-3 * share * self._tol * point.value
 
     def _newton_step(self, point: _Point, metric: Metric) -> tuple[Array, float]:
         """A step that is sure to lower F if the metric is the Hessian, and its share of the full Newton step.
@@ -192,19 +197,18 @@ class _Run:
 
     def _finish(self, point: _Point, metric: Metric) -> tuple[_Point, float]:
         """Take the last steps that the metric allows, and bound the relative gap where they end."""
-        travelled, spread = 0.0, np.inf
+        gap = np.inf
         if metric.is_whole:
+            spread = np.inf
             if metric.bounds_hessian:
                 spread = self._objective.largest_logit_range(metric.inverse())
             point, travelled = self._newton_steps(point, metric)
-        else:
-            point = self._minimize_intercepts(point)
-        # The Hessian here is at least exp(-S r) times the metric's.
-        growth = np.exp(0.5 * spread * travelled) if travelled else 1.0
-        gap = min(
-            self._strong_convexity_gap(point),
-            _self_concordance_gap(spread * growth, metric.norm(point.gradient) * growth),
-        )
+            # The Hessian here is at least exp(-S r) times the metric's.
+            growth = np.exp(0.5 * spread * travelled) if travelled else 1.0
+            gap = _self_concordance_gap(spread * growth, metric.norm(point.gradient) * growth)
+        if self._has_penalty and not gap <= self._tol * point.value:
+            point, convexity_gap = self._strong_convexity_gap(point)
+            gap = min(gap, convexity_gap)
         # No bound is worth more than the rounding of the value itself.
         relative = gap / point.value if point.value > 0 else 0.0
         return point, max(relative, float(np.finfo(np.float64).eps))
@@ -228,30 +232,59 @@ class _Run:
             norm = trial_norm
         return point, travelled
 
-    def _minimize_intercepts(self, point: _Point) -> _Point:
-        """Newton's method on the intercepts alone, which strong convexity says nothing of."""
-        columns = np.flatnonzero(self._objective.penalty == 0)
-        if columns.size != 1:
-            return point
-        norm = np.linalg.norm(point.gradient[:, -1])
-        for _ in range(_NEWTON_STEPS):
-            hessian = self._objective.intercept_hessian(point.theta)
-            theta = point.theta.copy()
-            theta[:, -1] -= np.linalg.pinv(hessian, hermitian=True) @ point.gradient[:, -1]
-            trial = self._evaluate(theta)
-            trial_norm = np.linalg.norm(trial.gradient[:, -1])
-            if not trial_norm < norm / 2:
-                break
-            point, norm = trial, trial_norm
-        return point
+    def _strong_convexity_gap(self, point: _Point) -> tuple[_Point, float]:
+        """The bound by strong convexity in the coefficients, once the intercepts are at their minimum.
 
-    def _strong_convexity_gap(self, point: _Point) -> float:
-        penalised = self._objective.penalty > 0
-        if np.count_nonzero(~penalised) > 1:
-            return np.inf
+        What is left to their minimum is bounded by self-concordance: a gap of its own, and a drift of the other
+        derivatives. Over a step of length r in the norm of the intercepts' Hessian, the derivative by theta_kj changes
+        by at most exp(S r) r sqrt(H_kj,kj), by the inequality of Cauchy and Schwarz.
+        """
+        if self._objective.penalty[-1] > 0:
+            return point, self._convexity_bound(np.abs(point.gradient))
+        best = np.inf
+        for _ in range(_INTERCEPT_STEPS):
+            inverse = _inverse(self._objective.intercept_hessian(point.theta))
+            if inverse is None:
+                return point, np.inf
+            gradient = point.gradient[:, -1]
+            norm = float(np.sqrt(gradient @ inverse @ gradient))
+            spread = self._objective.largest_intercept_range(inverse)
+            if norm >= best / 2 and spread * norm < _NEGLIGIBLE_DRIFT:
+                break
+            best = min(best, norm)
+            theta = point.theta.copy()
+            step = inverse @ gradient
+            width = self._objective.intercept_range(step)
+            theta[:, -1] -= step * (np.log1p(width) / width if width > 0 else 1.0)
+            point = self._evaluate(theta)
+            self._values[-1] = point.value
+        if spread * norm >= 1:
+            return point, np.inf
+        length = -np.log1p(-spread * norm) / spread if norm > 0 else 0.0
+        drift = np.exp(spread * length) * length * np.sqrt(self._objective.hessian_diagonal(point.theta))
+        return point, self._convexity_bound(np.abs(point.gradient) + drift) + _self_concordance_gap(spread, norm)
+
+    def _convexity_bound(self, derivatives: Array) -> float:
+        """What strong convexity allows for absolute derivatives (K, D) by the coefficients."""
+        penalty = self._objective.penalty
         with np.errstate(over="ignore"):
-            shares = np.square(point.gradient[:, penalised]) / self._objective.penalty[penalised]
+            shares = np.square(derivatives[:, penalty > 0]) / penalty[penalty > 0]
         return float(0.5 * shares.sum())
+
+
+def _inverse(hessian: Array) -> Array | None:
+    """The inverse of a positive definite matrix, or None where it isn't one to rounding."""
+    with np.errstate(all="ignore"):
+        scale = 1 / np.sqrt(hessian.diagonal())
+        scaled = hessian * scale * scale[:, np.newaxis]
+    if not np.isfinite(scaled).all():
+        return None
+    try:
+        factor = linalg.cholesky(scaled - 1e-12 * np.eye(len(scaled)), lower=True)
+    except linalg.LinAlgError:
+        return None
+    inverse: Array = linalg.cho_solve((factor, True), np.eye(len(scaled)))
+    return inverse * scale * scale[:, np.newaxis]
 
 
 def _self_concordance_gap(spread: float, norm: float) -> float:

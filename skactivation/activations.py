@@ -243,10 +243,14 @@ def compensated_exp_minus_max(z: Array, temperature: float = 1.0) -> tuple[Array
 
 def log_of_sum(exponentials: Array, sums: Array) -> Array:
     """Logarithm (b,) of sums of exponentials (K, b) the largest of which is 1, to a few ULP also close to 0."""
+    return np.log1p(sum_of_others(exponentials, sums))
+
+
+def sum_of_others(exponentials: Array, sums: Array) -> Array:
+    """Sums (b,) of exponentials (K, b) without the largest, which is 1, to a few ULP also where they are small."""
     # The 1 is taken out before the sum, so that it doesn't swallow the small ones. (Where several terms are 1, the sum
     # is at least 2 and 1 can be taken from it afterwards.)
-    others = np.where(sums < 2, _sum_classes(exponentials - np.floor(exponentials)), sums - 1)
-    return np.log1p(others)
+    return np.where(sums < 2, _sum_classes(exponentials - np.floor(exponentials)), sums - 1)
 
 
 def _sum_classes(z: Array) -> Array:

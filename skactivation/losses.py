@@ -27,6 +27,7 @@ from skactivation.activations import (
     compensated_exp_minus_max,
     exp_minus_max,
     log_of_sum,
+    sum_of_others,
 )
 
 __all__ = ["sigmoid_cross_entropy", "softmax_cross_entropy"]
@@ -187,7 +188,10 @@ class Loss(Protocol):
         """Return the losses; z is overwritten with the residuals, the losses' derivatives by the logits."""
 
     def curvature(self, z: Array, targets: Any) -> tuple[Array, Array | None]:
-        """Return d and q (None for 0), both (K, b): each row's Hessian by its logits is diag(d) - q q^T."""
+        """Return d and q, both (K, b): each row's Hessian by its logits has d on its diagonal and -q q^T off it.
+
+        q is None where logits don't touch each other.
+        """
 
 
 class SoftmaxLoss:
@@ -219,10 +223,11 @@ class SoftmaxLoss:
         return losses
 
     def curvature(self, z: Array, targets: Array) -> tuple[Array, Array]:
-        """Return the probabilities p twice: the Hessian is diag(p) - p p^T."""
+        """Return p (1 - p), to a few ULP also where p rounds to 1, and p."""
         _, exponentials, sums = self._exponentiate(z)
+        others = np.where(exponentials == 1, sum_of_others(exponentials, sums), sums - exponentials)
         probabilities = exponentials / sums
-        return probabilities, probabilities
+        return probabilities * (others / sums), probabilities
 
 
 class SigmoidLoss:

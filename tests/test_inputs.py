@@ -12,7 +12,7 @@ from scipy import sparse
 from sklearn.datasets import load_iris
 from sklearn.exceptions import DataConversionWarning
 
-from skactivation import SoftmaxRegression
+from skactivation import SoftmaxRegression, _metric
 
 IRIS, SPECIES = load_iris(return_X_y=True)
 NAMES = np.array(["setosa", "versicolor", "virginica"])
@@ -124,6 +124,26 @@ def out_of_range():
     ids=["NaN", "inf", "1-D", "3-D", "no rows", "no columns", "complex", "strings", "ragged", "matrix", "masked",
          "index", "sparse NaN", "length"],
 )  # fmt: skip
+@pytest.mark.parametrize("form", [sparse.csr_array, sparse.csc_array])
+def test_spare_entries_of_a_sparse_array_stay_where_they_are(form):
+    X = form(IRIS)
+    X.data, X.indices = np.append(X.data, [7.0, 7.0]), np.append(X.indices, [0, 0]).astype(X.indices.dtype)
+    data, indices = X.data, X.indices
+    model = SoftmaxRegression().fit(X, SPECIES)
+    model.predict(X)
+    assert X.data is data
+    assert X.indices is indices
+    assert_allclose(model.coef_, BASE.coef_, rtol=1e-9)
+
+
+def test_entries_stored_in_parts_are_added_up_with_the_diagonal_metric(monkeypatch):
+    monkeypatch.setattr(_metric, "_WHOLE_HESSIAN", 0)
+    whole, parts = sparse.csr_array(IRIS), split_entries(IRIS)
+    assert_allclose(
+        SoftmaxRegression().fit(parts, SPECIES).n_iter_, SoftmaxRegression().fit(whole, SPECIES).n_iter_, atol=2
+    )
+
+
 def test_bad_X_is_an_error_that_leaves_the_estimator_unfitted(X, error, message):
     model = SoftmaxRegression()
     with warnings.catch_warnings():
@@ -221,6 +241,8 @@ def with_entry(y, value):
         (np.array([[0.5, np.nan]] * 150), ValueError, "Input y contains NaN"),
         ([[0, 1], [1]] * 75, ValueError, "y must be an array"),
         (sparse.csr_array(np.eye(3)[SPECIES]), TypeError, "y must be dense"),
+        (np.array(["2026-01-01", "NaT"] * 75, dtype="datetime64[D]"), ValueError, "NaT: row 1"),
+        (pd.Series(["a", pd.NA, "b"] * 50, dtype="string"), ValueError, "contains NaN or None: row 1"),
         (np.ma.masked_array(SPECIES), TypeError, "y must not be a masked array"),
         (np.eye(3)[SPECIES[:149]], ValueError, "inconsistent numbers of samples"),
     ],
@@ -249,6 +271,16 @@ def test_columns_of_soft_targets_become_the_classes(frame):
     assert_allclose(model.score(IRIS, targets), BASE.score(IRIS, SPECIES), rtol=1e-14)
     with pytest.raises(ValueError, match="columns classes_"):
         model.score(IRIS, targets[["virginica", "setosa", "versicolor"]])
+    # An array has no names: its columns are taken in the order of classes_.
+    assert_allclose(model.score(IRIS, np.eye(3)[SPECIES]), BASE.score(IRIS, SPECIES), rtol=1e-14)
+    with pytest.raises(ValueError, match="y must have 3 columns"):
+        model.score(IRIS, np.eye(4)[SPECIES])
+
+
+def test_columns_of_the_same_name_are_an_error():
+    targets = pd.DataFrame(np.eye(3)[SPECIES], columns=["a", "b", "a"])
+    with pytest.raises(ValueError, match="columns of the same name"):
+        SoftmaxRegression().fit(IRIS, targets)
 
 
 def test_float32_soft_targets_are_as_good_as_their_distributions():

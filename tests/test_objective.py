@@ -74,7 +74,27 @@ def test_the_hessian_is_the_gradients_derivative_for_centred_steps(make, form):
     _, behind = objective.value_and_gradient(theta - step)
     hessian = objective.hessian(theta)
     assert_allclose(hessian, hessian.T, rtol=1e-12, atol=1e-12)
-    assert_allclose((hessian @ step.ravel()).reshape(step.shape), (ahead - behind) / 2, rtol=1e-5, atol=1e-9)
+    # The Hessian is regular in shifts of all classes, too: what it solves for is right once centred.
+    solved = np.linalg.solve(hessian, ((ahead - behind) / 2).ravel()).reshape(step.shape)
+    objective.center(solved)
+    assert_allclose(solved, step, rtol=1e-4, atol=1e-9)
+
+
+def test_curvature_keeps_its_digits_where_rows_are_certain():
+    x = np.array([[1.0], [2.0]])
+    rows = rows_of(x, 3, None, fit_intercept=False)
+    objective = Objective(rows, SoftmaxLoss(), lambda block: np.array([0, 0])[block], None, n_outputs=3, penalty=0.0)
+    for lead in (20.0, 30.0, 40.0, 300.0):
+        theta = np.array([[lead], [0.0], [0.0]])
+        # p (1 - p) for the certain class, with p = 1 / (1 + 2 exp(-lead x)).
+        others = 2 * np.exp(-lead * x[:, 0])
+        expected = np.sum(x[:, 0] ** 2 * others / (1 + others) ** 2)
+        assert_allclose(objective.hessian_diagonal(theta)[0, 0], expected, rtol=1e-14)
+        assert_allclose(objective.intercept_hessian(theta)[0, 0], np.sum(others / (1 + others) ** 2), rtol=1e-8)
+        gradient = np.array([[1.0], [-0.5], [-0.5]])
+        step = np.linalg.solve(objective.hessian(theta) / expected, gradient.ravel())
+        # Moving all weight of class 0 against the other two: curvature `expected` along (1, -1/2, -1/2) * 2/3.
+        assert_allclose(gradient.ravel() @ step, 1.0, rtol=1e-6)
 
 
 @pytest.mark.parametrize("form", [np.asarray, sparse.csr_array])

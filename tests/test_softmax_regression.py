@@ -141,6 +141,28 @@ def test_the_certified_gap_is_a_bound_wherever_the_fit_stops(n_classes, C, whole
     assert finite >= 3
 
 
+@pytest.mark.parametrize("n_classes", [2, 3])
+@pytest.mark.parametrize("C", [1e-9, 1e-6, 1e-3])
+@pytest.mark.parametrize("whole_hessian", [True, False])
+def test_the_certified_gap_is_a_bound_with_rare_classes_and_a_strong_penalty(n_classes, C, whole_hessian, monkeypatch):
+    # Intercepts far from their minimum, which strong convexity in the coefficients says nothing of.
+    rng = np.random.default_rng(0)
+    X = rng.normal(size=(300, 3))
+    y = np.zeros(300, dtype=int)
+    y[: 3 * (n_classes - 1)] = np.arange(3 * (n_classes - 1)) % (n_classes - 1) + 1
+    weights = np.full(300, 1e3)
+    best = SoftmaxRegression(C=C).fit(X, y, weights)
+    assert best.gradient_norm_ < 1e-7
+    if not whole_hessian:
+        monkeypatch.setattr(_metric, "_WHOLE_HESSIAN", 0)
+    for max_iter in (1, 2, 4, 8, 1000):
+        with warnings.catch_warnings():
+            warnings.simplefilter("ignore", ConvergenceWarning)
+            model = SoftmaxRegression(C=C, max_iter=max_iter).fit(X, y, weights)
+        assert (model.loss_ - best.loss_) / model.loss_ <= model.optimality_gap_ + 1e-14
+    assert model.converged_
+
+
 def test_the_gap_without_a_penalty_is_a_bound():
     X, y, weights = small_problem(3, seed=4)
     best = SoftmaxRegression(C=np.inf).fit(X, y, weights)
@@ -217,6 +239,19 @@ def equivalent_fits():
 @pytest.mark.parametrize(("name", "coefficients", "expected"), list(equivalent_fits()), ids=lambda v: str(v)[:20])
 def test_equivalent_data_give_equal_coefficients(name, coefficients, expected):
     assert_allclose(coefficients, expected, rtol=1e-8)
+
+
+@pytest.mark.parametrize("outlier", [1e6, 1e100, 1e200, 1.7e308])
+@pytest.mark.parametrize("form", [np.asarray, sparse.csr_array])
+@pytest.mark.parametrize("C", [1.0, np.inf])
+def test_a_row_of_weight_zero_isnt_there_whatever_it_holds(outlier, form, C):
+    X, y = load_iris(return_X_y=True)
+    X, y = X[y > 0], y[y > 0]
+    base = SoftmaxRegression(C=C).fit(X, y)
+    with_row = form(np.vstack([X, np.full((1, 4), outlier)]))
+    model = SoftmaxRegression(C=C).fit(with_row, np.append(y, 1), np.append(np.ones(len(y)), 0.0))
+    assert model.converged_
+    assert_allclose(both(model), both(base), rtol=1e-8)
 
 
 def test_an_offset_of_the_columns_moves_only_the_intercept():
@@ -344,6 +379,31 @@ def test_a_warm_start_needs_fewer_evaluations_and_ends_at_the_same_optimum():
     assert_allclose(both(model.fit(X[:, :4], other)), both(SoftmaxRegression(C=1.5).fit(X[:, :4], y)), rtol=1e-9)
 
 
+def test_a_warm_start_that_is_worse_than_none_isnt_used():
+    X, y = load_iris(return_X_y=True)
+    model = SoftmaxRegression(warm_start=True).fit(X, y)
+    for scale in (1e5, 1e200):
+        moved = X[:, ::-1] * scale
+        with warnings.catch_warnings():
+            warnings.simplefilter("ignore", ConvergenceWarning)
+            warm, cold = model.fit(moved, y).loss_, SoftmaxRegression().fit(moved, y).loss_
+        assert_allclose(warm, cold, rtol=1e-5)
+
+
+def test_partly_separated_data_without_a_penalty_are_said_to_have_no_proved_optimum():
+    with pytest.warns(ConvergenceWarning, match="some combination of features tells classes apart"):
+        SoftmaxRegression(C=np.inf).fit([[-2.0], [-1], [0], [0], [1], [2]], [0, 0, 0, 1, 1, 1])
+
+
+def test_nearly_no_penalty_on_separable_data_still_has_a_certified_optimum():
+    rng = np.random.default_rng(0)
+    y = np.arange(15) % 3
+    X = np.eye(3)[y] + 0.1 * rng.normal(size=(15, 3))
+    model = SoftmaxRegression(C=1e16).fit(X, y)
+    assert model.converged_
+    assert model.n_evaluations_ < 150
+
+
 def test_probabilities_come_from_the_logits():
     X, y, _ = small_problem(3)
     model = SoftmaxRegression().fit(X, y)
@@ -419,9 +479,13 @@ def stored_gap(model, X, y):
 def test_a_class_without_any_share_of_soft_targets_keeps_finite_coefficients():
     X, y, _ = small_problem(3)
     targets = np.eye(4)[y]
-    model = SoftmaxRegression().fit(X, targets)
+    with pytest.warns(UserWarning, match=r"no share to the classes \[3\]"), pytest.warns(ConvergenceWarning):
+        model = SoftmaxRegression().fit(X, targets)
     assert np.isfinite(both(model)).all()
     assert model.predict_proba(X)[:, 3].max() < 1e-4
+    assert not model.converged_
+    with pytest.raises(ValueError, match="at least two classes, got one class with a share"):
+        SoftmaxRegression().fit(X, np.eye(4)[np.zeros_like(y)])
 
 
 def test_too_few_iterations_are_warned_of():

@@ -41,8 +41,8 @@ def test_beyond_the_limit_the_metric_is_the_diagonal(monkeypatch):
 def test_a_singular_hessian_gets_a_ridge_and_bounds_nothing():
     objective = softmax_objective(penalty=1e-30)
     theta = np.zeros(objective.shape)
-    theta[0, -1] = 200  # every row is certain of class 0: no curvature is left
-    theta[1:, -1] = -100
+    theta[0, -1] = 2000  # every row is certain of class 0: no curvature is left
+    theta[1:, -1] = -1000
     metric = metric_at(objective, theta)
     assert not metric.bounds_hessian
     assert np.isfinite(metric.to_coordinates(np.ones(objective.shape))).all()

@@ -96,6 +96,26 @@ def test_other_numbers_are_taken_as_float64(dtype):
     assert_allclose(model.coef_, SoftmaxRegression().fit(X.astype(float), SPECIES).coef_, rtol=1e-12)
 
 
+@pytest.mark.parametrize("form", [sparse.csr_array, sparse.csc_array])
+def test_spare_entries_of_a_sparse_array_stay_where_they_are(form):
+    X = form(IRIS)
+    X.data, X.indices = np.append(X.data, [7.0, 7.0]), np.append(X.indices, [0, 0]).astype(X.indices.dtype)
+    data, indices = X.data, X.indices
+    model = SoftmaxRegression().fit(X, SPECIES)
+    model.predict(X)
+    assert X.data is data
+    assert X.indices is indices
+    assert_allclose(model.coef_, BASE.coef_, rtol=1e-9)
+
+
+def test_entries_stored_in_parts_are_added_up_with_the_diagonal_metric(monkeypatch):
+    monkeypatch.setattr(_metric, "_WHOLE_HESSIAN", 0)
+    whole, parts = sparse.csr_array(IRIS), split_entries(IRIS)
+    assert_allclose(
+        SoftmaxRegression().fit(parts, SPECIES).n_iter_, SoftmaxRegression().fit(whole, SPECIES).n_iter_, atol=2
+    )
+
+
 def out_of_range():
     X = sparse.csr_array(IRIS)
     X.indices = X.indices.copy()
@@ -124,26 +144,6 @@ def out_of_range():
     ids=["NaN", "inf", "1-D", "3-D", "no rows", "no columns", "complex", "strings", "ragged", "matrix", "masked",
          "index", "sparse NaN", "length"],
 )  # fmt: skip
-@pytest.mark.parametrize("form", [sparse.csr_array, sparse.csc_array])
-def test_spare_entries_of_a_sparse_array_stay_where_they_are(form):
-    X = form(IRIS)
-    X.data, X.indices = np.append(X.data, [7.0, 7.0]), np.append(X.indices, [0, 0]).astype(X.indices.dtype)
-    data, indices = X.data, X.indices
-    model = SoftmaxRegression().fit(X, SPECIES)
-    model.predict(X)
-    assert X.data is data
-    assert X.indices is indices
-    assert_allclose(model.coef_, BASE.coef_, rtol=1e-9)
-
-
-def test_entries_stored_in_parts_are_added_up_with_the_diagonal_metric(monkeypatch):
-    monkeypatch.setattr(_metric, "_WHOLE_HESSIAN", 0)
-    whole, parts = sparse.csr_array(IRIS), split_entries(IRIS)
-    assert_allclose(
-        SoftmaxRegression().fit(parts, SPECIES).n_iter_, SoftmaxRegression().fit(whole, SPECIES).n_iter_, atol=2
-    )
-
-
 def test_bad_X_is_an_error_that_leaves_the_estimator_unfitted(X, error, message):
     model = SoftmaxRegression()
     with warnings.catch_warnings():
@@ -247,7 +247,8 @@ def with_entry(y, value):
         (np.eye(3)[SPECIES[:149]], ValueError, "inconsistent numbers of samples"),
     ],
     ids=["one class", "continuous", "None", "NaN in objects", "NaN", "mixed", "bytes", "length", "no y", "3-D",
-         "two labels", "no label", "2 and -1", "NaN target", "ragged", "sparse", "masked", "target length"],
+         "two labels", "no label", "2 and -1", "NaN target", "ragged", "sparse", "NaT", "pandas NA",
+         "masked", "target length"],
 )  # fmt: skip
 def test_bad_y_is_an_error_that_leaves_the_estimator_unfitted(y, error, message):
     model = SoftmaxRegression()

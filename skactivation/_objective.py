@@ -78,19 +78,23 @@ class Objective:
         """F and its gradient (K, D) at coefficients (K, D)."""
         coefficients = self._unscaled(theta)
 
-        def term(rows: slice, block: Block) -> tuple[float, Array]:
+        def term(rows: slice, block: Block) -> tuple[float, Array, Array]:
             z = block.logits(coefficients)
             losses = self._loss.losses_and_residuals(z, self._targets(rows))
-            if self._weights is None:
-                return losses.sum(), block.gradient(z)
-            weights = self._weights[rows]
-            z *= weights
-            return (losses * weights).sum(), block.gradient(z)
+            if self._weights is not None:
+                weights = self._weights[rows]
+                z *= weights
+                losses = losses * weights
+            return losses.sum(), block.gradient(z), np.abs(z).sum(axis=1)
 
-        value, gradient = sum_over_blocks(self._rows, term)
+        value, gradient, sizes = sum_over_blocks(self._rows, term)
         gradient *= self._inverse_scale
+        if self._loss.shift_invariant and sizes.sum() > 0:
+            # Rounding leaves a sum over the classes that isn't 0. It belongs to the classes with large residuals; spread
+            # evenly it would drown those whose rows are all but certain.
+            gradient -= np.outer(sizes / sizes.sum(), gradient.sum(axis=0))
         gradient += self.penalty * theta
-        self.center(gradient)
+        self._project(gradient)
         return float(value + 0.5 * np.sum(self.penalty * np.square(theta))), gradient
 
     def hessian(self, theta: Array) -> Array:
@@ -240,14 +244,17 @@ class Objective:
         return np.asfortranarray(theta * self._inverse_scale)
 
     def center(self, theta: Array) -> None:
-        """Take from coefficients, or from a gradient, what changes no probability.
+        """Take from coefficients what changes no probability.
 
         That is each column's mean over the classes, for exclusive classes: the penalty is smallest at mean 0, so that
-        the optimum, and gradients at centred coefficients, have it. And the null space of X, where nothing is
-        penalised.
+        the optimum has it. And the null space of X, where nothing is penalised.
         """
         if self._loss.shift_invariant:
             theta -= theta.mean(axis=0)
+        self._project(theta)
+
+    def _project(self, theta: Array) -> None:
+        """Take from coefficients, or from a gradient, what lies in the null space of X."""
         if self._null_space.size:
             theta -= (theta @ self._null_space) @ self._null_space.T
 

@@ -112,7 +112,7 @@ class _Run:
                 outcome = Outcome.SEPARATED
             elif self._remaining == 0:
                 outcome = Outcome.MAX_ITER
-            elif not moved or metric.decrement(point.gradient) < 1e-3 * _NEAREST * point.value:
+            elif not moved or metric.decrement(point.gradient) < _NEGLIGIBLE * point.value:
                 outcome = Outcome.STALLED
             else:
                 if self._near > _NEAREST:

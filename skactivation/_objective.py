@@ -90,8 +90,8 @@ class Objective:
         value, gradient, sizes = sum_over_blocks(self._rows, term)
         gradient *= self._inverse_scale
         if self._loss.shift_invariant and sizes.sum() > 0:
-            # Rounding leaves a sum over the classes that isn't 0. It belongs to the classes with large residuals; spread
-            # evenly it would drown those whose rows are all but certain.
+            # Rounding leaves a sum over the classes that isn't 0. It belongs to the classes with large residuals:
+            # spread evenly it would drown those whose rows are all but certain.
             gradient -= np.outer(sizes / sizes.sum(), gradient.sum(axis=0))
         gradient += self.penalty * theta
         self._project(gradient)

@@ -442,6 +442,22 @@ def test_separable_data_without_a_penalty_have_no_finite_optimum(n_classes):
     assert model.score(X, names[y]) == 1
 
 
+def test_a_small_sum_of_losses_is_no_separation_where_weights_are_small():
+    X = np.array([[-2.0], [-1.0], [1.0], [2.0], [1.5]])
+    y = [0, 0, 1, 1, 0]
+    # The last row is on the wrong side of any line that keeps the others right, but weighs little.
+    model = SoftmaxRegression(C=np.inf).fit(X, y, [1, 1, 1, 1, 1e-3])
+    assert model.converged_
+    assert model.loss_ < np.log(2)
+
+
+def test_a_row_of_weight_zero_doesnt_hide_a_separated_class():
+    X, y = load_iris(return_X_y=True)
+    X, y = np.vstack([X, X[100]]), np.append(y, 0)
+    with pytest.warns(ConvergenceWarning, match="class 0 from the others"):
+        SoftmaxRegression(C=np.inf).fit(X, y, np.append(np.ones(150), 0.0))
+
+
 def test_one_separated_class_is_named():
     X, y = load_iris(return_X_y=True, as_frame=False)
     names = np.array(["setosa", "versicolor", "virginica"])

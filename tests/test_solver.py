@@ -6,8 +6,11 @@ from numpy.testing import assert_allclose
 from test_objective import centred_theta, sigmoid_objective, softmax_objective
 
 from skactivation import _metric, _solver
+from skactivation._blocks import rows_of
 from skactivation._metric import metric_at
+from skactivation._objective import Objective
 from skactivation._solver import Outcome, minimize
+from skactivation.losses import SigmoidLoss
 
 
 @pytest.mark.parametrize("make", [softmax_objective, sigmoid_objective])
@@ -101,3 +104,29 @@ def test_the_self_concordance_gap_is_the_largest_fall_that_the_bound_allows(spre
 def test_the_self_concordance_gap_is_unknown_for_long_gradients():
     assert _solver._self_concordance_gap(2.0, 0.5) == np.inf
     assert _solver._self_concordance_gap(np.inf, 0.0) == np.inf
+
+
+def test_the_whole_metric_is_below_the_hessian_by_what_may_be_rounded():
+    objective = softmax_objective()
+    theta = centred_theta(objective)
+    hessian = objective.hessian(theta)
+    matrix = np.linalg.inv(metric_at(objective, theta).inverse())
+    below = (hessian - matrix).diagonal() / hessian.diagonal()
+    assert np.all(below > 0)
+    assert np.all(below < 1e-10)
+
+
+def test_a_newton_step_is_shortened_until_it_is_sure_to_lower_the_value():
+    x = np.array([[-1.0], [1.0]])
+    rows = rows_of(x, 1, None, fit_intercept=False)
+    yes = np.array([[0.0, 1.0]])
+    targets = lambda block: (yes[:, block], 1 - yes[:, block])  # noqa: E731  # shorter than a function
+    objective = Objective(rows, SigmoidLoss(), targets, None, n_outputs=1, penalty=1e-3)
+    run = _solver._Run(objective, tol=1e-6, max_iter=10)
+    far = run._evaluate(np.array([[-9.0]]))
+    metric = metric_at(objective, far.theta)
+    full = -metric.to_coefficients(metric.to_coordinates(far.gradient))
+    step, share = run._newton_step(far, metric)
+    assert_allclose(step, share * full)
+    assert objective.value_and_gradient(far.theta + full)[0] > far.value
+    assert objective.value_and_gradient(far.theta + step)[0] < far.value

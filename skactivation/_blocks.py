@@ -163,10 +163,6 @@ class SparseBlock:
 
     def squares(self, weights: Array) -> Array:
         x, totals = self._x, weights.sum(axis=1)
-        if not x.has_canonical_format:
-            # An entry that is stored in several parts must be added up before it is squared.
-            x = x.copy()
-            x.sum_duplicates()
         # sum w (x - c)^2 = sum w x^2 - 2 c sum w x + c^2 sum w
         uncentred = weights @ x.multiply(x) - 2 * self._center * (weights @ x)
         return self._with_intercept(uncentred, totals, -np.square(self._center))

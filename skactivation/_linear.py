@@ -98,15 +98,17 @@ class LinearLogitModel(BaseEstimator, ABC):
                     n_outputs=encoded.n_outputs,
                     penalty=np.divide(1.0, C) / unit,
                 )
+                start, n_evaluations = self._start(objective, encoded, previous)
                 solution = minimize(
                     objective,
-                    self._start(objective, encoded, previous),
+                    start,
                     tol=tol,
                     max_iter=max_iter,
                     separated_below=_separation_level(encoded, weights) if C == np.inf else 0.0,
                 )
                 self.__dict__.update(encoded.attributes)
                 self._store(objective, solution, unit, X.dtype)
+                self.n_evaluations_ += n_evaluations
                 if not self.converged_:
                     message = self._shortfall(objective, solution)
                     warnings.warn(message, ConvergenceWarning, stacklevel=3)
@@ -151,8 +153,8 @@ class LinearLogitModel(BaseEstimator, ABC):
                 raise ValueError("X is not a valid sparse array: its indptr must rise from 0 to the number of entries")
         return X
 
-    def _start(self, objective: Objective, encoded: EncodedTargets, previous: dict[str, Any]) -> Array:
-        """Zeros, or the coefficients of a previous fit to the same outputs and features."""
+    def _start(self, objective: Objective, encoded: EncodedTargets, previous: dict[str, Any]) -> tuple[Array, int]:
+        """Zeros, or the coefficients of a previous fit to the same outputs and features; evaluations that it took."""
         shape = (objective.shape[0], objective.n_features)
         same = all(
             name in previous and np.array_equal(previous[name], value) for name, value in encoded.attributes.items()
@@ -161,9 +163,9 @@ class LinearLogitModel(BaseEstimator, ABC):
         if same and "coef_" in previous and previous["coef_"].shape == shape:
             warm = objective.from_features(previous["coef_"], previous["intercept_"])
             # Other data may make a good model a bad start.
-            if objective.value_and_gradient(warm)[0] < objective.value_and_gradient(start)[0]:
-                return warm
-        return start
+            better = objective.value_and_gradient(warm)[0] < objective.value_and_gradient(start)[0]
+            return (warm if better else start), 2
+        return start, 0
 
     def _store(self, objective: Objective, solution: Solution, unit: float, dtype: Any) -> None:
         """Set the fitted attributes; they describe the coefficients as they are stored."""

@@ -214,58 +214,66 @@ def log_softmax(logits: ArrayLike, *, axis: int = -1, temperature: float = 1.0) 
     return _map_rows(_log_softmax_block, logits, axis, temperature)
 
 
-def exp_minus_max(z: Array) -> tuple[Array, Array, Array]:
-    """z - max, exp(z - max) and its sums (b,) of class-major logits z (K, b), which are overwritten.
+def exp_minus_max(z: Array) -> tuple[Array, Array]:
+    """z - max and its exponentials, for class-major logits z (K, b), which are overwritten.
 
     Errors grow with the size of z: enough for logits that are themselves rounded sums.
     """
     z -= z.max(axis=0)
-    exponentials: Array = np.exp(z)
-    return z, exponentials, exponentials.sum(axis=0)
+    return z, np.exp(z)
 
 
-def compensated_exp_minus_max(z: Array, temperature: float = 1.0) -> tuple[Array, Array, Array]:
-    """(z - max) / T, its exponentials to within 2 ULP and their sums (b,) of class-major logits z, overwritten."""
+def compensated_exp_minus_max(z: Array, temperature: float = 1.0) -> tuple[Array, Array]:
+    """(z - max) / T and its exponentials to within 2 ULP, for class-major logits z (K, b), which are overwritten."""
     exponents, errors = _differences(z, temperature)
     np.exp(exponents, out=z)
     # exp(t + e) = exp(t) (1 + e): without e the rounding of t would be magnified by t.
     errors *= z
     z += errors
-    sums = _sum_classes(z)
-    special = ~np.isfinite(sums)
-    if special.any():
-        # Infinite logits have no rounding error, but inf - inf has made it NaN.
-        corrections = errors[:, special]
-        z[:, special] = np.exp(exponents[:, special]) + np.where(np.isfinite(corrections), corrections, 0)
-        sums = _sum_classes(z)
-    return exponents, z, sums
+    return exponents, z
 
 
-def log_of_sum(exponentials: Array, sums: Array) -> Array:
-    """Logarithm (b,) of sums of exponentials (K, b) the largest of which is 1, to a few ULP also close to 0."""
-    return np.log1p(sum_of_others(exponentials, sums))
-
-
-def sum_of_others(exponentials: Array, sums: Array) -> Array:
-    """Sums (b,) of exponentials (K, b) without the largest, which is 1, to a few ULP also where they are small."""
-    # The 1 is taken out before the sum, so that it doesn't swallow the small ones. (Where several terms are 1, the sum
-    # is at least 2 and 1 can be taken from it afterwards.)
-    return np.where(sums < 2, _sum_classes(exponentials - np.floor(exponentials)), sums - 1)
-
-
-def _sum_classes(z: Array) -> Array:
-    """Sum over the classes, (b,), of class-major numbers (K, b), with errors that hardly grow with K."""
+def sum_of_classes(z: Array) -> Array:
+    """Sums (b,) of class-major numbers (K, b), with errors that hardly grow with K."""
+    total: Array
+    if not z.flags.c_contiguous:
+        # What lies along memory numpy itself sums in pairs, but for the last hundred or so.
+        half = len(z) // 2
+        if len(z) > 256:
+            folded = z[:half] + z[half : 2 * half]
+            folded[0] += z[-1] if len(z) % 2 else 0
+            total = folded.sum(axis=0)
+        else:
+            total = z[:half].sum(axis=0) + z[half:].sum(axis=0)
+        return total
     while len(z) > 1:
         half = len(z) // 2
         folded = z[:half] + z[half : 2 * half]
         if len(z) % 2:
             folded[0] += z[-1]
         z = folded
-        if half >= _MANY_CLASSES // 2:
-            # What lies along memory numpy sums in pairs itself.
-            break
-    total: Array = z.sum(axis=0)
+    total = z[0]
     return total
+
+
+def sum_of_others(exponentials: Array) -> Array:
+    """Sums (b,) of exponentials (K, b) without the largest, which is 1, to a few ULP also where they are small."""
+    # The 1 is taken out before the sum, so that it doesn't swallow the small ones.
+    if exponentials.flags.c_contiguous:
+        ones = np.floor(exponentials)
+        others: Array = sum_of_classes(exponentials - ones) + (ones.sum(axis=0) - 1)
+        return others
+    largest = _places_of_largest(exponentials)
+    own = exponentials[largest]
+    exponentials[largest] = 0
+    others = sum_of_classes(exponentials)
+    exponentials[largest] = own
+    return others
+
+
+def _places_of_largest(z: Array) -> tuple[Array, Array]:
+    """Index of the largest entry of each column; quick along memory alone."""
+    return z.argmax(axis=0), np.arange(z.shape[1])
 
 
 def class_major_blocks(rows: Array) -> Any:
@@ -313,13 +321,13 @@ def _map_rows(kernel: Callable[[Array, float], None], logits: ArrayLike, axis: i
 
 
 def _softmax_block(z: Array, temperature: float) -> None:
-    _, exponentials, sums = compensated_exp_minus_max(z, temperature)
-    np.divide(exponentials, sums, out=z)
+    _, exponentials = compensated_exp_minus_max(z, temperature)
+    np.divide(exponentials, sum_of_classes(exponentials), out=z)
 
 
 def _log_softmax_block(z: Array, temperature: float) -> None:
-    exponents, exponentials, sums = compensated_exp_minus_max(z, temperature)
-    np.subtract(exponents, log_of_sum(exponentials, sums), out=z)
+    exponents, exponentials = compensated_exp_minus_max(z, temperature)
+    np.subtract(exponents, np.log1p(sum_of_others(exponentials)), out=z)
 
 
 def _sigmoid_block(x: Array, temperature: float) -> Array:
@@ -368,7 +376,7 @@ def _differences(z: Array, temperature: float) -> tuple[Array, Array]:
     if temperature > 1:
         # The difference of large logits then may overflow where its quotient doesn't.
         z, temperature = 0.5 * z, 0.5 * temperature
-    maxima = z.max(axis=0)
+    maxima = z.max(axis=0) if z.flags.c_contiguous else z[_places_of_largest(z)]
     difference = z - maxima
     # Knuth's two-sum: z - max = difference + error exactly, whichever of the two is the larger.
     virtual = difference - z
@@ -376,9 +384,10 @@ def _differences(z: Array, temperature: float) -> tuple[Array, Array]:
     np.subtract(z, error, out=error)
     virtual += maxima
     error -= virtual
-    if np.isposinf(maxima).any():
-        alone = np.isposinf(z) & (np.count_nonzero(np.isposinf(z), axis=0) == 1)
-        difference[alone] = 0
+    if not np.isfinite(difference.sum()):
+        # An infinite logit has no rounding error; alone at the top, it is at a distance of 0 from itself.
+        error[~np.isfinite(error)] = 0
+        difference[np.isposinf(z) & (np.count_nonzero(np.isposinf(z), axis=0) == 1)] = 0
     quotient, quotient_error = _quotient(difference, temperature)
     if temperature != 1:
         error = (error / np.float64(temperature)).astype(z.dtype, copy=False)

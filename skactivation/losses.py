@@ -26,7 +26,7 @@ from skactivation.activations import (
     class_major_blocks,
     compensated_exp_minus_max,
     exp_minus_max,
-    log_of_sum,
+    sum_of_classes,
     sum_of_others,
 )
 
@@ -199,12 +199,13 @@ class SoftmaxLoss:
 
     shift_invariant = True
 
-    def __init__(self, exponentiate: Callable[[Array], tuple[Array, Array, Array]] = exp_minus_max) -> None:
+    def __init__(self, exponentiate: Callable[[Array], tuple[Array, Array]] = exp_minus_max) -> None:
         self._exponentiate = exponentiate
 
     def losses_and_residuals(self, z: Array, targets: Array) -> Array:
         """Return the losses (b,); z becomes softmax(z) - targets."""
-        exponents, exponentials, sums = self._exponentiate(z)
+        exponents, exponentials = self._exponentiate(z)
+        sums = sum_of_classes(exponentials)
         losses: Array
         if targets.ndim == 1:
             chosen = targets, np.arange(targets.size)
@@ -217,15 +218,16 @@ class SoftmaxLoss:
             z[chosen] = -others / sums
         else:
             gaps = np.multiply(targets, exponents, out=np.zeros_like(exponents), where=targets > 0).sum(axis=0)
-            losses = log_of_sum(exponentials, sums) - gaps
+            losses = np.log1p(sum_of_others(exponentials)) - gaps
             np.divide(exponentials, sums, out=z)
             z -= targets
         return losses
 
     def curvature(self, z: Array, targets: Array) -> tuple[Array, Array]:
         """Return p (1 - p), to a few ULP also where p rounds to 1, and p."""
-        _, exponentials, sums = self._exponentiate(z)
-        others = np.where(exponentials == 1, sum_of_others(exponentials, sums), sums - exponentials)
+        _, exponentials = self._exponentiate(z)
+        sums = sum_of_classes(exponentials)
+        others = np.where(exponentials == 1, sum_of_others(exponentials), sums - exponentials)
         probabilities = exponentials / sums
         return probabilities * (others / sums), probabilities
 

@@ -390,7 +390,8 @@ def _differences(z: Array, temperature: float) -> tuple[Array, Array]:
         difference[np.isposinf(z) & (np.count_nonzero(np.isposinf(z), axis=0) == 1)] = 0
     quotient, quotient_error = _quotient(difference, temperature)
     if temperature != 1:
-        error = (error / np.float64(temperature)).astype(z.dtype, copy=False)
+        # In float64: a temperature may be 0 or infinite as a float32.
+        error = np.divide(error, temperature, dtype=np.float64).astype(z.dtype, copy=False)
     if quotient_error is not None:
         error += quotient_error
     return quotient, error

@@ -24,7 +24,10 @@ def softmax_objective(penalty=0.5, form=np.asarray, fit_intercept=True, weights=
 def sigmoid_objective(penalty=0.5, form=np.asarray, fit_intercept=True, weights=WEIGHTS):
     rows = rows_of(form(X), 2, weights, fit_intercept=fit_intercept)
     yes = np.vstack([LABELS == 0, RNG.random(80)]).astype(float)
-    targets = lambda block: (yes[:, block], 1 - yes[:, block])  # noqa: E731  # shorter than a function
+
+    def targets(block):
+        return yes[:, block], 1 - yes[:, block]
+
     return Objective(rows, SigmoidLoss(), targets, weights, n_outputs=2, penalty=penalty)
 
 

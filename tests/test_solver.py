@@ -120,7 +120,10 @@ def test_a_newton_step_is_shortened_until_it_is_sure_to_lower_the_value():
     x = np.array([[-1.0], [1.0]])
     rows = rows_of(x, 1, None, fit_intercept=False)
     yes = np.array([[0.0, 1.0]])
-    targets = lambda block: (yes[:, block], 1 - yes[:, block])  # noqa: E731  # shorter than a function
+
+    def targets(block):
+        return yes[:, block], 1 - yes[:, block]
+
     objective = Objective(rows, SigmoidLoss(), targets, None, n_outputs=1, penalty=1e-3)
     run = _solver._Run(objective, tol=1e-6, max_iter=10)
     far = run._evaluate(np.array([[-9.0]]))

@@ -175,7 +175,7 @@ class LinearLogitModel(BaseEstimator, ABC):
         if np.abs(stored - solution.theta).max() > _NOTICEABLE * np.abs(solution.theta).max():
             # float32, or intercepts that make up for large offsets of the columns.
             value, gradient = objective.value_and_gradient(stored)
-            gap += max(0.0, (value - solution.value) / value)
+            gap += max(0.0, (value - solution.value) / value) if value > 0 else 0.0
             n_evaluations += 1
         self.n_iter_ = max(1, solution.n_iterations)
         self.n_evaluations_ = n_evaluations
@@ -192,15 +192,17 @@ class LinearLogitModel(BaseEstimator, ABC):
             f"certified optimality_gap_ {self.optimality_gap_:.2g}, tol={self.tol:g}, "
             f"gradient_norm_ {self.gradient_norm_:.2g} after {solution.n_iterations} iterations"
         )
-        if solution.outcome is Outcome.MAX_ITER and self.C < np.inf:
-            return f"{name} stopped before its optimum was proved: max_iter={self.max_iter} was reached. ({reached})"
+        if solution.outcome is Outcome.MAX_ITER:
+            doubt = "; with C=inf there may be no finite optimum" if np.inf == self.C else ""
+            return f"{name} stopped before a proof: max_iter={self.max_iter} was reached{doubt}. ({reached})"
         if solution.outcome is Outcome.CERTIFIED:
             return (
-                f"{name}: rounding to {self.coef_.dtype} takes the coefficients away from the optimum, since columns "
-                f"of X lie far from 0; subtract their means from X. ({reached})"
+                f"{name}: rounding to {self.coef_.dtype} takes the coefficients away from the optimum by more than tol. "
+                f"Where columns of X lie far from 0, subtract their means. ({reached})"
             )
+        # The solver has seen every row on the right side, or the residuals have to say it.
         residuals = np.zeros(objective.shape[0])
-        if solution.outcome is Outcome.STALLED:
+        if solution.outcome is not Outcome.SEPARATED:
             residuals = objective.largest_residuals(solution.theta)
         separated = self._separated(residuals)
         if separated and np.inf == self.C:

@@ -258,6 +258,8 @@ class _Run:
             theta[:, -1] -= step * (np.log1p(width) / width if width > 0 else 1.0)
             point = self._evaluate(theta)
             self._values[-1] = point.value
+        else:
+            return point, np.inf
         if spread * norm >= 1:
             return point, np.inf
         length = -np.log1p(-spread * norm) / spread if norm > 0 else 0.0

@@ -504,6 +504,12 @@ def test_a_class_without_any_share_of_soft_targets_keeps_finite_coefficients():
         SoftmaxRegression().fit(X, np.eye(4)[np.zeros_like(y)])
 
 
+def test_too_few_iterations_are_no_separation():
+    X, y = load_iris(return_X_y=True)
+    with pytest.warns(ConvergenceWarning, match="max_iter=3 was reached; with C=inf there may be no finite optimum"):
+        SoftmaxRegression(C=np.inf, max_iter=3).fit(X[y > 0], y[y > 0])
+
+
 def test_too_few_iterations_are_warned_of():
     X, y = load_wine(return_X_y=True)
     with pytest.warns(ConvergenceWarning, match=r"max_iter=4 was reached.*optimality_gap_ .*tol=1e-06.*4 iterations"):

@@ -197,7 +197,7 @@ class LinearLogitModel(BaseEstimator, ABC):
             return f"{name} stopped before a proof: max_iter={self.max_iter} was reached{doubt}. ({reached})"
         if solution.outcome is Outcome.CERTIFIED:
             return (
-                f"{name}: rounding to {self.coef_.dtype} takes the coefficients away from the optimum by more than tol. "
+                f"{name}: rounding to {self.coef_.dtype} takes the coefficients further from the optimum than tol. "
                 f"Where columns of X lie far from 0, subtract their means. ({reached})"
             )
         # The solver has seen every row on the right side, or the residuals have to say it.

@@ -1,10 +1,14 @@
-"""The one seam for data: sums of terms over blocks of rows that stay in cache.
+"""The one seam for data: sums of terms over blocks of rows that stay in cache, on all threads that the caller allows.
 
 X is never copied, scaled or centred as a whole. Coefficients theta of shape (K, D) belong to *columns*: X's own,
 centred, then (with an intercept) a column of ones. Centring keeps the digits of columns with a large common offset.
 A row of weight 0 isn't there, whatever numbers it holds: its columns and logits are 0.
+
+Blocks, their grouping and the order of all sums follow from the data's shape alone: results are the same bits for any
+number of threads.
 """
 
+from collections import deque
 from collections.abc import Callable, Iterator
 from typing import Any, Protocol
 
@@ -12,22 +16,33 @@ import numpy as np
 from numpy.typing import NDArray
 from scipy import sparse
 
-__all__ = ["Block", "DenseRows", "Rows", "SparseRows", "rows_of"]
+from skactivation._threads import in_threads
+
+__all__ = ["Block", "DenseRows", "Rows", "SparseRows", "dense_slices", "rows_of", "sum_over_blocks"]
 
 Array = NDArray[Any]
-# What a term returns for a block: numbers and arrays, each added up over the blocks.
+# What a term returns for a block: numbers and arrays, combined with those of the other blocks.
 Parts = tuple[Any, ...]
 
-# Elements of X and of the logits in a block of dense rows: about the size of a second-level cache.
-_DENSE_BLOCK_SIZE = 65536
-# Sparse products pay for a pass over all coefficients in every block, hence fewer and larger ones; but no larger than
-# that their columns fit into 8 MB, where they are needed as an array.
+# Elements of X and of the logits in a block of dense rows, measured: smaller ones pay for calls and for waiting on
+# Python's lock, larger ones for memory. Small data are split too, for threads, as long as it pays.
+_DENSE_BLOCK_SIZE = 2**19
+_LEAST_BLOCK_SIZE = 2**16
+_LEAST_BLOCK_ROWS = 128
+_BLOCKS_WANTED = 16
+# Sparse products go over all coefficients in every block: that must be little beside the block's entries.
 _SPARSE_BLOCK_ROWS = 8192
-_SPARSE_COLUMNS_SIZE = 2**20
+_ENTRIES_PER_COEFFICIENT = 8
+_MOST_SPARSE_LOGITS = 2**21
+# Elements of a dense array made from sparse rows: 8 MB.
+_DENSE_PART_SIZE = 2**20
+# Elements of the partial sums that are held at once: 64 MB.
+_PARTIAL_SUMS_SIZE = 2**23
+_MOST_GROUPS = 32
 
 
 class Block(Protocol):
-    """Some rows of X with what a linear model needs of them."""
+    """Some rows of X with what a linear model needs of them. It is valid until the next block is asked for."""
 
     def logits(self, theta: Array) -> Array:
         """Class-major logits (K, b) for coefficients (K, D)."""
@@ -38,8 +53,14 @@ class Block(Protocol):
     def squares(self, weights: Array) -> Array:
         """Sum over the rows of weight times squared columns, (K, D), for class-major weights (K, b)."""
 
-    def columns(self) -> Array:
-        """The columns as an array (b, D)."""
+    def gram(self, weights: Array) -> Array:
+        """Sum over the rows of weight times products of columns, (D, D), for weights (b,) that aren't negative."""
+
+    def quadratic_forms(self, form: Array) -> Array:
+        """x^T A x of each row's columns x, (b,), for a symmetric matrix A (D, D)."""
+
+    def columns(self) -> Iterator[Array]:
+        """The columns as arrays (., D) that are small enough for any kind of X."""
 
 
 class Rows(Protocol):
@@ -47,26 +68,88 @@ class Rows(Protocol):
 
     n_rows: int
     n_columns: int
+    dtype: Any
+    """X's own: float32 or float64."""
     center: Array
+    """What is taken from X's columns (d,)."""
+    offsets: Array
+    """What is taken from the columns after sums are formed, not before: digits are lost where it is large."""
     largest: Array
+    """Largest absolute value of the centred columns (d,), in X's units."""
+    units: Array
+    """Powers of two (d,) by which columns are multiplied: 1 but for numbers whose squares leave the range of floats."""
+    n_entries: int
+    """Entries that a product has to look at."""
+    gram_cost: float
+    """Operations, about, that products of the columns with each other take."""
+    n_passes: float
+    """How often all rows have been read."""
+    slices: list[slice]
+    """The rows of each block."""
 
-    def blocks(self) -> Iterator[tuple[slice, Block]]:
-        """Yield blocks in order, each with the slice of X's rows that it holds."""
+    def blocks(self, slices: list[slice], dtype: Any) -> Iterator[tuple[slice, Block]]:
+        """Yield some blocks, one at a time, each with the slice of X's rows that it holds."""
 
 
-def sum_over_blocks(rows: Rows, term: Callable[[slice, Block], Parts]) -> Parts:
-    """Add up what a term gives for each block, always in the same order."""
-    blocks = rows.blocks()
-    total = term(*next(blocks))
-    for block_rows, block in blocks:
-        total = tuple(before + part for before, part in zip(total, term(block_rows, block), strict=True))
+def sum_over_blocks(
+    rows: Rows, term: Callable[[slice, Block], Parts], *, size: int, dtype: Any = np.float64, combine: Any = np.add
+) -> Parts:
+    """Add up what a term gives for each block, in an order that follows from the data's shape alone.
+
+    Blocks are reduced in groups, each on one thread, then groups are. `size` is the number of elements of all parts,
+    `dtype` that of the columns and logits, `combine` the ufunc that stands for the sum, or one for each part.
+    """
+    n_blocks = len(rows.slices)
+    n_groups = min(n_blocks, int(np.clip(_PARTIAL_SUMS_SIZE // max(size, 1), 2, _MOST_GROUPS)))
+
+    def joined(total: Parts, parts: Parts) -> Parts:
+        ufuncs = combine if isinstance(combine, tuple) else (combine,) * len(parts)
+        return tuple(
+            # In place, since a partial sum is nobody else's.
+            ufunc(before, part, out=before) if isinstance(before, np.ndarray) and before.ndim else ufunc(before, part)
+            for ufunc, before, part in zip(ufuncs, total, parts, strict=True)
+        )
+
+    def reduced_group(group: int) -> Parts:
+        blocks = rows.blocks(rows.slices[group * n_blocks // n_groups : (group + 1) * n_blocks // n_groups], dtype)
+        total = term(*next(blocks))
+        for where, block in blocks:
+            total = joined(total, term(where, block))
+        return total
+
+    rows.n_passes += 1
+    total, *others = in_threads(reduced_group, n_groups)
+    for parts in others:
+        total = joined(total, parts)
     return total
 
 
-def rows_of(X: Any, n_classes: int, weights: Array | None, *, fit_intercept: bool) -> Rows:
-    """Return the rows of a validated X, dense or sparse."""
+def rows_of(X: Any, n_outputs: int, weights: Array | None, *, fit_intercept: bool) -> Rows:
+    """Return the rows of a validated X, dense or sparse, for a number of logits a row."""
     kind = SparseRows if sparse.issparse(X) else DenseRows
-    return kind(X, n_classes, weights, fit_intercept=fit_intercept)
+    return kind(X, n_outputs, weights, fit_intercept=fit_intercept)
+
+
+def even_slices(n_rows: int, n_blocks: int) -> list[slice]:
+    """Slices of nearly the same length, in multiples of 8 where they are many: equal shares for threads."""
+    if n_blocks > 8:
+        n_blocks = -(-n_blocks // 8) * 8
+    n_blocks = max(1, min(n_blocks, n_rows))
+    return [slice(i * n_rows // n_blocks, (i + 1) * n_rows // n_blocks) for i in range(n_blocks)]
+
+
+def dense_slices(n_rows: int, n_columns: int) -> list[slice]:
+    """Blocks of dense rows: of X and its logits, with some number of columns together."""
+    size = n_rows * n_columns
+    wanted = max(-(-size // _DENSE_BLOCK_SIZE), min(_BLOCKS_WANTED, size // _LEAST_BLOCK_SIZE))
+    return even_slices(n_rows, min(wanted, n_rows // _LEAST_BLOCK_ROWS))
+
+
+def _units(largest: Array, dtype: Any) -> Array:
+    """Powers of two that take columns near 1 where the squares of their values would overflow or vanish."""
+    exponents = np.frexp(np.where(largest > 0, largest, 1.0))[1]
+    extreme = np.abs(exponents) > (300 if dtype == np.float64 else 40)
+    return np.ldexp(1.0, np.where(extreme, -exponents, 0))
 
 
 def _absent_rows(weights: Array | None) -> Array | None:
@@ -77,20 +160,33 @@ def _absent_rows(weights: Array | None) -> Array | None:
     return absent
 
 
-def _present_rows(x: Any, shares: Array) -> tuple[Any, Array]:
-    """The rows whose share in the weights is positive, and their shares."""
-    present = shares > 0
-    return (x, shares) if present.all() else (x[present], shares[present])
+class _Buffers:
+    """Room for the columns and the logits of a block: fresh memory would cost as much as the work in it."""
+
+    def __init__(self, n_rows: int, n_columns: int, n_outputs: int, dtype: Any) -> None:
+        self.columns = np.empty((n_rows, n_columns), dtype)
+        self.logits = np.empty(n_outputs * n_rows, dtype)
+        self._weighted: Array | None = None
+
+    @property
+    def weighted(self) -> Array:
+        """Room for weighted columns, made when it is first needed."""
+        if self._weighted is None:
+            self._weighted = np.empty_like(self.columns)
+        return self._weighted
 
 
 class DenseBlock:
-    """Centred columns (b, D) of some rows, in a buffer of their own."""
+    """Centred columns x (b, D) of some rows."""
 
-    def __init__(self, x: Array) -> None:
+    def __init__(self, x: Array, buffers: _Buffers) -> None:
         self._x = x
+        self._buffers = buffers
 
     def logits(self, theta: Array) -> Array:
-        return theta @ self._x.T
+        shape = len(theta), len(self._x)
+        z = self._buffers.logits[: shape[0] * shape[1]].reshape(shape)
+        return np.matmul(theta.astype(z.dtype, copy=False), self._x.T, out=z)
 
     def gradient(self, residuals: Array) -> Array:
         return residuals @ self._x
@@ -98,46 +194,85 @@ class DenseBlock:
     def squares(self, weights: Array) -> Array:
         return weights @ np.square(self._x)
 
-    def columns(self) -> Array:
-        return self._x
+    def gram(self, weights: Array) -> Array:
+        roots = np.sqrt(weights)[:, np.newaxis].astype(self._x.dtype, copy=False)
+        weighted = np.multiply(self._x, roots, out=self._buffers.weighted[: len(self._x)])
+        # A matrix times its own transpose takes half of a product's operations.
+        product: Array = weighted.T @ weighted
+        return product
+
+    def quadratic_forms(self, form: Array) -> Array:
+        forms: Array = np.einsum("ij,ij->i", self._x @ form, self._x)
+        return forms
+
+    def columns(self) -> Iterator[Array]:
+        yield self._x
 
 
 class DenseRows:
     """A dense X, C- or Fortran-ordered, float32 or float64, in memory or memory-mapped."""
 
-    def __init__(self, X: Array, n_classes: int, weights: Array | None, *, fit_intercept: bool) -> None:
+    def __init__(self, X: Array, n_outputs: int, weights: Array | None, *, fit_intercept: bool) -> None:
         self._X = X
-        self._fit_intercept = fit_intercept
+        self._n_outputs = n_outputs
         self._absent = _absent_rows(weights)
+        self._scaled = False
         self.n_rows, n_features = X.shape
         self.n_columns = n_features + fit_intercept
-        self._block_rows = int(np.clip(_DENSE_BLOCK_SIZE // (self.n_columns + 2 * n_classes), 128, 4096))
-        self.center = np.zeros(n_features)
-        low, high, mean = np.full(n_features, np.inf), np.full(n_features, -np.inf), np.zeros(n_features)
-        shares = np.full(self.n_rows, 1 / self.n_rows) if weights is None else weights / weights.sum()
-        for block_rows in self._slices():
-            x, share = _present_rows(X[block_rows], shares[block_rows])
-            np.minimum(low, x.min(axis=0, initial=np.inf), out=low)
-            np.maximum(high, x.max(axis=0, initial=-np.inf), out=high)
-            mean += share @ x
+        self.dtype = X.dtype
+        self.n_passes = 0.0
+        self.n_entries = self.n_rows * self.n_columns
+        self.gram_cost = self.n_entries * (self.n_columns + 10.0)
+        self.slices = dense_slices(self.n_rows, self.n_columns + n_outputs)
+        # Buffers that no thread holds at the moment.
+        self._free: dict[Any, deque[_Buffers]] = {np.dtype(kind): deque() for kind in (np.float32, np.float64)}
+        self.center = self.offsets = np.zeros(n_features)
+        self.units = np.ones(n_features)
+        low, high, mean = self._ranges(weights)
         if fit_intercept:
-            # A constant column is centred to exact zeros; a mean may leave its range by a rounding.
-            self.center = np.where(low == high, low, np.clip(mean, low, high))
+            # A constant column is centred to exact zeros; a mean may leave its range by a rounding. A centre that X's
+            # dtype holds is the same in float32 and in float64.
+            center = np.where(low == high, low, np.clip(mean, low, high))
+            self.center = center.astype(X.dtype).astype(np.float64)
         self.largest = np.maximum(high - self.center, self.center - low)
+        self.units = _units(self.largest, X.dtype)
+        self._scaled = bool(np.any(self.units != 1))
 
-    def blocks(self) -> Iterator[tuple[slice, Block]]:
-        for block_rows in self._slices():
-            x = np.empty((block_rows.stop - block_rows.start, self.n_columns))
-            np.subtract(self._X[block_rows], self.center, out=x[:, : self.center.size])
-            if self._fit_intercept:
-                x[:, -1] = 1
+    def blocks(self, slices: list[slice], dtype: Any) -> Iterator[tuple[slice, Block]]:
+        free = self._free[np.dtype(dtype)]
+        try:
+            buffers = free.pop()
+        except IndexError:
+            longest = max(rows.stop - rows.start for rows in self.slices)
+            buffers = _Buffers(longest, self.n_columns, self._n_outputs, dtype)
+            buffers.columns[:, self.center.size :] = 1
+        center = self.center.astype(dtype)
+        for rows in slices:
+            x = buffers.columns[: rows.stop - rows.start]
+            np.subtract(self._X[rows], center, out=x[:, : center.size])
+            if self._scaled:
+                x[:, : center.size] *= self.units
             if self._absent is not None:
-                x[self._absent[block_rows]] = 0
-            yield block_rows, DenseBlock(x)
+                x[:, center.size :] = 1
+                x[self._absent[rows]] = 0
+            yield rows, DenseBlock(x, buffers)
+        free.append(buffers)
 
-    def _slices(self) -> Iterator[slice]:
-        for start in range(0, self.n_rows, self._block_rows):
-            yield slice(start, min(start + self._block_rows, self.n_rows))
+    def _ranges(self, weights: Array | None) -> Parts:
+        """Smallest, largest and mean value of each feature in rows of a positive weight."""
+        n_features = self.center.size
+        total = self.n_rows if weights is None else weights.sum()
+
+        def term(rows: slice, block: Block) -> Parts:
+            (x,) = block.columns()
+            x = x[:, :n_features]
+            share = np.full(len(x), 1 / total) if weights is None else weights[rows] / total
+            if self._absent is not None:
+                x = x[~self._absent[rows]]
+                share = share[~self._absent[rows]]
+            return x.min(axis=0, initial=np.inf), x.max(axis=0, initial=-np.inf), share @ x
+
+        return sum_over_blocks(self, term, size=3 * n_features, combine=(np.minimum, np.maximum, np.add))
 
 
 class SparseBlock:
@@ -150,10 +285,10 @@ class SparseBlock:
         self._absent = absent
 
     def logits(self, theta: Array) -> Array:
-        weights = theta[:, : self._center.size]
+        weights = theta[:, : self._center.size].astype(self._x.dtype, copy=False)
         z: Array = np.array(weights @ self._x.T, order="C")
         if self._fit_intercept:
-            z += (theta[:, -1] - weights @ self._center)[:, np.newaxis]
+            z += (theta[:, -1] - weights @ self._center)[:, np.newaxis].astype(z.dtype)
         if self._absent is not None:
             z[:, self._absent] = 0
         return z
@@ -167,12 +302,48 @@ class SparseBlock:
         uncentred = weights @ x.multiply(x) - 2 * self._center * (weights @ x)
         return self._with_intercept(uncentred, totals, -np.square(self._center))
 
-    def columns(self) -> Array:
-        x = np.ones((self._x.shape[0], self._center.size + self._fit_intercept))
-        np.subtract(self._x.toarray(), self._center, out=x[:, : self._center.size])
+    def gram(self, weights: Array) -> Array:
+        weighted = self._x.copy()
+        weighted.data = weighted.data * np.repeat(weights, np.diff(weighted.indptr))
+        uncentred = (self._x.T @ weighted).toarray()
+        if not self._fit_intercept:
+            return np.asarray(uncentred)
+        sums, total = weights @ self._x, weights.sum()
+        product = np.empty((self._center.size + 1,) * 2)
+        product[-1, -1] = total
+        product[-1, :-1] = product[:-1, -1] = sums - total * self._center
+        # sum w (x - c)(x - c)^T = sum w x x^T - c sum w x^T - (sum w (x - c)) c^T
+        product[:-1, :-1] = uncentred - np.outer(self._center, sums) - np.outer(product[:-1, -1], self._center)
+        return product
+
+    def quadratic_forms(self, form: Array) -> Array:
+        # In x itself: [x - c, 1] = [x, 1] shifted by a matrix, which is moved over to the form.
+        n_features = self._center.size
+        own, constant = form[:n_features, :n_features], 0.0
+        cross = -2 * (own @ self._center)
+        constant = self._center @ own @ self._center
+        if self._fit_intercept:
+            cross += 2 * form[:n_features, -1]
+            constant += form[-1, -1] - 2 * form[-1, :n_features] @ self._center
+        forms = np.empty(self._x.shape[0])
+        step = max(1, _DENSE_PART_SIZE // n_features)
+        for start in range(0, forms.size, step):
+            x = self._x[start : start + step]
+            forms[start : start + step] = np.asarray(x.multiply(x @ own).sum(axis=1)).ravel() + x @ cross
+        forms += constant
         if self._absent is not None:
-            x[self._absent] = 0
-        return x
+            forms[self._absent] = 0
+        return forms
+
+    def columns(self) -> Iterator[Array]:
+        step = max(1, _DENSE_PART_SIZE // self._center.size)
+        for start in range(0, self._x.shape[0], step):
+            part = self._x[start : start + step]
+            x = np.ones((part.shape[0], self._center.size + self._fit_intercept))
+            np.subtract(part.toarray(), self._center, out=x[:, : self._center.size])
+            if self._absent is not None:
+                x[self._absent[start : start + step]] = 0
+            yield x
 
     def _with_intercept(self, sums: Array, totals: Array, center: Array) -> Array:
         """Sums over X's columns, moved to the centre, beside the totals that belong to the intercept."""
@@ -184,34 +355,59 @@ class SparseBlock:
 class SparseRows:
     """A sparse X in CSR or CSC format."""
 
-    def __init__(self, X: Any, n_classes: int, weights: Array | None, *, fit_intercept: bool) -> None:
+    def __init__(self, X: Any, n_outputs: int, weights: Array | None, *, fit_intercept: bool) -> None:
         self._X = X
+        # A view, so that X's own flags stay as they are.
+        view = sparse.csr_array((X.data, X.indices, X.indptr), shape=X.shape) if X.format == "csr" else None
+        self._is_tidy = view is not None and bool(view.has_canonical_format)
         self._fit_intercept = fit_intercept
         self._absent = _absent_rows(weights)
         self.n_rows, n_features = X.shape
         self.n_columns = n_features + fit_intercept
-        self.center = np.zeros(n_features)
-        self.largest = np.zeros(n_features)
-        shares = np.full(self.n_rows, 1 / self.n_rows) if weights is None else weights / weights.sum()
-        mean = np.zeros(n_features)
-        for block_rows, block in self._slices():
-            x, share = _present_rows(block, shares[block_rows])
-            mean += share @ x
-            if x.shape[0]:
-                # Entries stored in parts may exceed this by a factor: it only keeps numbers in range.
-                np.maximum(self.largest, abs(x).max(axis=0).toarray().ravel(), out=self.largest)
+        self.dtype = X.dtype
+        self.n_passes = 0.0
+        self.n_entries = X.nnz + self.n_columns
+        # Each entry meets the others of its row, and that slowly.
+        self.gram_cost = 20.0 * self.n_entries**2 / self.n_rows + self.n_columns**2
+        wanted = min(-(-self.n_rows // _SPARSE_BLOCK_ROWS), X.nnz // (_ENTRIES_PER_COEFFICIENT * n_features))
+        self.slices = even_slices(self.n_rows, max(wanted, self.n_rows * n_outputs // _MOST_SPARSE_LOGITS))
+        self.center = self.offsets = np.zeros(n_features)
+        self.units = np.ones(n_features)
+        total = self.n_rows if weights is None else weights.sum()
+
+        def term(rows: slice, block: Block) -> Parts:
+            x = self._part(rows)
+            share = np.full(x.shape[0], 1 / total) if weights is None else weights[rows] / total
+            if self._absent is not None:
+                x, share = x[~self._absent[rows]], share[~self._absent[rows]]
+            # Entries stored in parts may exceed this by a factor: it only keeps numbers in range.
+            largest = abs(x).max(axis=0).toarray().ravel() if x.shape[0] else np.zeros(n_features)
+            return largest.astype(np.float64), share @ x
+
+        largest, mean = sum_over_blocks(self, term, size=2 * n_features, combine=(np.maximum, np.add))
         if fit_intercept:
             self.center = mean
+        self.largest = largest + np.abs(self.center)
+        self.units = _units(self.largest, X.dtype)
+        self.offsets = self.center * self.units
 
-    def blocks(self) -> Iterator[tuple[slice, Block]]:
-        for block_rows, x in self._slices():
-            absent = None if self._absent is None else self._absent[block_rows]
-            yield block_rows, SparseBlock(x, self.center, self._fit_intercept, absent)
+    def blocks(self, slices: list[slice], dtype: Any) -> Iterator[tuple[slice, Block]]:
+        for rows in slices:
+            absent = None if self._absent is None else self._absent[rows]
+            x = self._part(rows).astype(dtype, copy=False)
+            if self.units.min() != 1 or self.units.max() != 1:
+                x.data = x.data * self.units[x.indices]
+            yield rows, SparseBlock(x, self.offsets, self._fit_intercept, absent)
 
-    def _slices(self) -> Iterator[tuple[slice, Any]]:
-        step = _SPARSE_BLOCK_ROWS
-        if self.n_columns <= _SPARSE_COLUMNS_SIZE // 256:
-            step = min(step, _SPARSE_COLUMNS_SIZE // self.n_columns)
-        for start in range(0, self.n_rows, step):
-            block_rows = slice(start, min(start + step, self.n_rows))
-            yield block_rows, self._X[block_rows]
+    def _part(self, rows: slice) -> Any:
+        """Some rows in CSR format; where SciPy has nothing to tidy up in place, they share X's memory."""
+        if not self._is_tidy:
+            return sparse.csr_array(self._X[rows])
+        indptr = self._X.indptr[rows.start : rows.stop + 1]
+        entries = slice(indptr[0], indptr[-1])
+        part = sparse.csr_array(
+            (self._X.data[entries], self._X.indices[entries], indptr - indptr[0]),
+            shape=(rows.stop - rows.start, self._X.shape[1]),
+        )
+        part.has_canonical_format = True
+        return part

@@ -15,10 +15,10 @@ from sklearn.exceptions import ConvergenceWarning
 from sklearn.utils import check_consistent_length
 from sklearn.utils.validation import check_is_fitted, validate_data
 
-from skactivation._blocks import rows_of
+from skactivation._blocks import dense_slices, rows_of
 from skactivation._objective import Objective
 from skactivation._solver import Outcome, Solution, minimize
-from skactivation._threads import single_threaded_blas
+from skactivation._threads import in_threads, single_threaded_blas
 from skactivation._validation import check_boolean, check_integer, check_real, check_sample_weight
 from skactivation.losses import Loss
 
@@ -26,8 +26,6 @@ __all__ = ["EncodedTargets", "LinearLogitModel"]
 
 Array = NDArray[Any]
 
-# Rows whose logits are computed together at prediction.
-_PREDICTION_ROWS = 4096
 # Relative rounding of coefficients from which on its effect on F, which is quadratic, is looked at.
 _NOTICEABLE = 1e-9
 
@@ -42,6 +40,8 @@ class EncodedTargets:
     n_outputs: int
     weights: Array | None
     """Weights of the rows, class weights included."""
+    null_logits: Array
+    """The best logits (K,) that are the same for all rows, about."""
     hard: bool
     """Whether a loss of 0 is the infimum: neither soft nor smoothed targets."""
     attributes: dict[str, Any]
@@ -98,17 +98,15 @@ class LinearLogitModel(BaseEstimator, ABC):
                     n_outputs=encoded.n_outputs,
                     penalty=np.divide(1.0, C) / unit,
                 )
-                start, n_evaluations = self._start(objective, encoded, previous)
                 solution = minimize(
                     objective,
-                    start,
+                    self._starts(objective, encoded, previous),
                     tol=tol,
                     max_iter=max_iter,
                     separated_below=_separation_level(encoded, weights) if C == np.inf else 0.0,
                 )
                 self.__dict__.update(encoded.attributes)
                 self._store(objective, solution, unit, X.dtype)
-                self.n_evaluations_ += n_evaluations
                 if not self.converged_:
                     message = self._shortfall(objective, solution)
                     warnings.warn(message, ConvergenceWarning, stacklevel=3)
@@ -122,11 +120,15 @@ class LinearLogitModel(BaseEstimator, ABC):
         if sparse.issparse(X):
             return np.asarray(X @ coef.T + intercept)
         logits = np.empty((X.shape[0], coef.shape[0]), dtype=np.result_type(X, coef))
-        with single_threaded_blas:
-            for start in range(0, X.shape[0], _PREDICTION_ROWS):
-                rows = slice(start, start + _PREDICTION_ROWS)
-                np.matmul(X[rows], coef.T, out=logits[rows])
-                logits[rows] += intercept
+        slices = dense_slices(X.shape[0], sum(coef.shape))
+
+        def predict(block: int) -> None:
+            rows = slices[block]
+            np.matmul(X[rows], coef.T, out=logits[rows])
+            logits[rows] += intercept
+
+        with single_threaded_blas, np.errstate(all="ignore"):
+            in_threads(predict, len(slices))
         return logits
 
     def _validate(self, X: Any, *, reset: bool) -> Any:
@@ -153,19 +155,22 @@ class LinearLogitModel(BaseEstimator, ABC):
                 raise ValueError("X is not a valid sparse array: its indptr must rise from 0 to the number of entries")
         return X
 
-    def _start(self, objective: Objective, encoded: EncodedTargets, previous: dict[str, Any]) -> tuple[Array, int]:
-        """Zeros, or the coefficients of a previous fit to the same outputs and features; evaluations that it took."""
-        shape = (objective.shape[0], objective.n_features)
+    def _starts(self, objective: Objective, encoded: EncodedTargets, previous: dict[str, Any]) -> list[Array]:
+        """Where to start: no features but the intercepts; and a previous fit to the same outputs and features.
+
+        Other data may make a good model a bad start.
+        """
+        start = np.zeros(objective.shape)
+        if self.fit_intercept:
+            start[:, -1] = encoded.null_logits
+        starts = [start]
         same = all(
             name in previous and np.array_equal(previous[name], value) for name, value in encoded.attributes.items()
         )
-        start = np.zeros(objective.shape)
+        shape = (objective.shape[0], objective.n_features)
         if same and "coef_" in previous and previous["coef_"].shape == shape:
-            warm = objective.from_features(previous["coef_"], previous["intercept_"])
-            # Other data may make a good model a bad start.
-            better = objective.value_and_gradient(warm)[0] < objective.value_and_gradient(start)[0]
-            return (warm if better else start), 2
-        return start, 0
+            starts.append(objective.from_features(previous["coef_"], previous["intercept_"]))
+        return starts
 
     def _store(self, objective: Objective, solution: Solution, unit: float, dtype: Any) -> None:
         """Set the fitted attributes; they describe the coefficients as they are stored."""
@@ -179,6 +184,7 @@ class LinearLogitModel(BaseEstimator, ABC):
             n_evaluations += 1
         self.n_iter_ = max(1, solution.n_iterations)
         self.n_evaluations_ = n_evaluations
+        self.n_passes_ = objective.n_passes
         self.converged_ = bool(gap <= self.tol)
         self.loss_ = unit * value
         self.loss_curve_ = unit * np.array(solution.values)

@@ -4,6 +4,7 @@ L-BFGS needs thousands of steps where columns differ in scale or depend on each 
 theta = L^-T u, where L L^T is close to the Hessian, it needs a few dozen, and minimises the same function.
 """
 
+from enum import Enum
 from typing import Any
 
 import numpy as np
@@ -12,40 +13,59 @@ from scipy import linalg
 
 from skactivation._objective import Objective
 
-__all__ = ["Metric", "metric_at"]
+__all__ = ["Kind", "Metric", "cheapest_kind", "fits_whole", "metric_at"]
 
 Array = NDArray[Any]
 
-# Largest K D for which the whole Hessian is formed: 32 MB, and a Cholesky factor in a fraction of a second.
+# The most that a factor may hold, in elements: 32 MB. Making one takes at most three times as much.
+_BUDGET = 2**22
+# Largest K D for which the whole Hessian is formed where nothing else gives a proof.
 _WHOLE_HESSIAN = 2000
 
 
+class Kind(Enum):
+    """What stands for the Hessian."""
+
+    WHOLE = "the Hessian itself"
+    OUTPUTS = "its blocks on the diagonal, one for each output"
+    SHARED = "the mean of these blocks, times a number for each output"
+    DIAGONAL = "its diagonal"
+
+
 class Metric:
-    """A block-diagonal Cholesky factor: blocks of K D (the whole Hessian) or of 1 (its diagonal).
+    """Cholesky factors of a block-diagonal matrix: coefficients theta = L^-T u.
 
     Parameters
     ----------
-    factors : ndarray of shape (n_blocks, m, m)
-        Lower triangular factors L, block by block.
+    inverses : ndarray of shape (n_blocks, m, m)
+        Inverses of the lower triangular factors L. One factor may serve several outputs of size m.
     shape : tuple of int
         Shape (K, D) of the coefficients.
+    scales : ndarray of shape (K,) or None
+        Factors on L for each output.
     bounds_hessian : bool
         Whether L L^T is, for certain, no larger than the Hessian at the point where it was taken.
     """
 
-    def __init__(self, factors: Array, shape: tuple[int, int], *, bounds_hessian: bool) -> None:
-        self._factors = factors
+    def __init__(
+        self, inverses: Array, shape: tuple[int, int], *, scales: Array | None = None, bounds_hessian: bool = False
+    ) -> None:
+        self._inverses = inverses
         self._shape = shape
+        self._scales = scales
         self.bounds_hessian = bounds_hessian
-        self.is_whole = len(factors) == 1
+        self.is_whole = inverses.shape[-1] == shape[0] * shape[1]
 
     def to_coordinates(self, gradient: Array) -> Array:
         """The gradient (K D,) by u, L^-1 g, for a gradient (K, D) by theta."""
-        return self._solve(gradient.ravel(), transposed=False)
+        if self._scales is not None:
+            gradient = gradient / self._scales[:, np.newaxis]
+        return self._multiply(gradient, self._inverses)
 
     def to_coefficients(self, u: Array) -> Array:
         """Coefficients (K, D), L^-T u, for coordinates (K D,)."""
-        return self._solve(u, transposed=True).reshape(self._shape)
+        theta = self._multiply(u, self._inverses.transpose(0, 2, 1)).reshape(self._shape)
+        return theta if self._scales is None else theta / self._scales[:, np.newaxis]
 
     def norm(self, gradient: Array) -> float:
         """The gradient's norm by u."""
@@ -57,44 +77,96 @@ class Metric:
 
     def inverse(self) -> Array:
         """The inverse (K D, K D) of the whole matrix; for a single block only."""
-        (factor,) = self._factors
-        return np.asarray(linalg.cho_solve((factor, True), np.eye(factor.shape[0]), overwrite_b=True))
+        (inverse,) = self._inverses
+        return np.asarray(inverse.T @ inverse)
 
-    def _solve(self, vector: Array, *, transposed: bool) -> Array:
-        size = self._factors.shape[-1]
+    def _multiply(self, vector: Array, matrices: Array) -> Array:
+        size = matrices.shape[-1]
         if size == 1:
-            return vector / self._factors.ravel()
-        (factor,) = self._factors
-        return np.asarray(
-            linalg.solve_triangular(factor, vector, lower=True, trans=int(transposed), check_finite=False)
-        )
+            return matrices.ravel() * vector.ravel()
+        if len(matrices) == 1:
+            return np.asarray(vector.reshape(-1, size) @ matrices[0].T).ravel()
+        return np.matmul(matrices, vector.reshape(-1, size, 1)).ravel()
 
 
-def metric_at(objective: Objective, theta: Array) -> Metric:
-    """The metric that pays at a point: the whole Hessian where it is small, else its diagonal."""
+def cheapest_kind(objective: Objective) -> Kind:
+    """The kind with which a fit is expected to cost least: so many refreshes, so many evaluations.
+
+    Costs are floating-point operations; those of calls, and of exponentials, are put into the same unit. The numbers of
+    refreshes and evaluations are typical of raw, correlated features.
+    """
+    n_rows, n_entries = objective.n_rows, objective.n_entries
     n_outputs, n_columns = objective.shape
-    if n_outputs * n_columns <= _WHOLE_HESSIAN:
-        return _whole_hessian(objective, theta)
+    evaluation = 4 * n_entries * n_outputs + 60 * n_rows * n_outputs + 2e6
+    gram = objective.gram_cost + 1e5
+    n_pairs = n_outputs * (n_outputs + 1) // 2
+    size = n_outputs * n_columns
+    plans = {
+        Kind.WHOLE: (n_pairs * gram + 2 / 3 * size**3, 18, size**2),
+        Kind.OUTPUTS: (n_outputs * (gram + 2 / 3 * n_columns**3), 28, size * n_columns),
+        Kind.SHARED: (gram + 2 / 3 * n_columns**3, 100, n_columns**2),
+        Kind.DIAGONAL: (evaluation, 150, 0),
+    }
+    costs = {
+        kind: 4 * refresh + n_evaluations * evaluation
+        for kind, (refresh, n_evaluations, memory) in plans.items()
+        if memory <= _BUDGET
+    }
+    return min(costs, key=lambda kind: costs[kind])
+
+
+def fits_whole(objective: Objective) -> bool:
+    """Whether the whole Hessian may be formed."""
+    return objective.shape[0] * objective.shape[1] <= _WHOLE_HESSIAN
+
+
+def metric_at(objective: Objective, theta: Array, kind: Kind) -> Metric:
+    """The metric of some kind at a point; its diagonal, should nothing else be positive definite."""
+    shape = objective.shape
+    if kind is Kind.WHOLE:
+        hessian = objective.hessian(theta)
+        # What sums and the factorisation may round, relative to each diagonal entry (never to their mean: a column of
+        # small scale would drown). A matrix that stays positive definite without it bounds the Hessian from below.
+        rounding = 4 * np.finfo(np.float64).eps * len(hessian) * objective.rounding(hessian)
+        bounds_hessian = bool(np.all(hessian.diagonal() > 0))
+        inverse = _inverse_factor(hessian, -rounding) if bounds_hessian else None
+        if inverse is None:
+            inverse, bounds_hessian = _inverse_of_nearby_factor(hessian), False
+        if inverse is not None:
+            return Metric(inverse[np.newaxis], shape, bounds_hessian=bounds_hessian)
+    elif kind is Kind.OUTPUTS:
+        inverses = [_inverse_of_nearby_factor(block) for block in objective.output_hessians(theta)]
+        if all(inverse is not None for inverse in inverses):
+            return Metric(np.stack([inverse for inverse in inverses if inverse is not None]), shape)
+    elif kind is Kind.SHARED:
+        mean, shares = objective.mean_hessian(theta)
+        inverse = _inverse_of_nearby_factor(mean)
+        if inverse is not None:
+            return Metric(inverse[np.newaxis], shape, scales=np.sqrt(_positive(shares)))
     diagonal = objective.hessian_diagonal(theta).reshape(-1, 1, 1)
-    return Metric(np.sqrt(_positive(diagonal)), objective.shape, bounds_hessian=False)
+    return Metric(1 / np.sqrt(_positive(diagonal)), shape)
 
 
-def _whole_hessian(objective: Objective, theta: Array) -> Metric:
-    hessian = objective.hessian(theta)
-    size = hessian.shape[0]
-    found = hessian.diagonal().copy()
-    diagonal = _positive(found)
-    # What sums and the factorisation may round, relative to each diagonal entry (never to their mean: a column of
-    # small scale would drown). A matrix that stays positive definite without it bounds the Hessian from below.
-    rounding = 4 * np.finfo(np.float64).eps * size
-    for sign, ridge in ((-1, rounding), (1, 1e-12), (1, 1e-8), (1, 1e-4)):
-        np.fill_diagonal(hessian, diagonal * (1 + sign * ridge))
-        try:
-            factor = linalg.cholesky(hessian, lower=True, check_finite=False)
-        except linalg.LinAlgError:
-            continue
-        return Metric(factor[np.newaxis], objective.shape, bounds_hessian=sign < 0 and bool(np.all(found > 0)))
-    return Metric(np.sqrt(diagonal).reshape(-1, 1, 1), objective.shape, bounds_hessian=False)
+def _inverse_of_nearby_factor(matrix: Array) -> Array | None:
+    """Inverse of a matrix's Cholesky factor, once ridges relative to each diagonal entry make it positive definite."""
+    diagonal = _positive(matrix.diagonal())
+    for ridge in (1e-12, 1e-8, 1e-4):
+        inverse = _inverse_factor(matrix, (1 + ridge) * diagonal - matrix.diagonal())
+        if inverse is not None:
+            return inverse
+    return None
+
+
+def _inverse_factor(matrix: Array, ridge: Array) -> Array | None:
+    """Inverse of the lower Cholesky factor of a matrix with a ridge, or None where it isn't positive definite."""
+    shifted = matrix.astype(np.float64)
+    shifted.ravel()[:: len(matrix) + 1] += ridge
+    try:
+        factor = linalg.cholesky(shifted, lower=True, overwrite_a=True, check_finite=False)
+    except linalg.LinAlgError:
+        return None
+    inverse, failed = linalg.lapack.dtrtri(factor, lower=1)
+    return None if failed or not np.isfinite(inverse).all() else np.asarray(inverse)
 
 
 def _positive(diagonal: Array) -> Array:

@@ -64,6 +64,9 @@ class Objective:
         exponents[: self.n_features] = np.frexp(np.where(rows.largest > 0, rows.largest, 1.0))[1] - 1
         self._scale = np.ldexp(1.0, exponents)
         self._inverse_scale = np.ldexp(1.0, -exponents)
+        # From theta to coefficients of the blocks' columns.
+        self._block_scale = self._inverse_scale.copy()
+        self._block_scale[: self.n_features] /= rows.units
         self.penalty = np.zeros(rows.n_columns)
         with np.errstate(all="ignore"):
             strengths = penalty * np.square(self._inverse_scale[: self.n_features])
@@ -74,8 +77,39 @@ class Objective:
         if penalty == 0 and rows.n_columns <= _MOST_COLUMNS_DECOMPOSED:
             self._null_space = self._dependent_columns()
 
-    def value_and_gradient(self, theta: Array) -> tuple[float, Array]:
-        """F and its gradient (K, D) at coefficients (K, D)."""
+    @property
+    def n_rows(self) -> int:
+        """Rows of X."""
+        return self._rows.n_rows
+
+    @property
+    def n_entries(self) -> int:
+        """Entries of X's columns that a product has to look at."""
+        return self._rows.n_entries
+
+    @property
+    def gram_cost(self) -> float:
+        """Operations, about, that products of the columns with each other take."""
+        return self._rows.gram_cost
+
+    @property
+    def largest_curvature(self) -> float:
+        """What no entry on the diagonal of the sums' Hessian exceeds: columns are scaled to at most 2."""
+        total = self.n_rows if self._weights is None else self._weights.sum()
+        return float(4 * 0.25 * total)
+
+    @property
+    def is_float64(self) -> bool:
+        """Whether X is: else evaluations that aren't exact are cheaper."""
+        return bool(self._rows.dtype == np.float64)
+
+    @property
+    def n_passes(self) -> float:
+        """How often all rows of X have been read."""
+        return self._rows.n_passes
+
+    def value_and_gradient(self, theta: Array, *, exact: bool = True) -> tuple[float, Array]:
+        """F and its gradient (K, D) at coefficients (K, D); if not exact, with the precision of X's dtype."""
         coefficients = self._unscaled(theta)
 
         def term(rows: slice, block: Block) -> tuple[float, Array, Array]:
@@ -85,13 +119,15 @@ class Objective:
                 weights = self._weights[rows]
                 z *= weights
                 losses = losses * weights
-            return losses.sum(), block.gradient(z), np.abs(z).sum(axis=1)
+            return losses.sum(dtype=np.float64), block.gradient(z), np.einsum("kb,kb->k", z, z)
 
-        value, gradient, sizes = sum_over_blocks(self._rows, term)
-        gradient *= self._inverse_scale
-        if self._loss.shift_invariant and sizes.sum() > 0:
+        dtype = np.float64 if exact else self._rows.dtype
+        value, gradient, squares = sum_over_blocks(self._rows, term, size=theta.size, dtype=dtype)
+        gradient = gradient * self._block_scale
+        if self._loss.shift_invariant and squares.sum() > 0:
             # Rounding leaves a sum over the classes that isn't 0. It belongs to the classes with large residuals:
             # spread evenly it would drown those whose rows are all but certain.
+            sizes = np.sqrt(squares)
             gradient -= np.outer(sizes / sizes.sum(), gradient.sum(axis=0))
         gradient += self.penalty * theta
         self._project(gradient)
@@ -104,24 +140,24 @@ class Objective:
         gradient are right once they are centred, and so are norms of centred gradients.
         """
         n_outputs, n_columns = self.shape
+        pairs = [(k, l) for k in range(n_outputs) for l in range(k)]
 
         def term(block: Block, diagonal: Array, rank_one: Array | None) -> tuple[Array, Array]:
-            # Rows lie innermost, so that products of a matrix with its transpose run along memory.
-            x = np.ascontiguousarray(block.columns().T) * self._inverse_scale[:, np.newaxis]
-            own = np.empty((n_outputs, n_columns, n_columns))
-            for k, weights in enumerate(diagonal):
-                weighted = x * np.sqrt(weights)
-                np.matmul(weighted, weighted.T, out=own[k])
-            if rank_one is None:
+            # Own blocks aren't differences from the others', which would cancel where probabilities are close to 1.
+            own = np.stack([block.gram(weights) for weights in diagonal])
+            if rank_one is None or not pairs:
                 return own, np.zeros(())
-            tensor = (rank_one[:, np.newaxis, :] * x).reshape(n_outputs * n_columns, -1)
-            return own, tensor @ tensor.T
+            return own, np.stack([block.gram(rank_one[k] * rank_one[l]) for k, l in pairs])
 
-        own, outer = self._sum_curvature(theta, term)
+        size = n_columns**2 * n_outputs * (n_outputs + 1) // 2
+        own, others = self._sum_curvature(theta, term, size)
+        scales = np.outer(self._block_scale, self._block_scale)
+        own *= scales
         hessian = np.zeros((n_outputs, n_columns, n_outputs, n_columns))
-        hessian -= outer.reshape(hessian.shape) if outer.ndim else outer
+        if others.ndim:
+            for (k, l), product in zip(pairs, others, strict=True):
+                hessian[k, :, l] = hessian[l, :, k] = -product * scales
         for k in range(n_outputs):
-            # Not a difference from `outer`, which would cancel where probabilities are close to 1.
             hessian[k, :, k] = own[k] + np.diag(self.penalty)
         if self._loss.shift_invariant:
             columns = np.arange(n_columns)
@@ -132,15 +168,53 @@ class Objective:
                 hessian[k, :, k] += own[k].diagonal().mean() * self._null_space @ self._null_space.T
         return hessian.reshape(n_outputs * n_columns, -1)
 
+    def output_hessians(self, theta: Array) -> Array:
+        """The Hessian's blocks (K, D, D), one for each output."""
+        if self._loss.shift_invariant and not theta[:, : self.n_features].any():
+            # All rows have the same curvature: one block, times a number for each output.
+            mean, shares = self.mean_hessian(theta)
+            penalty = np.diag(self.penalty)
+            return np.asarray(shares[:, np.newaxis, np.newaxis] * (mean - penalty) + penalty)
+
+        def term(block: Block, diagonal: Array, rank_one: Array | None) -> tuple[Array]:
+            return (np.stack([block.gram(weights) for weights in diagonal]),)
+
+        (own,) = self._sum_curvature(theta, term, self.shape[0] * self.shape[1] ** 2, exact=False)
+        own = own * np.outer(self._block_scale, self._block_scale)
+        columns = np.arange(self.shape[1])
+        own[:, columns, columns] += self.penalty
+        result: Array = own
+        return result
+
+    def mean_hessian(self, theta: Array) -> tuple[Array, Array]:
+        """The mean (D, D) of those blocks, and how much of the curvature belongs to each output (K,), with mean 1."""
+
+        def term(block: Block, diagonal: Array, rank_one: Array | None) -> tuple[Array, Array]:
+            return block.gram(diagonal.mean(axis=0)), diagonal.sum(axis=1)
+
+        mean, curvatures = self._sum_curvature(theta, term, self.shape[1] ** 2, exact=False)
+        mean = mean * np.outer(self._block_scale, self._block_scale)
+        return mean + np.diag(self.penalty), curvatures / curvatures.mean()
+
     def hessian_diagonal(self, theta: Array) -> Array:
         """The Hessian's diagonal (K, D)."""
 
         def term(block: Block, diagonal: Array, rank_one: Array | None) -> tuple[Array]:
             return (block.squares(diagonal),)
 
-        (squares,) = self._sum_curvature(theta, term)
-        diagonal: Array = squares * self._inverse_scale * self._inverse_scale + self.penalty
+        (squares,) = self._sum_curvature(theta, term, theta.size)
+        diagonal: Array = squares * self._block_scale * self._block_scale + self.penalty
         return diagonal
+
+    def rounding(self, hessian: Array) -> Array:
+        """What sizes the sums (K D,) behind the diagonal of `hessian` had: rounding is relative to them."""
+        n_outputs, n_columns = self.shape
+        diagonal = hessian.diagonal().reshape(n_outputs, n_columns).copy()
+        if n_columns > self.n_features:
+            # What is taken off after summing, sum w (x^2 - (x - c)^2), is c^2 sum w for the mean c, and of this order.
+            offsets = np.square(self._rows.offsets * self._block_scale[:-1])
+            diagonal[:, :-1] += 4 * offsets * diagonal[:, -1:]
+        return diagonal.ravel()
 
     def intercept_hessian(self, theta: Array) -> Array:
         """The Hessian (K, K) in the intercepts alone, made regular as `hessian` is."""
@@ -150,7 +224,7 @@ class Objective:
             np.fill_diagonal(hessian, diagonal.sum(axis=1))
             return (hessian,)
 
-        (hessian,) = self._sum_curvature(theta, term)
+        (hessian,) = self._sum_curvature(theta, term, self.shape[0] ** 2)
         if self._loss.shift_invariant:
             hessian = hessian + _regular_shift(hessian.diagonal()[np.newaxis], np.zeros(1))[0]
         result: Array = hessian
@@ -159,12 +233,15 @@ class Objective:
     def logit_range(self, step: Array) -> float:
         """How far a step (K, D) spreads the logits of a row, at most."""
         coefficients = self._unscaled(step)
-        largest = 0.0
-        for _, block in self._rows.blocks():
+
+        def term(rows: slice, block: Block) -> tuple[Any]:
             z = block.logits(coefficients)
-            spread = np.ptp(z, axis=0) if self._loss.shift_invariant else np.abs(z)
-            largest = max(largest, float(spread.max()))
-        return largest
+            if self._loss.shift_invariant:
+                return ((z.max(axis=0) - z.min(axis=0)).max(),)
+            return (max(z.max(), -z.min()),)
+
+        (largest,) = sum_over_blocks(self._rows, term, size=1, dtype=self._rows.dtype, combine=np.maximum)
+        return float(largest)
 
     def largest_logit_range(self, inverse: Array) -> float:
         """Bound the spread of a row's logits after any step of length 1 in the norm of a Hessian, given its inverse."""
@@ -175,15 +252,15 @@ class Objective:
             # Norms of (e_k - 1/K) (x) x: the largest two bound that of (e_k - e_l) (x) x for any k and l.
             mean = forms.mean(axis=2)
             quadratic = quadratic - mean - mean.transpose(0, 2, 1) + mean.mean(axis=0)
+        quadratic = quadratic * np.outer(self._block_scale, self._block_scale)
 
-        largest = 0.0
-        for _, block in self._rows.blocks():
-            x = block.columns() * self._inverse_scale
-            squares = np.stack([((x @ form) * x).sum(axis=1) for form in quadratic])
+        def term(rows: slice, block: Block) -> tuple[Any]:
+            squares = np.stack([block.quadratic_forms(form) for form in quadratic])
             norms = np.sort(np.sqrt(np.maximum(squares, 0)), axis=0)
-            spread = norms[-2:].sum(axis=0) if self._loss.shift_invariant else norms[-1]
-            largest = max(largest, float(spread.max()))
-        return largest
+            return ((norms[-2:].sum(axis=0) if self._loss.shift_invariant else norms[-1]).max(),)
+
+        (largest,) = sum_over_blocks(self._rows, term, size=1, combine=np.maximum)
+        return float(largest)
 
     def intercept_range(self, step: Array) -> float:
         """How far a step (K,) of the intercepts spreads the logits of a row."""
@@ -199,14 +276,16 @@ class Objective:
     def largest_residuals(self, theta: Array) -> Array:
         """Each output's largest residual (K,) over rows with a positive weight."""
         coefficients = self._unscaled(theta)
-        largest = np.zeros(self.shape[0])
-        for rows, block in self._rows.blocks():
+
+        def term(rows: slice, block: Block) -> tuple[Array]:
             z = block.logits(coefficients)
             self._loss.losses_and_residuals(z, self._targets(rows))
             if self._weights is not None:
                 z *= self._weights[rows] > 0
-            np.maximum(largest, np.abs(z).max(axis=1), out=largest)
-        return largest
+            return (np.abs(z).max(axis=1),)
+
+        (largest,) = sum_over_blocks(self._rows, term, size=self.shape[0], combine=np.maximum)
+        return np.asarray(largest)
 
     def to_features(self, theta: Array, dtype: Any) -> tuple[Array, Array]:
         """Coefficients (K, d) and intercepts (K,) of X as it came, from coefficients of its columns (K, D)."""
@@ -241,7 +320,7 @@ class Objective:
 
     def _unscaled(self, theta: Array) -> Array:
         # Fortran order: sparse products then take the coefficients as they are.
-        return np.asfortranarray(theta * self._inverse_scale)
+        return np.asfortranarray(theta * self._block_scale)
 
     def center(self, theta: Array) -> None:
         """Take from coefficients what changes no probability.
@@ -266,9 +345,10 @@ class Objective:
         """
         n_columns = self.shape[1]
         triangle = np.zeros((0, n_columns))
-        for _, block in self._rows.blocks():
-            x = block.columns() * self._inverse_scale
-            triangle = np.asarray(np.linalg.qr(np.vstack([triangle, x]), mode="r"))
+        self._rows.n_passes += 1
+        for _, block in self._rows.blocks(self._rows.slices, np.float64):
+            for x in block.columns():
+                triangle = np.asarray(np.linalg.qr(np.vstack([triangle, x * self._block_scale]), mode="r"))
         norms = np.linalg.norm(triangle, axis=0)
         norms[norms == 0] = 1
         _, singular, vectors = np.linalg.svd(triangle / norms)
@@ -276,7 +356,9 @@ class Objective:
         null = vectors[singular <= 10 * n_columns * np.finfo(np.float64).eps * singular[0]].T
         return np.linalg.qr(null / norms[:, np.newaxis])[0]
 
-    def _sum_curvature(self, theta: Array, term: Callable[[Block, Array, Array | None], Any]) -> Any:
+    def _sum_curvature(
+        self, theta: Array, term: Callable[[Block, Array, Array | None], Any], size: int, *, exact: bool = True
+    ) -> Any:
         """Sum a term of (block, d (K, b), q (K, b) or None), both weighted as a loss's curvature is, over blocks."""
         coefficients = self._unscaled(theta)
 
@@ -289,7 +371,8 @@ class Objective:
                 rank_one = None if rank_one is None else rank_one * np.sqrt(weights)
             return term(block, diagonal, rank_one)
 
-        return sum_over_blocks(self._rows, weighted_term)
+        dtype = np.float64 if exact else self._rows.dtype
+        return sum_over_blocks(self._rows, weighted_term, size=size, dtype=dtype)
 
 
 def _regular_shift(curvatures: Array, penalty: Array) -> Array:

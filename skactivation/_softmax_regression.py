@@ -63,6 +63,8 @@ class SoftmaxRegression(ClassifierMixin, LinearLogitModel):
         Iterations.
     n_evaluations_ : int
         Evaluations of F and its gradient.
+    n_passes_ : float
+        How often all rows of X were read: for evaluations, the Hessian, and once for the range of each feature.
     loss_ : float
         F at the solution.
     loss_curve_ : ndarray
@@ -295,12 +297,14 @@ class SoftmaxRegression(ClassifierMixin, LinearLogitModel):
             return yes, 1 - yes
 
         two = classes.size == 2
+        shares = self._shares(encoded, classes, weights)
         return EncodedTargets(
             # Two exclusive classes are one logit and a sigmoid.
             loss=SigmoidLoss() if two else SoftmaxLoss(),
             targets=sigmoid_target if two else softmax_target,
             n_outputs=1 if two else classes.size,
             weights=weights,
+            null_logits=np.log(shares[1:] / shares[:1]) if two else np.log(shares),
             hard=soft is None and smoothing == 0,
             attributes={"classes_": classes},
         )
@@ -349,6 +353,15 @@ class SoftmaxRegression(ClassifierMixin, LinearLogitModel):
                 UserWarning,
                 stacklevel=5,
             )
+
+    def _shares(self, encoded: Array, classes: Array, weights: Array | None) -> Array:
+        """Each class's share (K,) in the targets; a class without any gets a little."""
+        if encoded.ndim == 1:
+            shares = np.bincount(encoded, weights, minlength=classes.size)
+        else:
+            shares = np.average(encoded, axis=0, weights=weights)
+        shares = shares / shares.sum()
+        return np.maximum((1 - self.label_smoothing) * shares + self.label_smoothing / classes.size, 1e-9)
 
     def _separated(self, largest_residuals: Array) -> str:
         if self.classes_.size == 2:

@@ -9,6 +9,7 @@ Nothing here trusts a success flag. A minimum is certified by the smaller of two
   After a step of length r in that norm, the new Hessian is at least exp(-S r) H: one H serves several steps.
 """
 
+from contextlib import suppress
 from dataclasses import dataclass
 from enum import Enum
 from typing import Any, NamedTuple
@@ -17,26 +18,26 @@ import numpy as np
 from numpy.typing import NDArray
 from scipy import linalg, optimize
 
-from skactivation._metric import Metric, metric_at
+from skactivation._metric import Kind, Metric, cheapest_kind, fits_whole, metric_at
 from skactivation._objective import Objective
 
 __all__ = ["Outcome", "Solution", "minimize"]
 
 Array = NDArray[Any]
 
-# L-BFGS iterations before the metric is taken anew. The whole Hessian is soon out of date and its stages stay short;
-# a diagonal changes less than the memory of L-BFGS is worth, and stages double.
-_FIRST_STAGE, _LONGEST_STAGE = 8, 128
-_MEMORY = 10
-# The gap relative to F, as far as the metric can tell, from which on Newton steps and a certificate are tried; each
-# failure to certify lowers it by a factor, down to where values of F can't be told apart.
-_NEAR, _NEARER, _NEAREST = 1e-6, 1e-2, 1e-13
+# L-BFGS iterations before the metric is taken anew: the first and the most; stages double. Far from the optimum the
+# Hessian is soon out of date; a diagonal changes less than the memory of L-BFGS is worth.
+_STAGES = {Kind.WHOLE: (2, 8), Kind.OUTPUTS: (2, 16), Kind.SHARED: (4, 64), Kind.DIAGONAL: (8, 128)}
+_MEMORY = 20
+# The gap relative to F, as far as a whole Hessian can tell, from which on Newton steps and a certificate are tried.
+_NEAR = 1e-6
+# Each failure to certify makes the solver go further before it tries again, down to where values can't be told apart.
+_STRICTER, _STRICTEST = 1e-2, 1e-7
 # Newton steps end where what is left is negligible even in the coefficients.
 _NEGLIGIBLE = 1e-24
 _NEWTON_STEPS = 8
 # Newton's method on the intercepts alone, damped, gains at least a constant factor a step.
 _INTERCEPT_STEPS = 100
-_NEGLIGIBLE_DRIFT = 1e-6
 
 
 class Outcome(Enum):
@@ -72,13 +73,13 @@ class _Point(NamedTuple):
 
 
 def minimize(
-    objective: Objective, start: Array, *, tol: float, max_iter: int, separated_below: float = 0.0
+    objective: Objective, starts: list[Array], *, tol: float, max_iter: int, separated_below: float = 0.0
 ) -> Solution:
-    """Minimise an objective from a start (K, D) until the gap is certified.
+    """Minimise an objective from the best of some starts (K, D) until the gap is certified.
 
     A value under `separated_below` proves that the infimum is 0 and isn't reached.
     """
-    return _Run(objective, tol, max_iter).solve(start, separated_below)
+    return _Run(objective, tol, max_iter).solve(starts, separated_below)
 
 
 class _Run:
@@ -88,39 +89,55 @@ class _Run:
         self._objective = objective
         # Strong in all coefficients, at most the intercepts left out.
         self._has_penalty = bool(np.all(objective.penalty[: objective.n_features] > 0))
+        self._kind = cheapest_kind(objective)
+        # float32 data are evaluated in float32 until a proof is at stake.
+        self._exact = objective.is_float64
         self._tol = tol
-        self._near = max(_NEAR, tol)
+        self._strictness = 1.0
         self._remaining = max_iter
         self._max_iter = max_iter
         self._n_evaluations = 0
         self._values: list[float] = []
 
-    def solve(self, start: Array, separated_below: float) -> Solution:
-        point = self._evaluate(start.copy())
+    def solve(self, starts: list[Array], separated_below: float) -> Solution:
+        point = self._best(starts)
         self._values.append(point.value)
-        stage, moved = _FIRST_STAGE, True
+        stage = 0
         while True:
-            metric = metric_at(self._objective, point.theta)
-            gap, before = np.inf, point
-            if self._is_close(point, metric) or self._remaining == 0 or self._near <= _NEAREST or not moved:
+            before, gap = self._remaining, np.inf
+            # Where the penalty gives a proof, whether it does is known without a metric.
+            needs_metric = self._kind is Kind.WHOLE or not self._has_penalty
+            metric = metric_at(self._objective, point.theta, self._kind) if needs_metric else None
+            if self._remaining == 0 or self._strictness < _STRICTEST or self._is_close(point, metric):
+                if not self._exact:
+                    self._exact = True
+                    point = self._evaluate(point.theta)
+                    continue
                 point, gap = self._finish(point, metric)
-                self._near = max(_NEARER * self._near, _NEAREST)
-                moved = point is not before
+                self._strictness *= _STRICTER
             if gap <= self._tol:
                 outcome = Outcome.CERTIFIED
             elif point.value < separated_below:
                 outcome = Outcome.SEPARATED
             elif self._remaining == 0:
                 outcome = Outcome.MAX_ITER
-            elif not moved or metric.decrement(point.gradient) < _NEGLIGIBLE * point.value:
-                outcome = Outcome.STALLED
             else:
-                if self._near > _NEAREST:
-                    point = self._lbfgs(point, metric, min(stage, self._remaining))
-                    moved = point is not before
-                if not metric.is_whole:
-                    stage = min(2 * stage, _LONGEST_STAGE)
-                continue
+                if self._strictness >= _STRICTEST:
+                    metric = metric or metric_at(self._objective, point.theta, self._kind)
+                    shortest, longest = _STAGES[self._kind]
+                    point = self._lbfgs(point, metric, min(shortest << stage, longest, self._remaining))
+                    stage += 1
+                if self._remaining < before:
+                    continue
+                if not self._exact:
+                    self._exact = True
+                    point = self._evaluate(point.theta)
+                    continue
+                if self._kind is not Kind.WHOLE and fits_whole(self._objective):
+                    # Values of F can't be told apart any more; Newton's method looks at gradients.
+                    self._kind = Kind.WHOLE
+                    continue
+                outcome = Outcome.STALLED
             return Solution(
                 *point,
                 gap=gap,
@@ -130,11 +147,24 @@ class _Run:
                 values=self._values,
             )
 
+    def _best(self, starts: list[Array]) -> _Point:
+        """The start with the lowest value; all but the first may be so far off that they have none."""
+        best = self._evaluate(starts[0])
+        for start in starts[1:]:
+            with suppress(ValueError):
+                best = min(best, self._evaluate(start), key=lambda point: point.value)
+        return best
+
     def _evaluate(self, theta: Array) -> _Point:
+        theta = theta.copy()
         self._objective.center(theta)
-        value, gradient = self._objective.value_and_gradient(theta)
+        value, gradient = self._objective.value_and_gradient(theta, exact=self._exact)
         self._n_evaluations += 1
         if not (np.isfinite(value) and np.isfinite(gradient).all()):
+            if not self._exact:
+                # Beyond the range of float32.
+                self._exact = True
+                return self._evaluate(theta)
             raise ValueError(
                 "the objective isn't finite: X holds numbers too large for float64 arithmetic; rescale its columns"
             )
@@ -146,14 +176,15 @@ class _Run:
         self._values.append(point.value)
         return point
 
-    def _is_close(self, point: _Point, metric: Metric, share: float = 1.0) -> bool:
+    def _is_close(self, point: _Point, metric: Metric | None, share: float = 1.0) -> bool:
         """Whether the gap, as far as can be told cheaply, is within a share of what is wanted."""
-        if metric.is_whole:
-            return metric.decrement(point.gradient) <= share * self._near * point.value
+        wanted = share * self._strictness * point.value
+        if metric is not None and metric.is_whole:
+            return metric.decrement(point.gradient) <= wanted * max(_NEAR, self._tol)
         if self._has_penalty:
             # Half of tol is left for what the intercepts add.
-            return self._convexity_bound(np.abs(point.gradient)) <= 0.5 * share * self._tol * point.value
-        return metric.decrement(point.gradient) <= 1e-3 * share * self._tol * point.value
+            return self._convexity_bound(np.abs(point.gradient)) <= wanted * 0.5 * self._tol
+        return metric is not None and metric.decrement(point.gradient) <= wanted * 1e-3 * self._tol
 
     def _newton_step(self, point: _Point, metric: Metric) -> tuple[Array, float]:
         """A step that is sure to lower F if the metric is the Hessian, and its share of the full Newton step.
@@ -174,7 +205,7 @@ class _Run:
 
         def value_and_gradient(u: Array) -> tuple[float, Array]:
             nonlocal trial
-            trial = self._evaluate(start.theta + metric.to_coefficients(unit * u))
+            trial = start if not u.any() else self._evaluate(start.theta + metric.to_coefficients(unit * u))
             return trial.value, unit * metric.to_coordinates(trial.gradient)
 
         def after_iteration(u: Array) -> None:
@@ -195,10 +226,10 @@ class _Run:
         )
         return accepted
 
-    def _finish(self, point: _Point, metric: Metric) -> tuple[_Point, float]:
+    def _finish(self, point: _Point, metric: Metric | None) -> tuple[_Point, float]:
         """Take the last steps that the metric allows, and bound the relative gap where they end."""
         gap = np.inf
-        if metric.is_whole:
+        if metric is not None and metric.is_whole:
             spread = np.inf
             if metric.bounds_hessian:
                 spread = self._objective.largest_logit_range(metric.inverse())
@@ -233,7 +264,7 @@ class _Run:
         return point, travelled
 
     def _strong_convexity_gap(self, point: _Point) -> tuple[_Point, float]:
-        """The bound by strong convexity in the coefficients, once the intercepts are at their minimum.
+        """The bound by strong convexity in the coefficients, once the intercepts are near their minimum.
 
         What is left to their minimum is bounded by self-concordance: a gap of its own, and a drift of the other
         derivatives. Over a step of length r in the norm of the intercepts' Hessian, the derivative by theta_kj changes
@@ -245,26 +276,25 @@ class _Run:
         for _ in range(_INTERCEPT_STEPS):
             inverse = _inverse(self._objective.intercept_hessian(point.theta))
             if inverse is None:
-                return point, np.inf
+                break
             gradient = point.gradient[:, -1]
             norm = float(np.sqrt(gradient @ inverse @ gradient))
             spread = self._objective.largest_intercept_range(inverse)
-            if norm >= best / 2 and spread * norm < _NEGLIGIBLE_DRIFT:
-                break
-            best = min(best, norm)
+            gap = np.inf
+            if spread * norm < 1:
+                length = -np.log1p(-spread * norm) / spread if norm > 0 else 0.0
+                drift = np.exp(spread * length) * length * np.sqrt(self._objective.largest_curvature)
+                gap = self._convexity_bound(np.abs(point.gradient) + drift) + _self_concordance_gap(spread, norm)
+            if gap <= self._tol * point.value or not norm < best / 2:
+                return point, gap
+            best = norm
             theta = point.theta.copy()
             step = inverse @ gradient
             width = self._objective.intercept_range(step)
             theta[:, -1] -= step * (np.log1p(width) / width if width > 0 else 1.0)
             point = self._evaluate(theta)
             self._values[-1] = point.value
-        else:
-            return point, np.inf
-        if spread * norm >= 1:
-            return point, np.inf
-        length = -np.log1p(-spread * norm) / spread if norm > 0 else 0.0
-        drift = np.exp(spread * length) * length * np.sqrt(self._objective.hessian_diagonal(point.theta))
-        return point, self._convexity_bound(np.abs(point.gradient) + drift) + _self_concordance_gap(spread, norm)
+        return point, np.inf
 
     def _convexity_bound(self, derivatives: Array) -> float:
         """What strong convexity allows for absolute derivatives (K, D) by the coefficients."""

@@ -1,12 +1,18 @@
-"""One BLAS thread while skactivation computes: the same bits come out for any number of cores."""
+"""Threads: one for BLAS, as many as the caller allows over blocks. The same bits come out for any number of them."""
 
 import os
+from collections.abc import Callable
+from concurrent.futures import Future, ThreadPoolExecutor, wait
+from itertools import count
 from threading import Lock
-from typing import Any
+from typing import Any, TypeVar
 
+import numpy as np
 from threadpoolctl import ThreadpoolController
 
-__all__ = ["single_threaded_blas"]
+__all__ = ["in_threads", "single_threaded_blas"]
+
+T = TypeVar("T")
 
 
 class _SingleThreadedBlas:
@@ -17,6 +23,7 @@ class _SingleThreadedBlas:
         self._holders = 0
         self._libraries: list[Any] | None = None
         self._found: list[int] = []
+        self._executor: ThreadPoolExecutor | None = None
 
     def __enter__(self) -> None:
         with self._lock:
@@ -33,10 +40,31 @@ class _SingleThreadedBlas:
             self._holders -= 1
             if self._holders == 0:
                 self._set(self._found)
+                if self._executor is not None:
+                    # No thread is left behind to disturb a fork.
+                    self._executor.shutdown()
+                    self._executor = None
+
+    def submit(self, work: Callable[[], None], n_times: int) -> list[Future[None]]:
+        """Let threads that live until the last holder leaves do some work, the same in each."""
+        with self._lock:
+            if self._executor is None:
+                self._executor = ThreadPoolExecutor(max(1, _cores() - 1), "skactivation")
+            return [self._executor.submit(work) for _ in range(n_times)]
+
+    def n_allowed(self) -> int:
+        """A holder's share of the threads that BLAS might have used, were it not for the limit.
+
+        That is what the caller allows: OMP_NUM_THREADS and its like, threadpoolctl's limits and joblib's workers, which
+        share the cores among them, all set it.
+        """
+        with self._lock:
+            return max(1, min(_cores(), max(self._found, default=1)) // max(1, self._holders))
 
     def reset_after_fork(self) -> None:
         """In a forked child no other thread that held the limit lives on."""
         self._lock = Lock()
+        self._executor = None
         if self._holders:
             self._holders = 0
             self._set(self._found)
@@ -56,3 +84,36 @@ class _SingleThreadedBlas:
 single_threaded_blas = _SingleThreadedBlas()
 if hasattr(os, "register_at_fork"):
     os.register_at_fork(after_in_child=single_threaded_blas.reset_after_fork)
+
+
+def in_threads(task: Callable[[int], T], n_tasks: int) -> list[T]:
+    """The results of task(0), task(1), ... in this order, computed on as many threads as the caller allows.
+
+    For holders of `single_threaded_blas`.
+    """
+    n_threads = min(n_tasks, single_threaded_blas.n_allowed()) if n_tasks > 1 else 1
+    if n_threads == 1:
+        return [task(number) for number in range(n_tasks)]
+    results: list[Any] = [None] * n_tasks
+    numbers = count()
+
+    def work() -> None:
+        # Floating-point warnings are a matter of each thread.
+        with np.errstate(all="ignore"):
+            while (number := next(numbers)) < n_tasks:
+                results[number] = task(number)
+
+    others = single_threaded_blas.submit(work, n_threads - 1)
+    try:
+        work()
+    finally:
+        # Whatever is raised here, no thread goes on working; and what they raise comes out.
+        numbers = count(n_tasks)
+        wait(others)
+    for other in others:
+        other.result()
+    return results
+
+
+def _cores() -> int:
+    return len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1

@@ -15,7 +15,6 @@ and likewise for the sigmoid, with weights a for "yes" and c for "no":
 
 from __future__ import annotations  # signatures in help() then say ArrayLike, not what it stands for
 
-from collections.abc import Callable
 from typing import Any, Literal, Protocol
 
 import numpy as np
@@ -94,7 +93,8 @@ def softmax_cross_entropy(
     with np.errstate(all="ignore"):
         for rows, block in class_major_blocks(z):
             target = softmax_targets(encoded[rows], z.shape[1], smoothing)
-            losses[rows] = SoftmaxLoss(exponentiate=compensated_exp_minus_max).losses_and_residuals(block, target)
+            exponents, exponentials = compensated_exp_minus_max(block)
+            losses[rows] = np.log1p(sum_of_others(exponentials)) + _expected_gaps(exponents, target)
     return _reduce(losses, weights, None, reduction)
 
 
@@ -199,33 +199,33 @@ class SoftmaxLoss:
 
     shift_invariant = True
 
-    def __init__(self, exponentiate: Callable[[Array], tuple[Array, Array]] = exp_minus_max) -> None:
-        self._exponentiate = exponentiate
-
     def losses_and_residuals(self, z: Array, targets: Array) -> Array:
         """Return the losses (b,); z becomes softmax(z) - targets."""
-        exponents, exponentials = self._exponentiate(z)
-        sums = sum_of_classes(exponentials)
+        z -= z.max(axis=0)
+        gaps = _expected_gaps(z, targets)
+        np.exp(z, out=z)
         losses: Array
         if targets.ndim == 1:
-            chosen = targets, np.arange(targets.size)
-            gaps, own = -exponents[chosen], exponentials[chosen]
             # The residual of the true class is minus the sum of the others', never 1 - p.
-            exponentials[chosen] = 0
-            others = exponentials.sum(axis=0)
+            flat, chosen = z.reshape(-1), _flat_places(targets)
+            own = flat.take(chosen)
+            flat[chosen] = 0
+            others = z.sum(axis=0)
             losses = np.log1p(others + (own - 1)) + gaps
-            np.divide(exponentials, sums, out=z)
-            z[chosen] = -others / sums
+            own += others
+            np.reciprocal(own, out=own)
+            z *= own
+            others *= own
+            flat[chosen] = np.negative(others, out=others)
         else:
-            gaps = np.multiply(targets, exponents, out=np.zeros_like(exponents), where=targets > 0).sum(axis=0)
-            losses = np.log1p(sum_of_others(exponentials)) - gaps
-            np.divide(exponentials, sums, out=z)
+            losses = np.log1p(sum_of_others(z)) + gaps
+            z /= z.sum(axis=0)
             z -= targets
         return losses
 
     def curvature(self, z: Array, targets: Array) -> tuple[Array, Array]:
         """Return p (1 - p), to a few ULP also where p rounds to 1, and p."""
-        _, exponentials = self._exponentiate(z)
+        _, exponentials = exp_minus_max(z)
         sums = sum_of_classes(exponentials)
         others = np.where(exponentials == 1, sum_of_others(exponentials), sums - exponentials)
         probabilities = exponentials / sums
@@ -268,6 +268,25 @@ def softmax_targets(encoded: Array, n_classes: int, label_smoothing: float) -> A
     # Rows sum to one only to rounding, or to the tolerance of float32.
     distributions = encoded.T / encoded.sum(axis=1, dtype=np.float64)
     return smooth(distributions, label_smoothing, n_classes)
+
+
+def _expected_gaps(exponents: Array, targets: Array) -> Array:
+    """Sum over the classes of target times max(z) - z, (b,), given z - max(z)."""
+    gaps: Array
+    if targets.ndim == 1:
+        # Flat places are found faster than pairs of indices.
+        flat = exponents.flags.c_contiguous
+        own = _flat_places(targets) if flat else (targets, np.arange(targets.size))
+        gaps = exponents.reshape(-1).take(own) if flat else exponents[own]
+    else:
+        gaps = np.multiply(targets, exponents, out=np.zeros_like(exponents), where=targets > 0).sum(axis=0)
+    return np.negative(gaps, out=gaps)
+
+
+def _flat_places(targets: Array) -> Array:
+    """Places of the true classes in C-contiguous class-major arrays (K, b), once these are flat."""
+    places: Array = np.multiply(targets, targets.size, dtype=np.intp) + np.arange(targets.size)
+    return places
 
 
 def smooth(targets: Array, label_smoothing: float, n_classes: int) -> Array:

@@ -28,11 +28,11 @@ def fail_after(n_calls, error, monkeypatch):
     original = _objective.Objective.value_and_gradient
     calls = []
 
-    def value_and_gradient(self, theta):
+    def value_and_gradient(self, theta, **options):
         calls.append(None)
         if len(calls) > n_calls:
             raise error
-        return original(self, theta)
+        return original(self, theta, **options)
 
     monkeypatch.setattr(_objective.Objective, "value_and_gradient", value_and_gradient)
 

@@ -1,0 +1,114 @@
+"""The data that the benchmarks fit: small classics, and simulations of the shapes that users meet."""
+
+import numpy as np
+from scipy import sparse
+from sklearn.datasets import load_breast_cancer, load_digits, load_iris, load_wine, make_classification
+from sklearn.preprocessing import StandardScaler
+
+__all__ = ["WORKLOADS", "classification"]
+
+
+def classification(n, d, n_classes, dtype=np.float64, seed=0):
+    """Classes with some overlap in d features, two thirds of them informative."""
+    X, y = make_classification(
+        n,
+        d,
+        n_informative=max(2, 2 * d // 3),
+        n_redundant=0,
+        n_classes=n_classes,
+        n_clusters_per_class=1,
+        flip_y=0.05,
+        random_state=seed,
+    )
+    return X.astype(dtype), y
+
+
+def draw_labels(logits, rng):
+    """Labels that follow softmax(logits), by the Gumbel trick."""
+    return np.argmax(logits + rng.gumbel(size=logits.shape), axis=1)
+
+
+def digits_scaled():
+    """Digits with columns of mean 0 and variance 1."""
+    X, y = load_digits(return_X_y=True)
+    return StandardScaler().fit_transform(X), y
+
+
+def letters():
+    """Correlated columns on scales from 0.001 to 1,000, as many classes as letters."""
+    rng = np.random.default_rng(1)
+    mixing = np.eye(16) + 0.6 * rng.normal(size=(16, 16))
+    Z = rng.normal(size=(20_000, 16)) @ mixing
+    y = draw_labels(Z @ rng.normal(size=(16, 26)) * 0.7 + rng.normal(size=26), rng)
+    return Z * 10.0 ** rng.uniform(-3, 3, size=16) + rng.normal(size=16), y
+
+
+def satellite():
+    """36 columns around nine factors: the smallest singular values are thousands of times below the largest."""
+    rng = np.random.default_rng(2)
+    factors = rng.normal(size=(6_000, 9))
+    X = 60 + 15 * (factors @ rng.normal(size=(9, 36))) + 0.5 * rng.normal(size=(6_000, 36))
+    return X, draw_labels(1.5 * factors @ rng.normal(size=(9, 6)), rng)
+
+
+def shuttle():
+    """Seven classes, three of them with a few rows among 58,000."""
+    rng = np.random.default_rng(3)
+    y = rng.choice(7, size=58_000, p=[0.786, 0.1536, 0.057, 0.003, 0.0002, 0.0001, 0.0001])
+    y[:28] = np.repeat(np.arange(7), 4)
+    X = rng.normal(size=(58_000, 9)) + 1.5 * rng.normal(size=(7, 9))[y]
+    return np.round(X * np.array([12, 80, 8, 40, 10, 200, 10, 25, 22]) + 50), y
+
+
+def genes():
+    """Many more columns than rows."""
+    rng = np.random.default_rng(4)
+    y = rng.integers(3, size=500)
+    signal = np.zeros((3, 3_000))
+    signal[:, :60] = rng.normal(size=(3, 60))
+    return rng.normal(size=(500, 3_000)) + signal[y], y
+
+
+def embeddings():
+    """float32 embeddings with a decaying spectrum, for a linear probe of 100 classes."""
+    rng = np.random.default_rng(5)
+    y = rng.integers(100, size=20_000)
+    spectrum = 1 / np.sqrt(1 + np.arange(512) / 20)
+    X = (rng.normal(size=(20_000, 512)) + 0.9 * rng.normal(size=(100, 512))[y]) * spectrum
+    return X.astype(np.float32), y
+
+
+def documents():
+    """Rows of unit length, TF-IDF-like: Zipf's law for words, topics that prefer words of their own."""
+    rng = np.random.default_rng(6)
+    n, d, n_classes, length = 20_000, 50_000, 20, 60
+    popularity = 1 / (10 + np.arange(d)) ** 1.05
+    y = rng.integers(n_classes, size=n)
+    cumulative = np.cumsum(popularity) / popularity.sum()
+    words = np.searchsorted(cumulative, rng.random((n, length)))
+    # A fifth of the words come from the topic's own vocabulary.
+    own = rng.random((n, length)) < 0.2
+    words = np.where(own, (words * n_classes + y[:, np.newaxis]) % d, words)
+    counts = sparse.csr_array((np.ones(words.size), words.ravel(), np.arange(0, words.size + 1, length)), shape=(n, d))
+    counts.sum_duplicates()
+    frequency = np.bincount(counts.indices, minlength=d)
+    counts.data = (1 + np.log(counts.data)) * (1 + np.log((1 + n) / (1 + frequency)))[counts.indices]
+    norms = np.sqrt(counts.multiply(counts).sum(axis=1))
+    return sparse.csr_array(counts.multiply(1 / norms[:, np.newaxis])), y
+
+
+WORKLOADS = {
+    "digits": lambda: load_digits(return_X_y=True),
+    "digits, scaled": digits_scaled,
+    "iris": lambda: load_iris(return_X_y=True),
+    "wine": lambda: load_wine(return_X_y=True),
+    "breast_cancer": lambda: load_breast_cancer(return_X_y=True),
+    "20,000 x 100, K=10": lambda: classification(20_000, 100, 10),
+    "200,000 x 50, K=2": lambda: classification(200_000, 50, 2),
+    "20,000 x 16, K=26, correlated, scales": letters,
+    "6,000 x 36, K=6, collinear": satellite,
+    "58,000 x 9, K=7, rare classes": shuttle,
+    "500 x 3,000, K=3": genes,
+    "20,000 x 512, K=100, float32": embeddings,
+    "20,000 x 50,000, K=20, sparse": documents,
+}

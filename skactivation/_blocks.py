@@ -30,6 +30,8 @@ _DENSE_BLOCK_SIZE = 2**19
 _LEAST_BLOCK_SIZE = 2**16
 _LEAST_BLOCK_ROWS = 128
 _BLOCKS_WANTED = 16
+# Elements up to which one call for many products is quicker than a call for each at half the operations.
+_SMALL_PRODUCT_SIZE = 2**13
 # Sparse products go over all coefficients in every block: that must be little beside the block's entries.
 _SPARSE_BLOCK_ROWS = 8192
 _ENTRIES_PER_COEFFICIENT = 8
@@ -53,8 +55,8 @@ class Block(Protocol):
     def squares(self, weights: Array) -> Array:
         """Sum over the rows of weight times squared columns, (K, D), for class-major weights (K, b)."""
 
-    def gram(self, weights: Array) -> Array:
-        """Sum over the rows of weight times products of columns, (D, D), for weights (b,) that aren't negative."""
+    def grams(self, weights: Array) -> Array:
+        """Sums over the rows of weight times products of columns, (P, D, D), for weights (P, b) that aren't negative."""
 
     def quadratic_forms(self, form: Array) -> Array:
         """x^T A x of each row's columns x, (b,), for a symmetric matrix A (D, D)."""
@@ -100,7 +102,7 @@ def sum_over_blocks(
     `dtype` that of the columns and logits, `combine` the ufunc that stands for the sum, or one for each part.
     """
     n_blocks = len(rows.slices)
-    n_groups = min(n_blocks, int(np.clip(_PARTIAL_SUMS_SIZE // max(size, 1), 2, _MOST_GROUPS)))
+    n_groups = min(n_blocks, _MOST_GROUPS, max(2, _PARTIAL_SUMS_SIZE // size))
 
     def joined(total: Parts, parts: Parts) -> Parts:
         ufuncs = combine if isinstance(combine, tuple) else (combine,) * len(parts)
@@ -118,6 +120,8 @@ def sum_over_blocks(
         return total
 
     rows.n_passes += 1
+    if n_blocks == 1:
+        return reduced_group(0)
     total, *others = in_threads(reduced_group, n_groups)
     for parts in others:
         total = joined(total, parts)
@@ -164,6 +168,7 @@ class _Buffers:
     """Room for the columns and the logits of a block: fresh memory would cost as much as the work in it."""
 
     def __init__(self, n_rows: int, n_columns: int, n_outputs: int, dtype: Any) -> None:
+        # Memory that is never touched takes no room.
         self.columns = np.empty((n_rows, n_columns), dtype)
         self.logits = np.empty(n_outputs * n_rows, dtype)
         self._weighted: Array | None = None
@@ -194,12 +199,17 @@ class DenseBlock:
     def squares(self, weights: Array) -> Array:
         return weights @ np.square(self._x)
 
-    def gram(self, weights: Array) -> Array:
-        roots = np.sqrt(weights)[:, np.newaxis].astype(self._x.dtype, copy=False)
-        weighted = np.multiply(self._x, roots, out=self._buffers.weighted[: len(self._x)])
-        # A matrix times its own transpose takes half of a product's operations.
-        product: Array = weighted.T @ weighted
-        return product
+    def grams(self, weights: Array) -> Array:
+        n_columns = self._x.shape[1]
+        if weights.size * n_columns <= _SMALL_PRODUCT_SIZE:
+            return np.matmul(weights[:, np.newaxis, :] * self._x.T, self._x)
+        products = np.empty((len(weights), n_columns, n_columns), self._x.dtype)
+        weighted = self._buffers.weighted[: len(self._x)]
+        for roots, product in zip(np.sqrt(weights).astype(self._x.dtype, copy=False), products, strict=True):
+            np.multiply(self._x, roots[:, np.newaxis], out=weighted)
+            # A matrix times its own transpose takes half of a product's operations.
+            np.matmul(weighted.T, weighted, out=product)
+        return products
 
     def quadratic_forms(self, form: Array) -> Array:
         forms: Array = np.einsum("ij,ij->i", self._x @ form, self._x)
@@ -217,6 +227,7 @@ class DenseRows:
         self._n_outputs = n_outputs
         self._absent = _absent_rows(weights)
         self._scaled = False
+        self._columns: Array | None = None
         self.n_rows, n_features = X.shape
         self.n_columns = n_features + fit_intercept
         self.dtype = X.dtype
@@ -237,6 +248,11 @@ class DenseRows:
         self.largest = np.maximum(high - self.center, self.center - low)
         self.units = _units(self.largest, X.dtype)
         self._scaled = bool(np.any(self.units != 1))
+        if self.n_entries <= _DENSE_BLOCK_SIZE:
+            # Small enough to stay in cache from one evaluation to the next.
+            columns = np.empty((self.n_rows, self.n_columns))
+            self._fill(columns, slice(0, self.n_rows), self.center)
+            self._columns = columns
 
     def blocks(self, slices: list[slice], dtype: Any) -> Iterator[tuple[slice, Block]]:
         free = self._free[np.dtype(dtype)]
@@ -245,18 +261,25 @@ class DenseRows:
         except IndexError:
             longest = max(rows.stop - rows.start for rows in self.slices)
             buffers = _Buffers(longest, self.n_columns, self._n_outputs, dtype)
-            buffers.columns[:, self.center.size :] = 1
-        center = self.center.astype(dtype)
-        for rows in slices:
-            x = buffers.columns[: rows.stop - rows.start]
-            np.subtract(self._X[rows], center, out=x[:, : center.size])
-            if self._scaled:
-                x[:, : center.size] *= self.units
-            if self._absent is not None:
-                x[:, center.size :] = 1
-                x[self._absent[rows]] = 0
-            yield rows, DenseBlock(x, buffers)
+        if self._columns is not None and self._columns.dtype == dtype:
+            for rows in slices:
+                yield rows, DenseBlock(self._columns[rows], buffers)
+        else:
+            center = self.center.astype(dtype)
+            for rows in slices:
+                x = buffers.columns[: rows.stop - rows.start]
+                self._fill(x, rows, center)
+                yield rows, DenseBlock(x, buffers)
         free.append(buffers)
+
+    def _fill(self, columns: Array, rows: slice, center: Array) -> None:
+        """Put centred columns of some rows into an array."""
+        np.subtract(self._X[rows], center, out=columns[:, : center.size])
+        columns[:, center.size :] = 1
+        if self._scaled:
+            columns[:, : center.size] *= self.units
+        if self._absent is not None:
+            columns[self._absent[rows]] = 0
 
     def _ranges(self, weights: Array | None) -> Parts:
         """Smallest, largest and mean value of each feature in rows of a positive weight."""
@@ -302,19 +325,23 @@ class SparseBlock:
         uncentred = weights @ x.multiply(x) - 2 * self._center * (weights @ x)
         return self._with_intercept(uncentred, totals, -np.square(self._center))
 
-    def gram(self, weights: Array) -> Array:
+    def grams(self, weights: Array) -> Array:
+        lengths = np.diff(self._x.indptr)
+        size = self._center.size + self._fit_intercept
+        products = np.empty((len(weights), size, size))
         weighted = self._x.copy()
-        weighted.data = weighted.data * np.repeat(weights, np.diff(weighted.indptr))
-        uncentred = (self._x.T @ weighted).toarray()
-        if not self._fit_intercept:
-            return np.asarray(uncentred)
-        sums, total = weights @ self._x, weights.sum()
-        product = np.empty((self._center.size + 1,) * 2)
-        product[-1, -1] = total
-        product[-1, :-1] = product[:-1, -1] = sums - total * self._center
-        # sum w (x - c)(x - c)^T = sum w x x^T - c sum w x^T - (sum w (x - c)) c^T
-        product[:-1, :-1] = uncentred - np.outer(self._center, sums) - np.outer(product[:-1, -1], self._center)
-        return product
+        for weight, product in zip(weights, products, strict=True):
+            weighted.data = self._x.data * np.repeat(weight, lengths)
+            uncentred = (self._x.T @ weighted).toarray()
+            if not self._fit_intercept:
+                product[:] = uncentred
+                continue
+            sums, total = weight @ self._x, weight.sum()
+            product[-1, -1] = total
+            product[-1, :-1] = product[:-1, -1] = sums - total * self._center
+            # sum w (x - c)(x - c)^T = sum w x x^T - c sum w x^T - (sum w (x - c)) c^T
+            product[:-1, :-1] = uncentred - np.outer(self._center, sums) - np.outer(product[:-1, -1], self._center)
+        return products
 
     def quadratic_forms(self, form: Array) -> Array:
         # In x itself: [x - c, 1] = [x, 1] shifted by a matrix, which is moved over to the form.

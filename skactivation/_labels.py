@@ -36,7 +36,9 @@ def soft_targets(y: Any) -> tuple[Array, Array | None] | None:
 def as_labels(y: Any) -> Array:
     """Labels (n,) of one kind, checked."""
     labels = _unwrapped(column_or_1d(_as_array(y), warn=True))
-    check_classification_targets(labels)
+    if labels.dtype.kind not in "iubU":
+        # Those are labels whatever their values.
+        check_classification_targets(labels)
     return labels
 
 
@@ -48,12 +50,25 @@ def encode_labels(y: Any, sample_weight: Array | None) -> tuple[Array, Array]:
     labels = as_labels(y)
     classes: Array
     if sample_weight is None:
-        classes, codes = np.unique(labels, return_inverse=True)
+        classes, codes = _unique(labels)
     else:
         classes = np.unique(labels[sample_weight > 0])
         codes = np.minimum(np.searchsorted(classes, labels), classes.size - 1)
         codes[classes[codes] != labels] = 0
     return codes.astype(np.min_scalar_type(classes.size)), classes
+
+
+def _unique(labels: Array) -> tuple[Array, Array]:
+    """Sorted distinct labels and the code (n,) of each."""
+    if labels.dtype.kind in "iu" and labels.size:
+        low, high = int(labels.min()), int(labels.max())
+        if high - low < labels.size:
+            # A table of all integers in the range is quicker than sorting.
+            places = np.subtract(labels, low, dtype=np.intp, casting="unsafe")
+            found = np.bincount(places) > 0
+            return (np.flatnonzero(found) + low).astype(labels.dtype), (np.cumsum(found) - 1)[places]
+    classes, codes = np.unique(labels, return_inverse=True)
+    return classes, codes
 
 
 def _as_array(y: Any) -> Array:

@@ -4,6 +4,7 @@ L-BFGS needs thousands of steps where columns differ in scale or depend on each 
 theta = L^-T u, where L L^T is close to the Hessian, it needs a few dozen, and minimises the same function.
 """
 
+from dataclasses import dataclass
 from enum import Enum
 from typing import Any
 
@@ -13,7 +14,7 @@ from scipy import linalg
 
 from skactivation._objective import Objective
 
-__all__ = ["Kind", "Metric", "cheapest_kind", "fits_whole", "metric_at"]
+__all__ = ["Kind", "Metric", "Plan", "cheapest_plan", "fits_whole", "metric_at"]
 
 Array = NDArray[Any]
 
@@ -89,30 +90,57 @@ class Metric:
         return np.matmul(matrices, vector.reshape(-1, size, 1)).ravel()
 
 
-def cheapest_kind(objective: Objective) -> Kind:
-    """The kind with which a fit is expected to cost least: so many refreshes, so many evaluations.
+@dataclass(frozen=True)
+class Plan:
+    """A way to a minimum: a kind of metric, and how long each one serves."""
 
-    Costs are floating-point operations; those of calls, and of exponentials, are put into the same unit. The numbers of
-    refreshes and evaluations are typical of raw, correlated features.
+    kind: Kind
+    shortest: int
+    """Iterations of L-BFGS with the first metric; 0 for Newton's method."""
+    longest: int
+    """Iterations of L-BFGS with one metric at most: they double from metric to metric."""
+    n_metrics: int
+    """Metrics that a fit takes: typical of raw, correlated features, as is the next."""
+    n_evaluations: int
+
+
+# Far from the optimum a Hessian is soon out of date; the less it says, the longer it is worth the memory of L-BFGS.
+_PLANS = [
+    Plan(Kind.WHOLE, shortest=0, longest=0, n_metrics=9, n_evaluations=11),
+    Plan(Kind.WHOLE, shortest=4, longest=8, n_metrics=4, n_evaluations=18),
+    Plan(Kind.OUTPUTS, shortest=2, longest=16, n_metrics=4, n_evaluations=28),
+    Plan(Kind.SHARED, shortest=4, longest=64, n_metrics=4, n_evaluations=100),
+    Plan(Kind.DIAGONAL, shortest=8, longest=128, n_metrics=4, n_evaluations=150),
+]
+
+
+def cheapest_plan(objective: Objective) -> Plan:
+    """The plan that is expected to cost least.
+
+    Costs are in floating-point operations; what calls and exponentials take is put into the same unit.
     """
     n_rows, n_entries = objective.n_rows, objective.n_entries
     n_outputs, n_columns = objective.shape
-    evaluation = 4 * n_entries * n_outputs + 60 * n_rows * n_outputs + 2e6
-    gram = objective.gram_cost + 1e5
-    n_pairs = n_outputs * (n_outputs + 1) // 2
     size = n_outputs * n_columns
-    plans = {
-        Kind.WHOLE: (n_pairs * gram + 2 / 3 * size**3, 18, size**2),
-        Kind.OUTPUTS: (n_outputs * (gram + 2 / 3 * n_columns**3), 28, size * n_columns),
-        Kind.SHARED: (gram + 2 / 3 * n_columns**3, 100, n_columns**2),
-        Kind.DIAGONAL: (evaluation, 150, 0),
+    evaluation = 4 * n_entries * n_outputs + 60 * n_rows * n_outputs + 1e6
+    gram = objective.gram_cost + 1e5
+    # Making a metric, and its elements.
+    metrics = {
+        Kind.WHOLE: (n_outputs * (n_outputs + 1) // 2 * gram + 2 / 3 * size**3 + 1e6, size**2),
+        Kind.OUTPUTS: (n_outputs * (gram + 2 / 3 * n_columns**3 + 1e5) + 1e6, size * n_columns),
+        Kind.SHARED: (gram + 2 / 3 * n_columns**3 + 1e6, n_columns**2),
+        Kind.DIAGONAL: (evaluation, size),
     }
-    costs = {
-        kind: 4 * refresh + n_evaluations * evaluation
-        for kind, (refresh, n_evaluations, memory) in plans.items()
-        if memory <= _BUDGET
-    }
-    return min(costs, key=lambda kind: costs[kind])
+
+    def cost(plan: Plan) -> float:
+        metric, memory = metrics[plan.kind]
+        if memory > _BUDGET and plan.kind is not Kind.DIAGONAL:
+            return np.inf
+        # SciPy's own work in an evaluation.
+        call = 1e6 if plan.longest else 0
+        return plan.n_metrics * metric + plan.n_evaluations * (evaluation + call)
+
+    return min(_PLANS, key=cost)
 
 
 def fits_whole(objective: Objective) -> bool:
@@ -161,12 +189,12 @@ def _inverse_factor(matrix: Array, ridge: Array) -> Array | None:
     """Inverse of the lower Cholesky factor of a matrix with a ridge, or None where it isn't positive definite."""
     shifted = matrix.astype(np.float64)
     shifted.ravel()[:: len(matrix) + 1] += ridge
-    try:
-        factor = linalg.cholesky(shifted, lower=True, overwrite_a=True, check_finite=False)
-    except linalg.LinAlgError:
+    # Symmetric, so that its transpose, which LAPACK takes as it is, will do.
+    factor, failed = linalg.lapack.dpotrf(shifted.T, lower=1, overwrite_a=1)
+    if failed:
         return None
-    inverse, failed = linalg.lapack.dtrtri(factor, lower=1)
-    return None if failed or not np.isfinite(inverse).all() else np.asarray(inverse)
+    inverse, failed = linalg.lapack.dtrtri(factor, lower=1, overwrite_c=1)
+    return None if failed or not np.isfinite(inverse).all() else np.ascontiguousarray(inverse)
 
 
 def _positive(diagonal: Array) -> Array:

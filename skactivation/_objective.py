@@ -59,6 +59,8 @@ class Objective:
         self._weights = weights
         self.shape = (n_outputs, rows.n_columns)
         self.n_features = rows.center.size
+        # Every two outputs.
+        self._pairs = np.tril_indices(n_outputs, -1) if n_outputs > 1 else (np.empty(0, dtype=np.intp),) * 2
         # Powers of two: scaling is exact.
         exponents = np.zeros(rows.n_columns, dtype=np.intc)
         exponents[: self.n_features] = np.frexp(np.where(rows.largest > 0, rows.largest, 1.0))[1] - 1
@@ -68,10 +70,11 @@ class Objective:
         self._block_scale = self._inverse_scale.copy()
         self._block_scale[: self.n_features] /= rows.units
         self.penalty = np.zeros(rows.n_columns)
-        with np.errstate(all="ignore"):
-            strengths = penalty * np.square(self._inverse_scale[: self.n_features])
-        # Beyond this range a coefficient is 0, or free, to the last digit.
-        self.penalty[: self.n_features] = np.clip(np.nan_to_num(strengths), 0.0, 1e300)
+        if penalty > 0:
+            with np.errstate(all="ignore"):
+                strengths = penalty * np.square(self._inverse_scale[: self.n_features])
+            # Beyond this range a coefficient is 0, or free, to the last digit.
+            self.penalty[: self.n_features] = np.minimum(strengths, 1e300)
         # Without a penalty, columns that depend on each other leave directions in which F is constant.
         self._null_space = np.empty((rows.n_columns, 0))
         if penalty == 0 and rows.n_columns <= _MOST_COLUMNS_DECOMPOSED:
@@ -124,14 +127,15 @@ class Objective:
         dtype = np.float64 if exact else self._rows.dtype
         value, gradient, squares = sum_over_blocks(self._rows, term, size=theta.size, dtype=dtype)
         gradient = gradient * self._block_scale
-        if self._loss.shift_invariant and squares.sum() > 0:
+        if self._loss.shift_invariant and squares.any():
             # Rounding leaves a sum over the classes that isn't 0. It belongs to the classes with large residuals:
             # spread evenly it would drown those whose rows are all but certain.
             sizes = np.sqrt(squares)
-            gradient -= np.outer(sizes / sizes.sum(), gradient.sum(axis=0))
-        gradient += self.penalty * theta
+            gradient -= np.multiply.outer(sizes / sizes.sum(), gradient.sum(axis=0))
+        penalty_gradient = self.penalty * theta
+        gradient += penalty_gradient
         self._project(gradient)
-        return float(value + 0.5 * np.sum(self.penalty * np.square(theta))), gradient
+        return float(value + 0.5 * np.vdot(penalty_gradient, theta)), gradient
 
     def hessian(self, theta: Array) -> Array:
         """The Hessian (K D, K D), classes outermost.
@@ -140,14 +144,14 @@ class Objective:
         gradient are right once they are centred, and so are norms of centred gradients.
         """
         n_outputs, n_columns = self.shape
-        pairs = [(k, l) for k in range(n_outputs) for l in range(k)]
+        pairs = self._pairs
 
         def term(block: Block, diagonal: Array, rank_one: Array | None) -> tuple[Array, Array]:
             # Own blocks aren't differences from the others', which would cancel where probabilities are close to 1.
-            own = np.stack([block.gram(weights) for weights in diagonal])
-            if rank_one is None or not pairs:
+            own = block.grams(diagonal)
+            if rank_one is None or not pairs[0].size:
                 return own, np.zeros(())
-            return own, np.stack([block.gram(rank_one[k] * rank_one[l]) for k, l in pairs])
+            return own, block.grams(rank_one[pairs[0]] * rank_one[pairs[1]])
 
         size = n_columns**2 * n_outputs * (n_outputs + 1) // 2
         own, others = self._sum_curvature(theta, term, size)
@@ -155,10 +159,9 @@ class Objective:
         own *= scales
         hessian = np.zeros((n_outputs, n_columns, n_outputs, n_columns))
         if others.ndim:
-            for (k, l), product in zip(pairs, others, strict=True):
-                hessian[k, :, l] = hessian[l, :, k] = -product * scales
-        for k in range(n_outputs):
-            hessian[k, :, k] = own[k] + np.diag(self.penalty)
+            hessian[pairs[0], :, pairs[1]] = hessian[pairs[1], :, pairs[0]] = -others * scales
+        outputs = np.arange(n_outputs)
+        hessian[outputs, :, outputs] = own + np.diag(self.penalty)
         if self._loss.shift_invariant:
             columns = np.arange(n_columns)
             curvatures = own[:, columns, columns] + self.penalty
@@ -177,7 +180,7 @@ class Objective:
             return np.asarray(shares[:, np.newaxis, np.newaxis] * (mean - penalty) + penalty)
 
         def term(block: Block, diagonal: Array, rank_one: Array | None) -> tuple[Array]:
-            return (np.stack([block.gram(weights) for weights in diagonal]),)
+            return (block.grams(diagonal),)
 
         (own,) = self._sum_curvature(theta, term, self.shape[0] * self.shape[1] ** 2, exact=False)
         own = own * np.outer(self._block_scale, self._block_scale)
@@ -190,7 +193,7 @@ class Objective:
         """The mean (D, D) of those blocks, and how much of the curvature belongs to each output (K,), with mean 1."""
 
         def term(block: Block, diagonal: Array, rank_one: Array | None) -> tuple[Array, Array]:
-            return block.gram(diagonal.mean(axis=0)), diagonal.sum(axis=1)
+            return block.grams(diagonal.mean(axis=0, keepdims=True))[0], diagonal.sum(axis=1)
 
         mean, curvatures = self._sum_curvature(theta, term, self.shape[1] ** 2, exact=False)
         mean = mean * np.outer(self._block_scale, self._block_scale)
@@ -247,7 +250,8 @@ class Objective:
         """Bound the spread of a row's logits after any step of length 1 in the norm of a Hessian, given its inverse."""
         n_outputs, n_columns = self.shape
         forms = inverse.reshape(n_outputs, n_columns, n_outputs, n_columns)
-        quadratic = forms[np.arange(n_outputs), :, np.arange(n_outputs), :]
+        outputs = np.arange(n_outputs)
+        quadratic = forms[outputs, :, outputs, :]
         if self._loss.shift_invariant:
             # Norms of (e_k - 1/K) (x) x: the largest two bound that of (e_k - e_l) (x) x for any k and l.
             mean = forms.mean(axis=2)
@@ -329,7 +333,7 @@ class Objective:
         the optimum has it. And the null space of X, where nothing is penalised.
         """
         if self._loss.shift_invariant:
-            theta -= theta.mean(axis=0)
+            theta -= theta.sum(axis=0) / len(theta)
         self._project(theta)
 
     def _project(self, theta: Array) -> None:
@@ -383,8 +387,8 @@ def _regular_shift(curvatures: Array, penalty: Array) -> Array:
     are certain of it, isn't drowned.
     """
     totals = curvatures.sum(axis=1, keepdims=True)
-    v = np.divide(curvatures, np.sqrt(totals), out=np.zeros_like(curvatures), where=totals > 0)
-    shift: Array = (
-        v[:, :, np.newaxis] * v[:, np.newaxis, :] - (penalty / curvatures.shape[1])[:, np.newaxis, np.newaxis]
-    )
+    totals[totals == 0] = 1
+    v = curvatures / np.sqrt(totals)
+    shift: Array = v[:, :, np.newaxis] * v[:, np.newaxis, :]
+    shift -= (penalty / curvatures.shape[1])[:, np.newaxis, np.newaxis]
     return shift

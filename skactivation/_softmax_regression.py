@@ -290,13 +290,15 @@ class SoftmaxRegression(ClassifierMixin, LinearLogitModel):
         def softmax_target(rows: slice) -> Array:
             return softmax_targets(encoded[rows], classes.size, smoothing)
 
-        def sigmoid_target(rows: slice) -> tuple[Array, Array]:
-            block = encoded[rows]
-            shares = block if block.ndim == 1 else block[:, 1] / block.sum(axis=1, dtype=np.float64)
-            yes = smooth(shares[np.newaxis].astype(np.float64), smoothing, 2)
-            return yes, 1 - yes
-
         two = classes.size == 2
+        if two:
+            shares_of_second = encoded if encoded.ndim == 1 else encoded[:, 1] / encoded.sum(axis=1, dtype=np.float64)
+            yes = smooth(shares_of_second[np.newaxis].astype(np.float64), smoothing, 2)
+            no = 1 - yes
+
+        def sigmoid_target(rows: slice) -> tuple[Array, Array]:
+            return yes[:, rows], no[:, rows]
+
         shares = self._shares(encoded, classes, weights)
         return EncodedTargets(
             # Two exclusive classes are one logit and a sigmoid.

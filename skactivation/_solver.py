@@ -18,24 +18,27 @@ import numpy as np
 from numpy.typing import NDArray
 from scipy import linalg, optimize
 
-from skactivation._metric import Kind, Metric, cheapest_kind, fits_whole, metric_at
+from skactivation._metric import Kind, Metric, cheapest_plan, fits_whole, metric_at
 from skactivation._objective import Objective
 
 __all__ = ["Outcome", "Solution", "minimize"]
 
 Array = NDArray[Any]
 
-# L-BFGS iterations before the metric is taken anew: the first and the most; stages double. Far from the optimum the
-# Hessian is soon out of date; a diagonal changes less than the memory of L-BFGS is worth.
-_STAGES = {Kind.WHOLE: (2, 8), Kind.OUTPUTS: (2, 16), Kind.SHARED: (4, 64), Kind.DIAGONAL: (8, 128)}
+# Pairs of points that L-BFGS remembers.
 _MEMORY = 20
 # The gap relative to F, as far as a whole Hessian can tell, from which on Newton steps and a certificate are tried.
-_NEAR = 1e-6
+_NEAR = 1e-3
 # Each failure to certify makes the solver go further before it tries again, down to where values can't be told apart.
 _STRICTER, _STRICTEST = 1e-2, 1e-7
 # Newton steps end where what is left is negligible even in the coefficients.
-_NEGLIGIBLE = 1e-24
+_NEGLIGIBLE = 1e-22
 _NEWTON_STEPS = 8
+# How many times the share of a Newton step that is safe is tried: by L-BFGS, and by Newton's method.
+_CAUTIOUS, _DARING = 2.0, 8.0
+# A step of Newton's method must lower F by this share of what its slope promises; one that leaves less than that part
+# of the gradient is followed by another with the same Hessian.
+_SUFFICIENT, _USEFUL = 1e-4, 0.02
 # Newton's method on the intercepts alone, damped, gains at least a constant factor a step.
 _INTERCEPT_STEPS = 100
 
@@ -89,7 +92,8 @@ class _Run:
         self._objective = objective
         # Strong in all coefficients, at most the intercepts left out.
         self._has_penalty = bool(np.all(objective.penalty[: objective.n_features] > 0))
-        self._kind = cheapest_kind(objective)
+        self._plan = cheapest_plan(objective)
+        self._kind = self._plan.kind
         # float32 data are evaluated in float32 until a proof is at stake.
         self._exact = objective.is_float64
         self._tol = tol
@@ -108,12 +112,17 @@ class _Run:
             # Where the penalty gives a proof, whether it does is known without a metric.
             needs_metric = self._kind is Kind.WHOLE or not self._has_penalty
             metric = metric_at(self._objective, point.theta, self._kind) if needs_metric else None
-            if self._remaining == 0 or self._strictness < _STRICTEST or self._is_close(point, metric):
-                if not self._exact:
-                    self._exact = True
-                    point = self._evaluate(point.theta)
-                    continue
-                point, gap = self._finish(point, metric)
+            close, travelled = self._is_close(point, metric), 0.0
+            if metric is not None and metric.is_whole and (close or self._plan.longest == 0):
+                point, travelled = self._newton_steps(point, metric)
+                # Steps are taken to the last digit: they are cheaper than a proof that fails.
+                settled = metric.norm(point.gradient) ** 2 <= _NEGLIGIBLE * point.value
+                close = settled or self._remaining in (0, before)
+            if close and self._be_exact():
+                point = self._evaluate(point.theta)
+                continue
+            if close:
+                point, gap = self._prove(point, metric, travelled)
                 self._strictness *= _STRICTER
             if gap <= self._tol:
                 outcome = Outcome.CERTIFIED
@@ -122,15 +131,13 @@ class _Run:
             elif self._remaining == 0:
                 outcome = Outcome.MAX_ITER
             else:
-                if self._strictness >= _STRICTEST:
+                if self._strictness >= _STRICTEST and not (self._plan.longest == 0 and self._remaining < before):
                     metric = metric or metric_at(self._objective, point.theta, self._kind)
-                    shortest, longest = _STAGES[self._kind]
-                    point = self._lbfgs(point, metric, min(shortest << stage, longest, self._remaining))
+                    point = self._lbfgs(point, metric, max(1, self._plan.shortest << stage))
                     stage += 1
                 if self._remaining < before:
                     continue
-                if not self._exact:
-                    self._exact = True
+                if self._be_exact():
                     point = self._evaluate(point.theta)
                     continue
                 if self._kind is not Kind.WHOLE and fits_whole(self._objective):
@@ -146,6 +153,11 @@ class _Run:
                 n_evaluations=self._n_evaluations,
                 values=self._values,
             )
+
+    def _be_exact(self) -> bool:
+        """Evaluate in float64 from now on; whether that is new."""
+        was_exact, self._exact = self._exact, True
+        return not was_exact
 
     def _best(self, starts: list[Array]) -> _Point:
         """The start with the lowest value; all but the first may be so far off that they have none."""
@@ -177,7 +189,9 @@ class _Run:
         return point
 
     def _is_close(self, point: _Point, metric: Metric | None, share: float = 1.0) -> bool:
-        """Whether the gap, as far as can be told cheaply, is within a share of what is wanted."""
+        """Whether the gap, as far as can be told cheaply, is within a share of what is wanted, or nothing else is left."""
+        if self._remaining == 0 or self._strictness < _STRICTEST:
+            return True
         wanted = share * self._strictness * point.value
         if metric is not None and metric.is_whole:
             return metric.decrement(point.gradient) <= wanted * max(_NEAR, self._tol)
@@ -186,22 +200,23 @@ class _Run:
             return self._convexity_bound(np.abs(point.gradient)) <= wanted * 0.5 * self._tol
         return metric is not None and metric.decrement(point.gradient) <= wanted * 1e-3 * self._tol
 
-    def _newton_step(self, point: _Point, metric: Metric) -> tuple[Array, float]:
-        """A step that is sure to lower F if the metric is the Hessian, and its share of the full Newton step.
+    def _share(self, step: Array, courage: float) -> float:
+        """How much of a Newton step to try.
 
-        Along a step that spreads a row's logits by a, F's third derivative is at most a times the second. The share
-        that minimises the bound on F that follows is log(1 + a) / a.
+        Along a step that spreads a row's logits by a, F's third derivative is at most a times the second: with the
+        share log(1 + a) / a of the step F falls for certain. That is for the worst row; more is seldom too far.
         """
-        step = -metric.to_coefficients(metric.to_coordinates(point.gradient))
         spread = self._objective.logit_range(step)
-        share = float(np.log1p(spread) / spread) if spread > 0 else 1.0
-        return share * step, share
+        return min(1.0, courage * float(np.log1p(spread) / spread)) if spread > 0 else 1.0
 
     def _lbfgs(self, start: _Point, metric: Metric, max_iter: int) -> _Point:
         """Some L-BFGS iterations in the metric's coordinates; the start itself where none succeeds."""
         trial = accepted = start
         # L-BFGS-B's first step has the length 1: let that be the Newton step, damped.
-        unit = self._newton_step(start, metric)[1] * metric.norm(start.gradient)
+        gradient = metric.to_coordinates(start.gradient)
+        unit = self._share(metric.to_coefficients(gradient), _CAUTIOUS) * float(np.linalg.norm(gradient))
+        longest = self._plan.longest or 1
+        max_iter = min(max_iter, longest, self._remaining)
 
         def value_and_gradient(u: Array) -> tuple[float, Array]:
             nonlocal trial
@@ -226,16 +241,36 @@ class _Run:
         )
         return accepted
 
-    def _finish(self, point: _Point, metric: Metric | None) -> tuple[_Point, float]:
-        """Take the last steps that the metric allows, and bound the relative gap where they end."""
+    def _newton_steps(self, point: _Point, metric: Metric) -> tuple[_Point, float]:
+        """Newton steps with one factor while it serves, and the length travelled in the metric's norm."""
+        gradient = metric.to_coordinates(point.gradient)
+        travelled, norm = 0.0, float(np.linalg.norm(gradient))
+        for _ in range(min(_NEWTON_STEPS, self._remaining)):
+            if norm**2 <= _NEGLIGIBLE * point.value:
+                break
+            step = -metric.to_coefficients(gradient)
+            share = 1.0 if norm**2 <= _NEAR * point.value else self._share(step, _DARING)
+            trial = self._evaluate(point.theta + share * step)
+            gradient = metric.to_coordinates(trial.gradient)
+            trial_norm = float(np.linalg.norm(gradient))
+            # Near the minimum values of F differ by less than their rounding; gradients still tell.
+            if not (trial_norm < norm or trial.value < point.value - _SUFFICIENT * share * norm**2):
+                break
+            point, travelled = self._advance(trial), travelled + share * norm
+            useful = trial_norm < _USEFUL * norm
+            norm = trial_norm
+            if not useful:
+                # A Hessian taken anew will do better.
+                break
+        return point, travelled
+
+    def _prove(self, point: _Point, metric: Metric | None, travelled: float) -> tuple[_Point, float]:
+        """Bound the relative gap, given how far from the point where the metric was taken it is."""
         gap = np.inf
-        if metric is not None and metric.is_whole:
-            spread = np.inf
-            if metric.bounds_hessian:
-                spread = self._objective.largest_logit_range(metric.inverse())
-            point, travelled = self._newton_steps(point, metric)
+        if metric is not None and metric.bounds_hessian:
+            spread = self._objective.largest_logit_range(metric.inverse())
             # The Hessian here is at least exp(-S r) times the metric's.
-            growth = np.exp(0.5 * spread * travelled) if travelled else 1.0
+            growth = np.exp(0.5 * spread * travelled)
             gap = _self_concordance_gap(spread * growth, metric.norm(point.gradient) * growth)
         if self._has_penalty and not gap <= self._tol * point.value:
             point, convexity_gap = self._strong_convexity_gap(point)
@@ -243,25 +278,6 @@ class _Run:
         # No bound is worth more than the rounding of the value itself.
         relative = gap / point.value if point.value > 0 else 0.0
         return point, max(relative, float(np.finfo(np.float64).eps))
-
-    def _newton_steps(self, point: _Point, metric: Metric) -> tuple[_Point, float]:
-        """Newton steps with one factor while it serves, and the length travelled in the metric's norm."""
-        travelled, norm = 0.0, metric.norm(point.gradient)
-        for _ in range(min(_NEWTON_STEPS, self._remaining)):
-            if norm**2 <= _NEGLIGIBLE * point.value:
-                break
-            step, share = self._newton_step(point, metric)
-            trial = self._evaluate(point.theta + step)
-            trial_norm = metric.norm(trial.gradient)
-            # Judged by gradients: values of F may differ by less than their rounding.
-            if not trial_norm < norm:
-                break
-            point, travelled = self._advance(trial), travelled + share * norm
-            if trial_norm > norm / 2:
-                # A Hessian taken anew will do better.
-                break
-            norm = trial_norm
-        return point, travelled
 
     def _strong_convexity_gap(self, point: _Point) -> tuple[_Point, float]:
         """The bound by strong convexity in the coefficients, once the intercepts are near their minimum.

@@ -24,8 +24,6 @@ from skactivation._validation import as_array, as_distributions, as_floats, chec
 from skactivation.activations import (
     class_major_blocks,
     compensated_exp_minus_max,
-    exp_minus_max,
-    sum_of_classes,
     sum_of_others,
 )
 
@@ -202,22 +200,28 @@ class SoftmaxLoss:
     def losses_and_residuals(self, z: Array, targets: Array) -> Array:
         """Return the losses (b,); z becomes softmax(z) - targets."""
         z -= z.max(axis=0)
-        gaps = _expected_gaps(z, targets)
-        np.exp(z, out=z)
         losses: Array
         if targets.ndim == 1:
+            # Flat places are found faster than pairs of indices.
+            chosen = np.multiply(targets, targets.size, dtype=np.intp)
+            chosen += np.arange(targets.size)
+            flat = z.reshape(-1)
+            gaps = flat.take(chosen)
+            np.exp(z, out=z)
             # The residual of the true class is minus the sum of the others', never 1 - p.
-            flat, chosen = z.reshape(-1), _flat_places(targets)
             own = flat.take(chosen)
             flat[chosen] = 0
             others = z.sum(axis=0)
-            losses = np.log1p(others + (own - 1)) + gaps
+            losses = np.log1p(others + (own - 1))
+            losses -= gaps
             own += others
             np.reciprocal(own, out=own)
             z *= own
             others *= own
             flat[chosen] = np.negative(others, out=others)
         else:
+            gaps = _expected_gaps(z, targets)
+            np.exp(z, out=z)
             losses = np.log1p(sum_of_others(z)) + gaps
             z /= z.sum(axis=0)
             z -= targets
@@ -225,11 +229,20 @@ class SoftmaxLoss:
 
     def curvature(self, z: Array, targets: Array) -> tuple[Array, Array]:
         """Return p (1 - p), to a few ULP also where p rounds to 1, and p."""
-        _, exponentials = exp_minus_max(z)
-        sums = sum_of_classes(exponentials)
-        others = np.where(exponentials == 1, sum_of_others(exponentials), sums - exponentials)
-        probabilities = exponentials / sums
-        return probabilities * (others / sums), probabilities
+        z -= z.max(axis=0)
+        np.exp(z, out=z)
+        largest = z == 1
+        # The sum of the others is added up without the largest, which would swallow it; several may be largest.
+        others = np.where(largest, 0, z)
+        small = others.sum(axis=0)
+        n_largest = largest.sum(axis=0, dtype=z.dtype)
+        sums = small + n_largest
+        np.subtract(sums, z, out=others)
+        np.copyto(others, small + (n_largest - 1), where=largest)
+        z /= sums
+        others /= sums
+        others *= z
+        return others, z
 
 
 class SigmoidLoss:
@@ -243,9 +256,13 @@ class SigmoidLoss:
         size = np.abs(z)
         decay = np.exp(-size)
         negative = z < 0
-        # An infinite logit on the right side costs nothing; 0 * inf would be NaN.
         wrong = np.where(negative, yes, no)
-        losses: Array = np.multiply(wrong, size, out=np.zeros_like(z), where=wrong > 0)
+        losses: Array
+        if size.max(initial=0) < np.inf:
+            losses = wrong * size
+        else:
+            # An infinite logit on the right side costs nothing; 0 * inf would be NaN.
+            losses = np.multiply(wrong, size, out=np.zeros_like(z), where=wrong > 0)
         losses += (yes + no) * np.log1p(decay)
         np.divide(np.where(negative, no * decay - yes, no - yes * decay), 1 + decay, out=z)
         return losses
@@ -274,19 +291,10 @@ def _expected_gaps(exponents: Array, targets: Array) -> Array:
     """Sum over the classes of target times max(z) - z, (b,), given z - max(z)."""
     gaps: Array
     if targets.ndim == 1:
-        # Flat places are found faster than pairs of indices.
-        flat = exponents.flags.c_contiguous
-        own = _flat_places(targets) if flat else (targets, np.arange(targets.size))
-        gaps = exponents.reshape(-1).take(own) if flat else exponents[own]
+        gaps = exponents[targets, np.arange(targets.size)]
     else:
         gaps = np.multiply(targets, exponents, out=np.zeros_like(exponents), where=targets > 0).sum(axis=0)
     return np.negative(gaps, out=gaps)
-
-
-def _flat_places(targets: Array) -> Array:
-    """Places of the true classes in C-contiguous class-major arrays (K, b), once these are flat."""
-    places: Array = np.multiply(targets, targets.size, dtype=np.intp) + np.arange(targets.size)
-    return places
 
 
 def smooth(targets: Array, label_smoothing: float, n_classes: int) -> Array:

@@ -24,11 +24,13 @@ Array = NDArray[Any]
 # What a term returns for a block: numbers and arrays, combined with those of the other blocks.
 Parts = tuple[Any, ...]
 
-# Elements of X and of the logits in a block of dense rows, measured: smaller ones pay for calls and for waiting on
+# Numbers of 8 bytes, of X and of the logits, in a block of dense rows, measured: smaller ones pay for calls and for waiting on
 # Python's lock, larger ones for memory. Small data are split too, for threads, as long as it pays.
 _DENSE_BLOCK_SIZE = 2**19
 _LEAST_BLOCK_SIZE = 2**16
-_LEAST_BLOCK_ROWS = 128
+_LEAST_BLOCK_ROWS = 64
+# Centred columns that are kept from one evaluation to the next, in elements: 16 MB.
+_KEPT_SIZE = 2**21
 _BLOCKS_WANTED = 16
 # Elements up to which one call for many products is quicker than a call for each at half the operations.
 _SMALL_PRODUCT_SIZE = 2**13
@@ -128,23 +130,28 @@ def sum_over_blocks(
     return total
 
 
-def rows_of(X: Any, n_outputs: int, weights: Array | None, *, fit_intercept: bool) -> Rows:
-    """Return the rows of a validated X, dense or sparse, for a number of logits a row."""
+def rows_of(
+    X: Any, n_outputs: int, weights: Array | None, *, fit_intercept: bool, like: Rows | None = None
+) -> Rows:
+    """Return the rows of a validated X, dense or sparse, for a number of logits a row.
+
+    Some of other rows, given by `like`, get the same columns as those.
+    """
     kind = SparseRows if sparse.issparse(X) else DenseRows
-    return kind(X, n_outputs, weights, fit_intercept=fit_intercept)
+    return kind(X, n_outputs, weights, fit_intercept=fit_intercept, like=like)
 
 
 def even_slices(n_rows: int, n_blocks: int) -> list[slice]:
-    """Slices of nearly the same length, in multiples of 8 where they are many: equal shares for threads."""
-    if n_blocks > 8:
-        n_blocks = -(-n_blocks // 8) * 8
+    """Slices of nearly the same length, as many as give equal shares to 2, 4 or 8 threads."""
+    multiple = 8 if n_blocks > 8 else 2 if n_blocks > 1 else 1
+    n_blocks = -(-n_blocks // multiple) * multiple
     n_blocks = max(1, min(n_blocks, n_rows))
     return [slice(i * n_rows // n_blocks, (i + 1) * n_rows // n_blocks) for i in range(n_blocks)]
 
 
-def dense_slices(n_rows: int, n_columns: int) -> list[slice]:
+def dense_slices(n_rows: int, n_columns: int, dtype: Any) -> list[slice]:
     """Blocks of dense rows: of X and its logits, with some number of columns together."""
-    size = n_rows * n_columns
+    size = n_rows * n_columns * np.dtype(dtype).itemsize // 8
     wanted = max(-(-size // _DENSE_BLOCK_SIZE), min(_BLOCKS_WANTED, size // _LEAST_BLOCK_SIZE))
     return even_slices(n_rows, min(wanted, n_rows // _LEAST_BLOCK_ROWS))
 
@@ -222,7 +229,9 @@ class DenseBlock:
 class DenseRows:
     """A dense X, C- or Fortran-ordered, float32 or float64, in memory or memory-mapped."""
 
-    def __init__(self, X: Array, n_outputs: int, weights: Array | None, *, fit_intercept: bool) -> None:
+    def __init__(
+        self, X: Array, n_outputs: int, weights: Array | None, *, fit_intercept: bool, like: Rows | None = None
+    ) -> None:
         self._X = X
         self._n_outputs = n_outputs
         self._absent = _absent_rows(weights)
@@ -234,22 +243,18 @@ class DenseRows:
         self.n_passes = 0.0
         self.n_entries = self.n_rows * self.n_columns
         self.gram_cost = self.n_entries * (self.n_columns + 10.0)
-        self.slices = dense_slices(self.n_rows, self.n_columns + n_outputs)
+        self.slices = dense_slices(self.n_rows, self.n_columns + n_outputs, self.dtype)
         # Buffers that no thread holds at the moment.
         self._free: dict[Any, deque[_Buffers]] = {np.dtype(kind): deque() for kind in (np.float32, np.float64)}
-        self.center = self.offsets = np.zeros(n_features)
-        self.units = np.ones(n_features)
-        low, high, mean = self._ranges(weights)
-        if fit_intercept:
-            # A constant column is centred to exact zeros; a mean may leave its range by a rounding. A centre that X's
-            # dtype holds is the same in float32 and in float64.
-            center = np.where(low == high, low, np.clip(mean, low, high))
-            self.center = center.astype(X.dtype).astype(np.float64)
-        self.largest = np.maximum(high - self.center, self.center - low)
-        self.units = _units(self.largest, X.dtype)
-        self._scaled = bool(np.any(self.units != 1))
-        if self.n_entries <= _DENSE_BLOCK_SIZE:
-            # Small enough to stay in cache from one evaluation to the next.
+        self.offsets = np.zeros(n_features)
+        if like is None:
+            self.center, self.units = np.zeros(n_features), np.ones(n_features)
+            self.center, self.largest = self._ranges(weights)
+            self.units = _units(self.largest, X.dtype)
+        else:
+            self.center, self.largest, self.units = like.center, like.largest, like.units
+        self._scaled = bool((self.units != 1).any())
+        if self.n_entries <= _KEPT_SIZE:
             columns = np.empty((self.n_rows, self.n_columns))
             self._fill(columns, slice(0, self.n_rows), self.center)
             self._columns = columns
@@ -281,8 +286,8 @@ class DenseRows:
         if self._absent is not None:
             columns[self._absent[rows]] = 0
 
-    def _ranges(self, weights: Array | None) -> Parts:
-        """Smallest, largest and mean value of each feature in rows of a positive weight."""
+    def _ranges(self, weights: Array | None) -> tuple[Array, Array]:
+        """The centre of each feature, and its largest distance from there, in rows of positive weight."""
         n_features = self.center.size
         total = self.n_rows if weights is None else weights.sum()
 
@@ -295,7 +300,17 @@ class DenseRows:
                 share = share[~self._absent[rows]]
             return x.min(axis=0, initial=np.inf), x.max(axis=0, initial=-np.inf), share @ x
 
-        return sum_over_blocks(self, term, size=3 * n_features, combine=(np.minimum, np.maximum, np.add))
+        low, high, center = sum_over_blocks(
+            self, term, size=3 * n_features, combine=(np.minimum, np.maximum, np.add)
+        )
+        if self.n_columns == n_features:
+            center = np.zeros(n_features)
+        else:
+            # A constant column is centred to exact zeros; a mean may leave its range by a rounding. A centre that X's
+            # dtype holds is the same in float32 and in float64.
+            center = np.where(low == high, low, np.minimum(np.maximum(center, low), high))
+            center = center.astype(self.dtype).astype(np.float64)
+        return center, np.maximum(high - center, center - low)
 
 
 class SparseBlock:
@@ -382,7 +397,9 @@ class SparseBlock:
 class SparseRows:
     """A sparse X in CSR or CSC format."""
 
-    def __init__(self, X: Any, n_outputs: int, weights: Array | None, *, fit_intercept: bool) -> None:
+    def __init__(
+        self, X: Any, n_outputs: int, weights: Array | None, *, fit_intercept: bool, like: Rows | None = None
+    ) -> None:
         self._X = X
         # A view, so that X's own flags stay as they are.
         view = sparse.csr_array((X.data, X.indices, X.indptr), shape=X.shape) if X.format == "csr" else None
@@ -398,8 +415,25 @@ class SparseRows:
         self.gram_cost = 20.0 * self.n_entries**2 / self.n_rows + self.n_columns**2
         wanted = min(-(-self.n_rows // _SPARSE_BLOCK_ROWS), X.nnz // (_ENTRIES_PER_COEFFICIENT * n_features))
         self.slices = even_slices(self.n_rows, max(wanted, self.n_rows * n_outputs // _MOST_SPARSE_LOGITS))
-        self.center = self.offsets = np.zeros(n_features)
-        self.units = np.ones(n_features)
+        self.offsets, self.units = np.zeros(n_features), np.ones(n_features)
+        if like is None:
+            self.center, self.largest = self._ranges(weights)
+            self.units = _units(self.largest, X.dtype)
+        else:
+            self.center, self.largest, self.units = like.center, like.largest, like.units
+        self.offsets = self.center * self.units
+
+    def blocks(self, slices: list[slice], dtype: Any) -> Iterator[tuple[slice, Block]]:
+        for rows in slices:
+            absent = None if self._absent is None else self._absent[rows]
+            x = self._part(rows).astype(dtype, copy=False)
+            if self.units.min() != 1 or self.units.max() != 1:
+                x.data = x.data * self.units[x.indices]
+            yield rows, SparseBlock(x, self.offsets, self._fit_intercept, absent)
+
+    def _ranges(self, weights: Array | None) -> tuple[Array, Array]:
+        """The mean of each feature, and a bound on its largest distance from there, in rows of positive weight."""
+        n_features = self.offsets.size
         total = self.n_rows if weights is None else weights.sum()
 
         def term(rows: slice, block: Block) -> Parts:
@@ -412,19 +446,8 @@ class SparseRows:
             return largest.astype(np.float64), share @ x
 
         largest, mean = sum_over_blocks(self, term, size=2 * n_features, combine=(np.maximum, np.add))
-        if fit_intercept:
-            self.center = mean
-        self.largest = largest + np.abs(self.center)
-        self.units = _units(self.largest, X.dtype)
-        self.offsets = self.center * self.units
-
-    def blocks(self, slices: list[slice], dtype: Any) -> Iterator[tuple[slice, Block]]:
-        for rows in slices:
-            absent = None if self._absent is None else self._absent[rows]
-            x = self._part(rows).astype(dtype, copy=False)
-            if self.units.min() != 1 or self.units.max() != 1:
-                x.data = x.data * self.units[x.indices]
-            yield rows, SparseBlock(x, self.offsets, self._fit_intercept, absent)
+        center = mean if self._fit_intercept else np.zeros(n_features)
+        return center, largest + np.abs(center)
 
     def _part(self, rows: slice) -> Any:
         """Some rows in CSR format; where SciPy has nothing to tidy up in place, they share X's memory."""

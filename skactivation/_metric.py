@@ -13,6 +13,7 @@ from numpy.typing import NDArray
 from scipy import linalg
 
 from skactivation._objective import Objective
+from skactivation._threads import in_threads
 
 __all__ = ["Kind", "Metric", "Plan", "cheapest_plan", "fits_whole", "metric_at"]
 
@@ -119,11 +120,11 @@ def cheapest_plan(objective: Objective) -> Plan:
 
     Costs are in floating-point operations; what calls and exponentials take is put into the same unit.
     """
-    n_rows, n_entries = objective.n_rows, objective.n_entries
+    n_rows, n_entries = objective.rows.n_rows, objective.rows.n_entries
     n_outputs, n_columns = objective.shape
     size = n_outputs * n_columns
     evaluation = 4 * n_entries * n_outputs + 60 * n_rows * n_outputs + 1e6
-    gram = objective.gram_cost + 1e5
+    gram = objective.rows.gram_cost + 1e5
     # Making a metric, and its elements.
     metrics = {
         Kind.WHOLE: (n_outputs * (n_outputs + 1) // 2 * gram + 2 / 3 * size**3 + 1e6, size**2),
@@ -163,7 +164,8 @@ def metric_at(objective: Objective, theta: Array, kind: Kind) -> Metric:
         if inverse is not None:
             return Metric(inverse[np.newaxis], shape, bounds_hessian=bounds_hessian)
     elif kind is Kind.OUTPUTS:
-        inverses = [_inverse_of_nearby_factor(block) for block in objective.output_hessians(theta)]
+        blocks = objective.output_hessians(theta)
+        inverses = in_threads(lambda k: _inverse_of_nearby_factor(blocks[k]), len(blocks))
         if all(inverse is not None for inverse in inverses):
             return Metric(np.stack([inverse for inverse in inverses if inverse is not None]), shape)
     elif kind is Kind.SHARED:

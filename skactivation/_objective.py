@@ -53,7 +53,7 @@ class Objective:
         n_outputs: int,
         penalty: float,
     ) -> None:
-        self._rows = rows
+        self.rows = rows
         self._loss = loss
         self._targets = targets
         self._weights = weights
@@ -81,35 +81,10 @@ class Objective:
             self._null_space = self._dependent_columns()
 
     @property
-    def n_rows(self) -> int:
-        """Rows of X."""
-        return self._rows.n_rows
-
-    @property
-    def n_entries(self) -> int:
-        """Entries of X's columns that a product has to look at."""
-        return self._rows.n_entries
-
-    @property
-    def gram_cost(self) -> float:
-        """Operations, about, that products of the columns with each other take."""
-        return self._rows.gram_cost
-
-    @property
     def largest_curvature(self) -> float:
         """What no entry on the diagonal of the sums' Hessian exceeds: columns are scaled to at most 2."""
-        total = self.n_rows if self._weights is None else self._weights.sum()
+        total = self.rows.n_rows if self._weights is None else self._weights.sum()
         return float(4 * 0.25 * total)
-
-    @property
-    def is_float64(self) -> bool:
-        """Whether X is: else evaluations that aren't exact are cheaper."""
-        return bool(self._rows.dtype == np.float64)
-
-    @property
-    def n_passes(self) -> float:
-        """How often all rows of X have been read."""
-        return self._rows.n_passes
 
     def value_and_gradient(self, theta: Array, *, exact: bool = True) -> tuple[float, Array]:
         """F and its gradient (K, D) at coefficients (K, D); if not exact, with the precision of X's dtype."""
@@ -124,8 +99,8 @@ class Objective:
                 losses = losses * weights
             return losses.sum(dtype=np.float64), block.gradient(z), np.einsum("kb,kb->k", z, z)
 
-        dtype = np.float64 if exact else self._rows.dtype
-        value, gradient, squares = sum_over_blocks(self._rows, term, size=theta.size, dtype=dtype)
+        dtype = np.float64 if exact else self.rows.dtype
+        value, gradient, squares = sum_over_blocks(self.rows, term, size=theta.size, dtype=dtype)
         gradient = gradient * self._block_scale
         if self._loss.shift_invariant and squares.any():
             # Rounding leaves a sum over the classes that isn't 0. It belongs to the classes with large residuals:
@@ -215,7 +190,7 @@ class Objective:
         diagonal = hessian.diagonal().reshape(n_outputs, n_columns).copy()
         if n_columns > self.n_features:
             # What is taken off after summing, sum w (x^2 - (x - c)^2), is c^2 sum w for the mean c, and of this order.
-            offsets = np.square(self._rows.offsets * self._block_scale[:-1])
+            offsets = np.square(self.rows.offsets * self._block_scale[:-1])
             diagonal[:, :-1] += 4 * offsets * diagonal[:, -1:]
         return diagonal.ravel()
 
@@ -243,7 +218,7 @@ class Objective:
                 return ((z.max(axis=0) - z.min(axis=0)).max(),)
             return (max(z.max(), -z.min()),)
 
-        (largest,) = sum_over_blocks(self._rows, term, size=1, dtype=self._rows.dtype, combine=np.maximum)
+        (largest,) = sum_over_blocks(self.rows, term, size=1, dtype=self.rows.dtype, combine=np.maximum)
         return float(largest)
 
     def largest_logit_range(self, inverse: Array) -> float:
@@ -263,7 +238,7 @@ class Objective:
             norms = np.sort(np.sqrt(np.maximum(squares, 0)), axis=0)
             return ((norms[-2:].sum(axis=0) if self._loss.shift_invariant else norms[-1]).max(),)
 
-        (largest,) = sum_over_blocks(self._rows, term, size=1, combine=np.maximum)
+        (largest,) = sum_over_blocks(self.rows, term, size=1, combine=np.maximum)
         return float(largest)
 
     def intercept_range(self, step: Array) -> float:
@@ -288,7 +263,7 @@ class Objective:
                 z *= self._weights[rows] > 0
             return (np.abs(z).max(axis=1),)
 
-        (largest,) = sum_over_blocks(self._rows, term, size=self.shape[0], combine=np.maximum)
+        (largest,) = sum_over_blocks(self.rows, term, size=self.shape[0], combine=np.maximum)
         return np.asarray(largest)
 
     def to_features(self, theta: Array, dtype: Any) -> tuple[Array, Array]:
@@ -300,7 +275,7 @@ class Objective:
         weights = coefficients[:, : self.n_features].astype(dtype)
         if self.shape[1] == self.n_features:
             return weights, np.zeros(self.shape[0], dtype=dtype)
-        shifts = (weights.astype(np.longdouble) * self._rows.center).sum(axis=1)
+        shifts = (weights.astype(np.longdouble) * self.rows.center).sum(axis=1)
         return weights, (coefficients[:, -1] - shifts).astype(dtype)
 
     def from_features(self, weights: Array, intercepts: Array) -> Array:
@@ -309,7 +284,7 @@ class Objective:
         theta[:, : self.n_features] = weights
         if self.shape[1] > self.n_features:
             # More digits than the intercepts have: large offsets nearly cancel.
-            shifts = (weights.astype(np.longdouble) * self._rows.center).sum(axis=1)
+            shifts = (weights.astype(np.longdouble) * self.rows.center).sum(axis=1)
             theta[:, -1] = intercepts + shifts
         theta *= self._scale
         self.center(theta)
@@ -319,7 +294,7 @@ class Objective:
         """The gradient by coefficients and intercepts of X as it came, (K, D)."""
         result: Array = gradient * self._scale
         if self.shape[1] > self.n_features:
-            result[:, : self.n_features] += np.outer(gradient[:, -1], self._rows.center)
+            result[:, : self.n_features] += np.outer(gradient[:, -1], self.rows.center)
         return result
 
     def _unscaled(self, theta: Array) -> Array:
@@ -349,8 +324,8 @@ class Objective:
         """
         n_columns = self.shape[1]
         triangle = np.zeros((0, n_columns))
-        self._rows.n_passes += 1
-        for _, block in self._rows.blocks(self._rows.slices, np.float64):
+        self.rows.n_passes += 1
+        for _, block in self.rows.blocks(self.rows.slices, np.float64):
             for x in block.columns():
                 triangle = np.asarray(np.linalg.qr(np.vstack([triangle, x * self._block_scale]), mode="r"))
         norms = np.linalg.norm(triangle, axis=0)
@@ -375,8 +350,8 @@ class Objective:
                 rank_one = None if rank_one is None else rank_one * np.sqrt(weights)
             return term(block, diagonal, rank_one)
 
-        dtype = np.float64 if exact else self._rows.dtype
-        return sum_over_blocks(self._rows, weighted_term, size=size, dtype=dtype)
+        dtype = np.float64 if exact else self.rows.dtype
+        return sum_over_blocks(self.rows, weighted_term, size=size, dtype=dtype)
 
 
 def _regular_shift(curvatures: Array, penalty: Array) -> Array:

@@ -25,8 +25,8 @@ __all__ = ["Outcome", "Solution", "minimize"]
 
 Array = NDArray[Any]
 
-# Pairs of points that L-BFGS remembers.
-_MEMORY = 20
+# Pairs of points that L-BFGS remembers; fewer where they would take more than 64 MB.
+_MEMORY, _LEAST_MEMORY, _MEMORY_SIZE = 20, 4, 2**23
 # The gap relative to F, as far as a whole Hessian can tell, from which on Newton steps and a certificate are tried.
 _NEAR = 1e-3
 # Each failure to certify makes the solver go further before it tries again, down to where values can't be told apart.
@@ -41,12 +41,15 @@ _CAUTIOUS, _DARING = 2.0, 8.0
 _SUFFICIENT, _USEFUL = 1e-4, 0.02
 # Newton's method on the intercepts alone, damped, gains at least a constant factor a step.
 _INTERCEPT_STEPS = 100
+# A step of which less than this share was taken ends where the Hessian is another.
+_NEARLY_WHOLE = 0.9
 
 
 class Outcome(Enum):
     """Why the solver stopped."""
 
     CERTIFIED = "the optimality gap is certified to be at most tol"
+    ESTIMATED = "the gap is at most tol as far as the metric can tell"
     MAX_ITER = "max_iter was reached"
     STALLED = "no further progress could be certified"
     SEPARATED = "every row is on the right side: no finite optimum exists"
@@ -76,26 +79,34 @@ class _Point(NamedTuple):
 
 
 def minimize(
-    objective: Objective, starts: list[Array], *, tol: float, max_iter: int, separated_below: float = 0.0
+    objective: Objective,
+    starts: list[Array],
+    *,
+    tol: float,
+    max_iter: int,
+    separated_below: float = 0.0,
+    certified: bool = True,
 ) -> Solution:
     """Minimise an objective from the best of some starts (K, D) until the gap is certified.
 
-    A value under `separated_below` proves that the infimum is 0 and isn't reached.
+    A value under `separated_below` proves that the infimum is 0 and isn't reached. Where no certificate is asked for,
+    the gap that a metric tells will do.
     """
-    return _Run(objective, tol, max_iter).solve(starts, separated_below)
+    return _Run(objective, tol, max_iter, certified).solve(starts, separated_below)
 
 
 class _Run:
     """One minimisation and its counters."""
 
-    def __init__(self, objective: Objective, tol: float, max_iter: int) -> None:
+    def __init__(self, objective: Objective, tol: float, max_iter: int, certified: bool) -> None:
         self._objective = objective
+        self._certified = certified
         # Strong in all coefficients, at most the intercepts left out.
         self._has_penalty = bool(np.all(objective.penalty[: objective.n_features] > 0))
         self._plan = cheapest_plan(objective)
         self._kind = self._plan.kind
         # float32 data are evaluated in float32 until a proof is at stake.
-        self._exact = objective.is_float64
+        self._exact = bool(objective.rows.dtype == np.float64)
         self._tol = tol
         self._strictness = 1.0
         self._remaining = max_iter
@@ -110,9 +121,11 @@ class _Run:
         while True:
             before, gap = self._remaining, np.inf
             # Where the penalty gives a proof, whether it does is known without a metric.
-            needs_metric = self._kind is Kind.WHOLE or not self._has_penalty
+            needs_metric = self._kind is Kind.WHOLE or not self._has_penalty or not self._certified
             metric = metric_at(self._objective, point.theta, self._kind) if needs_metric else None
             close, travelled = self._is_close(point, metric), 0.0
+            if close and not self._certified:
+                return self._solution(point, np.inf, Outcome.ESTIMATED)
             if metric is not None and metric.is_whole and (close or self._plan.longest == 0):
                 point, travelled = self._newton_steps(point, metric)
                 # Steps are taken to the last digit: they are cheaper than a proof that fails.
@@ -145,14 +158,17 @@ class _Run:
                     self._kind = Kind.WHOLE
                     continue
                 outcome = Outcome.STALLED
-            return Solution(
-                *point,
-                gap=gap,
-                outcome=outcome,
-                n_iterations=self._max_iter - self._remaining,
-                n_evaluations=self._n_evaluations,
-                values=self._values,
-            )
+            return self._solution(point, gap, outcome)
+
+    def _solution(self, point: _Point, gap: float, outcome: Outcome) -> Solution:
+        return Solution(
+            *point,
+            gap=gap,
+            outcome=outcome,
+            n_iterations=self._max_iter - self._remaining,
+            n_evaluations=self._n_evaluations,
+            values=self._values,
+        )
 
     def _be_exact(self) -> bool:
         """Evaluate in float64 from now on; whether that is new."""
@@ -193,6 +209,8 @@ class _Run:
         if self._remaining == 0 or self._strictness < _STRICTEST:
             return True
         wanted = share * self._strictness * point.value
+        if not self._certified and metric is not None:
+            return metric.decrement(point.gradient) <= wanted * self._tol
         if metric is not None and metric.is_whole:
             return metric.decrement(point.gradient) <= wanted * max(_NEAR, self._tol)
         if self._has_penalty:
@@ -216,6 +234,7 @@ class _Run:
         gradient = metric.to_coordinates(start.gradient)
         unit = self._share(metric.to_coefficients(gradient), _CAUTIOUS) * float(np.linalg.norm(gradient))
         longest = self._plan.longest or 1
+        memory = max(_LEAST_MEMORY, min(_MEMORY, _MEMORY_SIZE // (2 * start.theta.size)))
         max_iter = min(max_iter, longest, self._remaining)
 
         def value_and_gradient(u: Array) -> tuple[float, Array]:
@@ -237,7 +256,7 @@ class _Run:
             method="L-BFGS-B",
             callback=after_iteration,
             # Its own tolerances are off: what is small is for this module to say.
-            options={"maxiter": max_iter, "maxcor": _MEMORY, "ftol": 0.0, "gtol": 0.0, "maxfun": 20 * max_iter},
+            options={"maxiter": max_iter, "maxcor": memory, "ftol": 0.0, "gtol": 0.0, "maxfun": 20 * max_iter},
         )
         return accepted
 
@@ -267,14 +286,13 @@ class _Run:
     def _prove(self, point: _Point, metric: Metric | None, travelled: float) -> tuple[_Point, float]:
         """Bound the relative gap, given how far from the point where the metric was taken it is."""
         gap = np.inf
-        if metric is not None and metric.bounds_hessian:
+        if self._has_penalty:
+            point, gap = self._strong_convexity_gap(point)
+        if metric is not None and metric.bounds_hessian and not gap <= self._tol * point.value:
             spread = self._objective.largest_logit_range(metric.inverse())
             # The Hessian here is at least exp(-S r) times the metric's.
             growth = np.exp(0.5 * spread * travelled)
-            gap = _self_concordance_gap(spread * growth, metric.norm(point.gradient) * growth)
-        if self._has_penalty and not gap <= self._tol * point.value:
-            point, convexity_gap = self._strong_convexity_gap(point)
-            gap = min(gap, convexity_gap)
+            gap = min(gap, _self_concordance_gap(spread * growth, metric.norm(point.gradient) * growth))
         # No bound is worth more than the rounding of the value itself.
         relative = gap / point.value if point.value > 0 else 0.0
         return point, max(relative, float(np.finfo(np.float64).eps))
@@ -288,14 +306,17 @@ class _Run:
         """
         if self._objective.penalty[-1] > 0:
             return point, self._convexity_bound(np.abs(point.gradient))
-        best = np.inf
+        best, inverse, travelled = np.inf, None, 0.0
         for _ in range(_INTERCEPT_STEPS):
-            inverse = _inverse(self._objective.intercept_hessian(point.theta))
+            if inverse is None:
+                inverse, travelled = _inverse(self._objective.intercept_hessian(point.theta)), 0.0
             if inverse is None:
                 break
+            # The Hessian here is at least exp(-S r) times that where it was taken.
+            growth = np.exp(0.5 * self._objective.largest_intercept_range(inverse) * travelled)
+            spread = growth * self._objective.largest_intercept_range(inverse)
             gradient = point.gradient[:, -1]
-            norm = float(np.sqrt(gradient @ inverse @ gradient))
-            spread = self._objective.largest_intercept_range(inverse)
+            norm = growth * float(np.sqrt(gradient @ inverse @ gradient))
             gap = np.inf
             if spread * norm < 1:
                 length = -np.log1p(-spread * norm) / spread if norm > 0 else 0.0
@@ -304,12 +325,16 @@ class _Run:
             if gap <= self._tol * point.value or not norm < best / 2:
                 return point, gap
             best = norm
-            theta = point.theta.copy()
             step = inverse @ gradient
             width = self._objective.intercept_range(step)
-            theta[:, -1] -= step * (np.log1p(width) / width if width > 0 else 1.0)
+            share = np.log1p(width) / width if width > 0 else 1.0
+            theta = point.theta.copy()
+            theta[:, -1] -= share * step
             point = self._evaluate(theta)
             self._values[-1] = point.value
+            travelled += share * norm
+            if share < _NEARLY_WHOLE:
+                inverse = None
         return point, np.inf
 
     def _convexity_bound(self, derivatives: Array) -> float:

@@ -91,6 +91,9 @@ class Rows(Protocol):
     slices: list[slice]
     """The rows of each block."""
 
+    def part(self, chosen: Array, weights: Array) -> "Rows":
+        """Some rows, given by their numbers and new weights, with the same columns."""
+
     def blocks(self, slices: list[slice], dtype: Any) -> Iterator[tuple[slice, Block]]:
         """Yield some blocks, one at a time, each with the slice of X's rows that it holds."""
 
@@ -130,15 +133,10 @@ def sum_over_blocks(
     return total
 
 
-def rows_of(
-    X: Any, n_outputs: int, weights: Array | None, *, fit_intercept: bool, like: Rows | None = None
-) -> Rows:
-    """Return the rows of a validated X, dense or sparse, for a number of logits a row.
-
-    Some of other rows, given by `like`, get the same columns as those.
-    """
+def rows_of(X: Any, n_outputs: int, weights: Array | None, *, fit_intercept: bool) -> Rows:
+    """Return the rows of a validated X, dense or sparse, for a number of logits a row."""
     kind = SparseRows if sparse.issparse(X) else DenseRows
-    return kind(X, n_outputs, weights, fit_intercept=fit_intercept, like=like)
+    return kind(X, n_outputs, weights, fit_intercept=fit_intercept)
 
 
 def even_slices(n_rows: int, n_blocks: int) -> list[slice]:
@@ -258,6 +256,32 @@ class DenseRows:
             columns = np.empty((self.n_rows, self.n_columns))
             self._fill(columns, slice(0, self.n_rows), self.center)
             self._columns = columns
+
+    def row_products(self) -> Array:
+        """Products (n, n) of the rows of X with each other, centred."""
+        step = max(1, _DENSE_BLOCK_SIZE // self.n_rows)
+        n_parts = -(-self.center.size // step)
+        n_groups = min(n_parts, max(2, _PARTIAL_SUMS_SIZE // self.n_rows**2), _MOST_GROUPS)
+
+        def products(group: int) -> Array:
+            total = np.zeros((self.n_rows, self.n_rows))
+            for part in range(group * n_parts // n_groups, (group + 1) * n_parts // n_groups):
+                columns = slice(part * step, (part + 1) * step)
+                x = self._X[:, columns] - self.center[columns]
+                if self._absent is not None:
+                    x[self._absent] = 0
+                total += x @ x.T
+            return total
+
+        self.n_passes += 1
+        total, *others = in_threads(products, n_groups)
+        for part in others:
+            total += part
+        return total
+
+    def part(self, chosen: Array, weights: Array) -> "DenseRows":
+        fit_intercept = self.n_columns > self.center.size
+        return DenseRows(self._X[chosen], self._n_outputs, weights, fit_intercept=fit_intercept, like=self)
 
     def blocks(self, slices: list[slice], dtype: Any) -> Iterator[tuple[slice, Block]]:
         free = self._free[np.dtype(dtype)]
@@ -404,6 +428,7 @@ class SparseRows:
         # A view, so that X's own flags stay as they are.
         view = sparse.csr_array((X.data, X.indices, X.indptr), shape=X.shape) if X.format == "csr" else None
         self._is_tidy = view is not None and bool(view.has_canonical_format)
+        self._n_outputs = n_outputs
         self._fit_intercept = fit_intercept
         self._absent = _absent_rows(weights)
         self.n_rows, n_features = X.shape
@@ -422,6 +447,9 @@ class SparseRows:
         else:
             self.center, self.largest, self.units = like.center, like.largest, like.units
         self.offsets = self.center * self.units
+
+    def part(self, chosen: Array, weights: Array) -> "SparseRows":
+        return SparseRows(self._X[chosen], self._n_outputs, weights, fit_intercept=self._fit_intercept, like=self)
 
     def blocks(self, slices: list[slice], dtype: Any) -> Iterator[tuple[slice, Block]]:
         for rows in slices:

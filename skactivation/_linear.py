@@ -15,8 +15,8 @@ from sklearn.exceptions import ConvergenceWarning
 from sklearn.utils import check_consistent_length
 from sklearn.utils.validation import check_is_fitted, validate_data
 
-from skactivation._blocks import Rows, dense_slices, rows_of
-from skactivation._head_start import SAMPLE_TOL, sample_size, stratified_sample
+from skactivation._blocks import dense_slices, rows_of
+from skactivation._head_start import head_start
 from skactivation._objective import Objective
 from skactivation._solver import Outcome, Solution, minimize
 from skactivation._threads import in_threads, single_threaded_blas
@@ -43,7 +43,6 @@ class EncodedTargets:
     """Weights of the rows, class weights included."""
     strata: Array
     """The class (n,) of each row, or its most probable one: what a sample must not leave out."""
-    n_strata: int
     null_logits: Array
     """The best logits (K,) that are the same for all rows, about."""
     hard: bool
@@ -93,30 +92,17 @@ class LinearLogitModel(BaseEstimator, ABC):
             # The largest weight is 1, so that sums stay in range; `unit` takes the objective back.
             unit = 1.0 if encoded.weights is None else float(encoded.weights.max())
             weights = None if encoded.weights is None else encoded.weights / unit
-
-            def objective_of(X: Any, targets: Any, weights: Array | None, like: Rows | None) -> Objective:
-                return Objective(
-                    rows_of(X, encoded.n_outputs, weights, fit_intercept=fit_intercept, like=like),
+            with single_threaded_blas, np.errstate(all="ignore"):
+                objective = Objective(
+                    rows_of(X, encoded.n_outputs, weights, fit_intercept=fit_intercept),
                     encoded.loss,
-                    targets,
+                    encoded.targets,
                     weights,
                     n_outputs=encoded.n_outputs,
                     penalty=np.divide(1.0, C) / unit,
                 )
-
-            with single_threaded_blas, np.errstate(all="ignore"):
-                objective = objective_of(X, encoded.targets, weights, None)
                 starts = self._starts(objective, encoded, previous)
-                size = sample_size(X.shape[0])
-                if size is not None:
-                    chosen, stands_for = stratified_sample(encoded.strata, encoded.n_strata, size)
-                    sample = objective_of(
-                        X[chosen],
-                        lambda rows: encoded.targets(chosen[rows]),
-                        stands_for if weights is None else stands_for * weights[chosen],
-                        objective.rows,
-                    )
-                    starts.append(minimize(sample, starts, tol=SAMPLE_TOL, max_iter=50, certified=False).theta)
+                starts += head_start(objective, encoded.strata, starts)
                 solution = minimize(
                     objective,
                     starts,

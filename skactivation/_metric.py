@@ -25,6 +25,10 @@ _BUDGET = 2**22
 _WHOLE_HESSIAN = 2000
 
 
+# Rows in a sample at least; the part of all rows up to which it pays.
+_LEAST_SAMPLE, _WORTHWHILE = 4096, 0.5
+
+
 class Kind(Enum):
     """What stands for the Hessian."""
 
@@ -96,6 +100,8 @@ class Plan:
     """A way to a minimum: a kind of metric, and how long each one serves."""
 
     kind: Kind
+    sampled: bool
+    """Whether a sample of the rows will do for a metric."""
     shortest: int
     """Iterations of L-BFGS with the first metric; 0 for Newton's method."""
     longest: int
@@ -107,41 +113,52 @@ class Plan:
 
 # Far from the optimum a Hessian is soon out of date; the less it says, the longer it is worth the memory of L-BFGS.
 _PLANS = [
-    Plan(Kind.WHOLE, shortest=0, longest=0, n_metrics=9, n_evaluations=11),
-    Plan(Kind.WHOLE, shortest=4, longest=8, n_metrics=4, n_evaluations=18),
-    Plan(Kind.OUTPUTS, shortest=2, longest=16, n_metrics=4, n_evaluations=28),
-    Plan(Kind.SHARED, shortest=4, longest=64, n_metrics=4, n_evaluations=100),
-    Plan(Kind.DIAGONAL, shortest=8, longest=128, n_metrics=4, n_evaluations=150),
+    Plan(Kind.WHOLE, sampled=False, shortest=0, longest=0, n_metrics=9, n_evaluations=11),
+    Plan(Kind.WHOLE, sampled=False, shortest=4, longest=8, n_metrics=4, n_evaluations=18),
+    Plan(Kind.OUTPUTS, sampled=False, shortest=2, longest=16, n_metrics=4, n_evaluations=28),
+    Plan(Kind.OUTPUTS, sampled=True, shortest=2, longest=16, n_metrics=4, n_evaluations=36),
+    Plan(Kind.SHARED, sampled=False, shortest=4, longest=64, n_metrics=4, n_evaluations=100),
+    Plan(Kind.SHARED, sampled=True, shortest=4, longest=64, n_metrics=4, n_evaluations=110),
+    Plan(Kind.DIAGONAL, sampled=False, shortest=8, longest=128, n_metrics=4, n_evaluations=150),
 ]
 
 
-def cheapest_plan(objective: Objective) -> Plan:
-    """The plan that is expected to cost least.
+def cheapest_plan(shape: tuple[int, int], n_rows: int, n_entries: float, gram_cost: float) -> tuple[Plan, float]:
+    """The plan that is expected to cost least, and its cost, for K outputs of D columns.
 
-    Costs are in floating-point operations; what calls and exponentials take is put into the same unit.
+    Costs are in floating-point operations: an entry that is read, a call and an exponential are put into that unit too.
+    `gram_cost` is that of all products of columns with each other.
     """
-    n_rows, n_entries = objective.rows.n_rows, objective.rows.n_entries
-    n_outputs, n_columns = objective.shape
+    n_outputs, n_columns = shape
     size = n_outputs * n_columns
-    evaluation = 4 * n_entries * n_outputs + 60 * n_rows * n_outputs + 1e6
-    gram = objective.rows.gram_cost + 1e5
-    # Making a metric, and its elements.
-    metrics = {
-        Kind.WHOLE: (n_outputs * (n_outputs + 1) // 2 * gram + 2 / 3 * size**3 + 1e6, size**2),
-        Kind.OUTPUTS: (n_outputs * (gram + 2 / 3 * n_columns**3 + 1e5) + 1e6, size * n_columns),
-        Kind.SHARED: (gram + 2 / 3 * n_columns**3 + 1e6, n_columns**2),
-        Kind.DIAGONAL: (evaluation, size),
-    }
+    evaluation = (4 * n_outputs + 16) * n_entries + 60 * n_rows * n_outputs + 1e6
+    sampled_part = sample_size(shape) / n_rows
 
     def cost(plan: Plan) -> float:
-        metric, memory = metrics[plan.kind]
-        if memory > _BUDGET and plan.kind is not Kind.DIAGONAL:
+        gram = (sampled_part if plan.sampled else 1) * gram_cost + 1e5
+        factor = 2 / 3 * n_columns**3
+        # Making a metric, and its elements.
+        metric, memory = {
+            Kind.WHOLE: (n_outputs * (n_outputs + 1) // 2 * gram + 2 / 3 * size**3, size**2),
+            Kind.OUTPUTS: (n_outputs * (gram + factor + 1e5), size * n_columns),
+            Kind.SHARED: (gram + factor, n_columns**2),
+            Kind.DIAGONAL: (evaluation, 0),
+        }[plan.kind]
+        same_as_whole = n_outputs == 1 and plan.kind in (Kind.OUTPUTS, Kind.SHARED)
+        if memory > _BUDGET or same_as_whole or (plan.sampled and sampled_part > _WORTHWHILE):
             return np.inf
-        # SciPy's own work in an evaluation.
+        # Logits tell which rows matter; SciPy has work of its own in an evaluation.
+        metric += 1e6 + (evaluation / 2 if plan.sampled else 0)
         call = 1e6 if plan.longest else 0
         return plan.n_metrics * metric + plan.n_evaluations * (evaluation + call)
 
-    return min(_PLANS, key=cost)
+    best = min(_PLANS, key=cost)
+    return best, cost(best)
+
+
+def sample_size(shape: tuple[int, int]) -> int:
+    """Rows whose curvature tells that of all rows well enough for a metric."""
+    return max(_LEAST_SAMPLE, 3 * shape[0] * shape[1])
 
 
 def fits_whole(objective: Objective) -> bool:
@@ -149,9 +166,11 @@ def fits_whole(objective: Objective) -> bool:
     return objective.shape[0] * objective.shape[1] <= _WHOLE_HESSIAN
 
 
-def metric_at(objective: Objective, theta: Array, kind: Kind) -> Metric:
+def metric_at(objective: Objective, theta: Array, kind: Kind, *, sampled: bool = False) -> Metric:
     """The metric of some kind at a point; its diagonal, should nothing else be positive definite."""
     shape = objective.shape
+    if sampled:
+        objective = _sample(objective, theta)
     if kind is Kind.WHOLE:
         hessian = objective.hessian(theta)
         # What sums and the factorisation may round, relative to each diagonal entry (never to their mean: a column of
@@ -175,6 +194,20 @@ def metric_at(objective: Objective, theta: Array, kind: Kind) -> Metric:
             return Metric(inverse[np.newaxis], shape, scales=np.sqrt(_positive(shares)))
     diagonal = objective.hessian_diagonal(theta).reshape(-1, 1, 1)
     return Metric(1 / np.sqrt(_positive(diagonal)), shape)
+
+
+def _sample(objective: Objective, theta: Array) -> Objective:
+    """The objective on rows that are chosen in proportion to their curvature: where classes are rare, all that matter.
+
+    Rows are drawn in even steps along the sum of curvatures: a row that is longer than a step is drawn several times.
+    """
+    sums = np.cumsum(objective.curvatures(theta))
+    if not sums[-1] > 0:
+        return objective
+    size = sample_size(objective.shape)
+    chosen, times = np.unique(np.searchsorted(sums, sums[-1] * (np.arange(size) + 0.5) / size), return_counts=True)
+    curvatures = np.diff(sums, prepend=0.0)[chosen]
+    return objective.part(chosen, times * (sums[-1] / size) / curvatures)
 
 
 def _inverse_of_nearby_factor(matrix: Array) -> Array | None:

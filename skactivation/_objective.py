@@ -13,7 +13,7 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from skactivation._blocks import Block, Rows, sum_over_blocks
+from skactivation._blocks import Block, Rows, rows_of, sum_over_blocks
 from skactivation.losses import Loss
 
 __all__ = ["Objective"]
@@ -54,6 +54,7 @@ class Objective:
         penalty: float,
     ) -> None:
         self.rows = rows
+        self._penalty = penalty
         self._loss = loss
         self._targets = targets
         self._weights = weights
@@ -81,10 +82,50 @@ class Objective:
             self._null_space = self._dependent_columns()
 
     @property
+    def has_penalty(self) -> bool:
+        """Whether F is strongly convex in the coefficients of all features."""
+        return bool(np.all(self.penalty[: self.n_features] > 0))
+
+    @property
     def largest_curvature(self) -> float:
         """What no entry on the diagonal of the sums' Hessian exceeds: columns are scaled to at most 2."""
         total = self.rows.n_rows if self._weights is None else self._weights.sum()
         return float(4 * 0.25 * total)
+
+    def part(self, chosen: Array, stands_for: Array) -> "Objective":
+        """The objective on some rows (m,), with numbers (m,) that say for how many each stands."""
+        weights = stands_for if self._weights is None else stands_for * self._weights[chosen]
+        return Objective(
+            self.rows.part(chosen, weights),
+            self._loss,
+            lambda rows: self._targets(chosen[rows]),
+            weights,
+            n_outputs=self.shape[0],
+            penalty=self._penalty,
+        )
+
+    def on(self, X: Array) -> "Objective":
+        """The objective with other features (n, r) in the place of X's."""
+        return Objective(
+            rows_of(X, self.shape[0], self._weights, fit_intercept=self.shape[1] > self.n_features),
+            self._loss,
+            self._targets,
+            self._weights,
+            n_outputs=self.shape[0],
+            penalty=self._penalty,
+        )
+
+    def from_rows(self, combination: Array, intercepts: Array) -> Array:
+        """Coefficients (K, D) whose part in X's features is a combination (K, n) of X's centred rows."""
+
+        def term(rows: slice, block: Block) -> tuple[Array]:
+            return (block.gradient(combination[:, rows]),)
+
+        (theta,) = sum_over_blocks(self.rows, term, size=combination.shape[0] * self.shape[1])
+        theta = np.array(theta)
+        theta[:, self.n_features :] = intercepts[:, np.newaxis]
+        theta *= self._scale
+        return theta
 
     def value_and_gradient(self, theta: Array, *, exact: bool = True) -> tuple[float, Array]:
         """F and its gradient (K, D) at coefficients (K, D); if not exact, with the precision of X's dtype."""
@@ -183,6 +224,19 @@ class Objective:
         (squares,) = self._sum_curvature(theta, term, theta.size)
         diagonal: Array = squares * self._block_scale * self._block_scale + self.penalty
         return diagonal
+
+    def curvatures(self, theta: Array) -> Array:
+        """Sum over the outputs of each row's curvature (n,)."""
+        found = np.empty(self.rows.n_rows)
+        coefficients = self._unscaled(theta)
+
+        def term(rows: slice, block: Block) -> tuple[()]:
+            diagonal, _ = self._loss.curvature(block.logits(coefficients), self._targets(rows))
+            diagonal.sum(axis=0, out=found[rows])
+            return ()
+
+        sum_over_blocks(self.rows, term, size=1, dtype=self.rows.dtype)
+        return found if self._weights is None else found * self._weights
 
     def rounding(self, hessian: Array) -> Array:
         """What sizes the sums (K D,) behind the diagonal of `hessian` had: rounding is relative to them."""

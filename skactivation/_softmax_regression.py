@@ -307,7 +307,6 @@ class SoftmaxRegression(ClassifierMixin, LinearLogitModel):
             n_outputs=1 if two else classes.size,
             weights=weights,
             strata=encoded if encoded.ndim == 1 else encoded.argmax(axis=1),
-            n_strata=classes.size,
             null_logits=np.log(shares[1:] / shares[:1]) if two else np.log(shares),
             hard=soft is None and smoothing == 0,
             attributes={"classes_": classes},

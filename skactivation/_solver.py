@@ -10,7 +10,7 @@ Nothing here trusts a success flag. A minimum is certified by the smaller of two
 """
 
 from contextlib import suppress
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from enum import Enum
 from typing import Any, NamedTuple
 
@@ -101,12 +101,12 @@ class _Run:
     def __init__(self, objective: Objective, tol: float, max_iter: int, certified: bool) -> None:
         self._objective = objective
         self._certified = certified
-        # Strong in all coefficients, at most the intercepts left out.
-        self._has_penalty = bool(np.all(objective.penalty[: objective.n_features] > 0))
-        self._plan = cheapest_plan(objective)
+        self._has_penalty = objective.has_penalty
+        rows = objective.rows
+        self._plan, _ = cheapest_plan(objective.shape, rows.n_rows, rows.n_entries, rows.gram_cost)
         self._kind = self._plan.kind
         # float32 data are evaluated in float32 until a proof is at stake.
-        self._exact = bool(objective.rows.dtype == np.float64)
+        self._exact = bool(rows.dtype == np.float64)
         self._tol = tol
         self._strictness = 1.0
         self._remaining = max_iter
@@ -122,7 +122,7 @@ class _Run:
             before, gap = self._remaining, np.inf
             # Where the penalty gives a proof, whether it does is known without a metric.
             needs_metric = self._kind is Kind.WHOLE or not self._has_penalty or not self._certified
-            metric = metric_at(self._objective, point.theta, self._kind) if needs_metric else None
+            metric = self._metric_at(point) if needs_metric else None
             close, travelled = self._is_close(point, metric), 0.0
             if close and not self._certified:
                 return self._solution(point, np.inf, Outcome.ESTIMATED)
@@ -145,7 +145,7 @@ class _Run:
                 outcome = Outcome.MAX_ITER
             else:
                 if self._strictness >= _STRICTEST and not (self._plan.longest == 0 and self._remaining < before):
-                    metric = metric or metric_at(self._objective, point.theta, self._kind)
+                    metric = metric or self._metric_at(point)
                     point = self._lbfgs(point, metric, max(1, self._plan.shortest << stage))
                     stage += 1
                 if self._remaining < before:
@@ -156,6 +156,7 @@ class _Run:
                 if self._kind is not Kind.WHOLE and fits_whole(self._objective):
                     # Values of F can't be told apart any more; Newton's method looks at gradients.
                     self._kind = Kind.WHOLE
+                    self._plan = replace(self._plan, sampled=False)
                     continue
                 outcome = Outcome.STALLED
             return self._solution(point, gap, outcome)
@@ -169,6 +170,9 @@ class _Run:
             n_evaluations=self._n_evaluations,
             values=self._values,
         )
+
+    def _metric_at(self, point: _Point) -> Metric:
+        return metric_at(self._objective, point.theta, self._kind, sampled=self._plan.sampled)
 
     def _be_exact(self) -> bool:
         """Evaluate in float64 from now on; whether that is new."""

@@ -74,7 +74,7 @@ def embeddings():
     rng = np.random.default_rng(5)
     y = rng.integers(100, size=20_000)
     spectrum = 1 / np.sqrt(1 + np.arange(512) / 20)
-    X = (rng.normal(size=(20_000, 512)) + 0.9 * rng.normal(size=(100, 512))[y]) * spectrum
+    X = (rng.normal(size=(20_000, 512)) + 0.16 * rng.normal(size=(100, 512))[y]) * spectrum
     return X.astype(np.float32), y
 
 

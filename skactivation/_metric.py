@@ -117,8 +117,8 @@ _PLANS = [
     Plan(Kind.WHOLE, sampled=False, shortest=4, longest=8, n_metrics=4, n_evaluations=18),
     Plan(Kind.OUTPUTS, sampled=False, shortest=2, longest=16, n_metrics=4, n_evaluations=28),
     Plan(Kind.OUTPUTS, sampled=True, shortest=2, longest=16, n_metrics=4, n_evaluations=36),
-    Plan(Kind.SHARED, sampled=False, shortest=4, longest=64, n_metrics=4, n_evaluations=100),
-    Plan(Kind.SHARED, sampled=True, shortest=4, longest=64, n_metrics=4, n_evaluations=110),
+    Plan(Kind.SHARED, sampled=False, shortest=12, longest=100, n_metrics=4, n_evaluations=100),
+    Plan(Kind.SHARED, sampled=True, shortest=12, longest=100, n_metrics=4, n_evaluations=110),
     Plan(Kind.DIAGONAL, sampled=False, shortest=8, longest=128, n_metrics=4, n_evaluations=150),
 ]
 

@@ -35,7 +35,8 @@ def soft_targets(y: Any) -> tuple[Array, Array | None] | None:
 
 def as_labels(y: Any) -> Array:
     """Labels (n,) of one kind, checked."""
-    labels = _unwrapped(column_or_1d(_as_array(y), warn=True))
+    array = _as_array(y)
+    labels = _unwrapped(array if array.ndim == 1 else column_or_1d(array, warn=True))
     if labels.dtype.kind not in "iubU":
         # Those are labels whatever their values.
         check_classification_targets(labels)

@@ -25,6 +25,7 @@ _BUDGET = 2**22
 _WHOLE_HESSIAN = 2000
 
 
+_EPS = float(np.finfo(np.float64).eps)
 # Rows in a sample at least; the part of all rows up to which it pays.
 _LEAST_SAMPLE, _WORTHWHILE = 4096, 0.5
 
@@ -175,8 +176,8 @@ def metric_at(objective: Objective, theta: Array, kind: Kind, *, sampled: bool =
         hessian = objective.hessian(theta)
         # What sums and the factorisation may round, relative to each diagonal entry (never to their mean: a column of
         # small scale would drown). A matrix that stays positive definite without it bounds the Hessian from below.
-        rounding = 4 * np.finfo(np.float64).eps * len(hessian) * objective.rounding(hessian)
-        bounds_hessian = bool(np.all(hessian.diagonal() > 0))
+        rounding = 4 * _EPS * len(hessian) * objective.rounding(hessian)
+        bounds_hessian = bool(hessian.diagonal().min() > 0)
         inverse = _inverse_factor(hessian, -rounding) if bounds_hessian else None
         if inverse is None:
             inverse, bounds_hessian = _inverse_of_nearby_factor(hessian), False

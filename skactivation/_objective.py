@@ -61,7 +61,7 @@ class Objective:
         self.shape = (n_outputs, rows.n_columns)
         self.n_features = rows.center.size
         # Every two outputs.
-        self._pairs = np.tril_indices(n_outputs, -1) if n_outputs > 1 else (np.empty(0, dtype=np.intp),) * 2
+        self._pairs = np.nonzero(np.tri(n_outputs, k=-1))
         # Powers of two: scaling is exact.
         exponents = np.zeros(rows.n_columns, dtype=np.intc)
         exponents[: self.n_features] = np.frexp(np.where(rows.largest > 0, rows.largest, 1.0))[1] - 1
@@ -171,17 +171,19 @@ class Objective:
 
         size = n_columns**2 * n_outputs * (n_outputs + 1) // 2
         own, others = self._sum_curvature(theta, term, size)
-        scales = np.outer(self._block_scale, self._block_scale)
+        scales = np.multiply.outer(self._block_scale, self._block_scale)
         own *= scales
+        curvatures = np.einsum("kjj->kj", own)
+        curvatures += self.penalty
         hessian = np.zeros((n_outputs, n_columns, n_outputs, n_columns))
         if others.ndim:
-            hessian[pairs[0], :, pairs[1]] = hessian[pairs[1], :, pairs[0]] = -others * scales
+            others *= scales
+            hessian[pairs[0], :, pairs[1]] = hessian[pairs[1], :, pairs[0]] = np.negative(others, out=others)
         outputs = np.arange(n_outputs)
-        hessian[outputs, :, outputs] = own + np.diag(self.penalty)
+        hessian[outputs, :, outputs] = own
         if self._loss.shift_invariant:
-            columns = np.arange(n_columns)
-            curvatures = own[:, columns, columns] + self.penalty
-            hessian[:, columns, :, columns] += _regular_shift(curvatures.T, self.penalty)
+            of_columns = np.einsum("kjlj->jkl", hessian)
+            of_columns += _regular_shift(curvatures.T, self.penalty)
         if self._null_space.size:
             for k in range(n_outputs):
                 hessian[k, :, k] += own[k].diagonal().mean() * self._null_space @ self._null_space.T
@@ -240,13 +242,14 @@ class Objective:
 
     def rounding(self, hessian: Array) -> Array:
         """What sizes the sums (K D,) behind the diagonal of `hessian` had: rounding is relative to them."""
-        n_outputs, n_columns = self.shape
-        diagonal = hessian.diagonal().reshape(n_outputs, n_columns).copy()
-        if n_columns > self.n_features:
+        diagonal: Array = hessian.diagonal()
+        if self.shape[1] > self.n_features and self.rows.offsets.any():
             # What is taken off after summing, sum w (x^2 - (x - c)^2), is c^2 sum w for the mean c, and of this order.
             offsets = np.square(self.rows.offsets * self._block_scale[:-1])
-            diagonal[:, :-1] += 4 * offsets * diagonal[:, -1:]
-        return diagonal.ravel()
+            sizes = diagonal.reshape(self.shape).copy()
+            sizes[:, :-1] += 4 * offsets * sizes[:, -1:]
+            diagonal = sizes.ravel()
+        return diagonal
 
     def intercept_hessian(self, theta: Array) -> Array:
         """The Hessian (K, K) in the intercepts alone, made regular as `hessian` is."""

@@ -16,7 +16,7 @@ from typing import Any, NamedTuple
 
 import numpy as np
 from numpy.typing import NDArray
-from scipy import linalg, optimize
+from scipy import optimize
 
 from skactivation._metric import Kind, Metric, cheapest_plan, fits_whole, metric_at
 from skactivation._objective import Objective
@@ -34,11 +34,11 @@ _STRICTER, _STRICTEST = 1e-2, 1e-7
 # Newton steps end where what is left is negligible even in the coefficients.
 _NEGLIGIBLE = 1e-22
 _NEWTON_STEPS = 8
-# How many times the share of a Newton step that is safe is tried: by L-BFGS, and by Newton's method.
-_CAUTIOUS, _DARING = 2.0, 8.0
+# L-BFGS first tries twice the share of a Newton step that is safe: that is for the worst row.
+_CAUTION = 2.0
 # A step of Newton's method must lower F by this share of what its slope promises; one that leaves less than that part
 # of the gradient is followed by another with the same Hessian.
-_SUFFICIENT, _USEFUL = 1e-4, 0.02
+_SUFFICIENT, _USEFUL = 1e-4, 0.01
 # Newton's method on the intercepts alone, damped, gains at least a constant factor a step.
 _INTERCEPT_STEPS = 100
 # A step of which less than this share was taken ends where the Hessian is another.
@@ -123,13 +123,13 @@ class _Run:
             # Where the penalty gives a proof, whether it does is known without a metric.
             needs_metric = self._kind is Kind.WHOLE or not self._has_penalty or not self._certified
             metric = self._metric_at(point) if needs_metric else None
-            close, travelled = self._is_close(point, metric), 0.0
+            is_newton, travelled = self._plan.longest == 0, 0.0
+            close = not (is_newton and self._certified) and self._is_close(point, metric)
             if close and not self._certified:
                 return self._solution(point, np.inf, Outcome.ESTIMATED)
-            if metric is not None and metric.is_whole and (close or self._plan.longest == 0):
-                point, travelled = self._newton_steps(point, metric)
+            if metric is not None and metric.is_whole and (close or is_newton):
                 # Steps are taken to the last digit: they are cheaper than a proof that fails.
-                settled = metric.norm(point.gradient) ** 2 <= _NEGLIGIBLE * point.value
+                point, travelled, settled = self._newton_steps(point, metric)
                 close = settled or self._remaining in (0, before)
             if close and self._be_exact():
                 point = self._evaluate(point.theta)
@@ -144,7 +144,7 @@ class _Run:
             elif self._remaining == 0:
                 outcome = Outcome.MAX_ITER
             else:
-                if self._strictness >= _STRICTEST and not (self._plan.longest == 0 and self._remaining < before):
+                if self._strictness >= _STRICTEST and not (is_newton and self._remaining < before):
                     metric = metric or self._metric_at(point)
                     point = self._lbfgs(point, metric, max(1, self._plan.shortest << stage))
                     stage += 1
@@ -187,15 +187,14 @@ class _Run:
                 best = min(best, self._evaluate(start), key=lambda point: point.value)
         return best
 
-    def _evaluate(self, theta: Array) -> _Point:
+    def _evaluate(self, theta: Array, *, finite: bool = True) -> _Point:
         theta = theta.copy()
         self._objective.center(theta)
         value, gradient = self._objective.value_and_gradient(theta, exact=self._exact)
         self._n_evaluations += 1
-        if not (np.isfinite(value) and np.isfinite(gradient).all()):
-            if not self._exact:
+        if finite and not (np.isfinite(value) and np.isfinite(gradient).all()):
+            if self._be_exact():
                 # Beyond the range of float32.
-                self._exact = True
                 return self._evaluate(theta)
             raise ValueError(
                 "the objective isn't finite: X holds numbers too large for float64 arithmetic; rescale its columns"
@@ -222,21 +221,22 @@ class _Run:
             return self._convexity_bound(np.abs(point.gradient)) <= wanted * 0.5 * self._tol
         return metric is not None and metric.decrement(point.gradient) <= wanted * 1e-3 * self._tol
 
-    def _share(self, step: Array, courage: float) -> float:
-        """How much of a Newton step to try.
+    def _share(self, step: Array) -> float:
+        """How much of a Newton step is sure to lower F, given the Hessian itself.
 
-        Along a step that spreads a row's logits by a, F's third derivative is at most a times the second: with the
-        share log(1 + a) / a of the step F falls for certain. That is for the worst row; more is seldom too far.
+        Along a step that spreads a row's logits by a, F's third derivative is at most a times the second. The share
+        that minimises the bound on F that follows is log(1 + a) / a.
         """
         spread = self._objective.logit_range(step)
-        return min(1.0, courage * float(np.log1p(spread) / spread)) if spread > 0 else 1.0
+        return float(np.log1p(spread) / spread) if spread > 0 else 1.0
 
     def _lbfgs(self, start: _Point, metric: Metric, max_iter: int) -> _Point:
         """Some L-BFGS iterations in the metric's coordinates; the start itself where none succeeds."""
         trial = accepted = start
         # L-BFGS-B's first step has the length 1: let that be the Newton step, damped.
         gradient = metric.to_coordinates(start.gradient)
-        unit = self._share(metric.to_coefficients(gradient), _CAUTIOUS) * float(np.linalg.norm(gradient))
+        share = min(1.0, _CAUTION * self._share(metric.to_coefficients(gradient)))
+        unit = share * float(np.linalg.norm(gradient))
         longest = self._plan.longest or 1
         memory = max(_LEAST_MEMORY, min(_MEMORY, _MEMORY_SIZE // (2 * start.theta.size)))
         max_iter = min(max_iter, longest, self._remaining)
@@ -264,20 +264,24 @@ class _Run:
         )
         return accepted
 
-    def _newton_steps(self, point: _Point, metric: Metric) -> tuple[_Point, float]:
-        """Newton steps with one factor while it serves, and the length travelled in the metric's norm."""
+    def _newton_steps(self, point: _Point, metric: Metric) -> tuple[_Point, float, bool]:
+        """Newton steps with one factor while it serves; their length in the metric's norm; whether nothing is left."""
         gradient = metric.to_coordinates(point.gradient)
         travelled, norm = 0.0, float(np.linalg.norm(gradient))
         for _ in range(min(_NEWTON_STEPS, self._remaining)):
             if norm**2 <= _NEGLIGIBLE * point.value:
                 break
             step = -metric.to_coefficients(gradient)
-            share = 1.0 if norm**2 <= _NEAR * point.value else self._share(step, _DARING)
-            trial = self._evaluate(point.theta + share * step)
-            gradient = metric.to_coordinates(trial.gradient)
-            trial_norm = float(np.linalg.norm(gradient))
-            # Near the minimum values of F differ by less than their rounding; gradients still tell.
-            if not (trial_norm < norm or trial.value < point.value - _SUFFICIENT * share * norm**2):
+            # The whole step is nearly always right; if not, one that is sure to lower F is.
+            for cautious in (False, True):
+                share = self._share(step) if cautious else 1.0
+                trial = self._evaluate(point.theta + share * step, finite=False)
+                gradient = metric.to_coordinates(trial.gradient)
+                trial_norm = float(np.linalg.norm(gradient))
+                # Near the minimum values of F differ by less than their rounding; gradients still tell.
+                if trial_norm < norm or trial.value < point.value - _SUFFICIENT * share * norm**2:
+                    break
+            else:
                 break
             point, travelled = self._advance(trial), travelled + share * norm
             useful = trial_norm < _USEFUL * norm
@@ -285,7 +289,7 @@ class _Run:
             if not useful:
                 # A Hessian taken anew will do better.
                 break
-        return point, travelled
+        return point, travelled, norm**2 <= _NEGLIGIBLE * point.value
 
     def _prove(self, point: _Point, metric: Metric | None, travelled: float) -> tuple[_Point, float]:
         """Bound the relative gap, given how far from the point where the metric was taken it is."""
@@ -317,8 +321,9 @@ class _Run:
             if inverse is None:
                 break
             # The Hessian here is at least exp(-S r) times that where it was taken.
-            growth = np.exp(0.5 * self._objective.largest_intercept_range(inverse) * travelled)
-            spread = growth * self._objective.largest_intercept_range(inverse)
+            spread = self._objective.largest_intercept_range(inverse)
+            growth = float(np.exp(0.5 * spread * travelled))
+            spread *= growth
             gradient = point.gradient[:, -1]
             norm = growth * float(np.sqrt(gradient @ inverse @ gradient))
             gap = np.inf
@@ -357,11 +362,12 @@ def _inverse(hessian: Array) -> Array | None:
     if not np.isfinite(scaled).all():
         return None
     try:
-        factor = linalg.cholesky(scaled - 1e-12 * np.eye(len(scaled)), lower=True)
-    except linalg.LinAlgError:
+        factor = np.linalg.cholesky(scaled - 1e-12 * np.eye(len(scaled)))
+    except np.linalg.LinAlgError:
         return None
-    inverse: Array = linalg.cho_solve((factor, True), np.eye(len(scaled)))
-    return inverse * scale * scale[:, np.newaxis]
+    inverse_factor = np.linalg.inv(factor) * scale
+    inverse: Array = inverse_factor.T @ inverse_factor
+    return inverse
 
 
 def _self_concordance_gap(spread: float, norm: float) -> float:

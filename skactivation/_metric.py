@@ -149,7 +149,7 @@ def cheapest_plan(shape: tuple[int, int], n_rows: int, n_entries: float, gram_co
         if memory > _BUDGET or same_as_whole or (plan.sampled and sampled_part > _WORTHWHILE):
             return np.inf
         # Logits tell which rows matter; SciPy has work of its own in an evaluation.
-        metric += 1e6 + (evaluation / 2 if plan.sampled else 0)
+        metric += 1e6 + (evaluation if plan.sampled else 0)
         call = 1e6 if plan.longest else 0
         return plan.n_metrics * metric + plan.n_evaluations * (evaluation + call)
 
@@ -198,17 +198,17 @@ def metric_at(objective: Objective, theta: Array, kind: Kind, *, sampled: bool =
 
 
 def _sample(objective: Objective, theta: Array) -> Objective:
-    """The objective on rows that are chosen in proportion to their curvature: where classes are rare, all that matter.
+    """The objective on rows that are chosen by their shares in the curvature of each output: so rare classes are there.
 
-    Rows are drawn in even steps along the sum of curvatures: a row that is longer than a step is drawn several times.
+    Rows are drawn in even steps along the sum of shares: a row that is longer than a step is drawn several times.
     """
-    sums = np.cumsum(objective.curvatures(theta))
+    sums = np.cumsum(objective.shares_of_curvature(theta))
     if not sums[-1] > 0:
         return objective
     size = sample_size(objective.shape)
     chosen, times = np.unique(np.searchsorted(sums, sums[-1] * (np.arange(size) + 0.5) / size), return_counts=True)
-    curvatures = np.diff(sums, prepend=0.0)[chosen]
-    return objective.part(chosen, times * (sums[-1] / size) / curvatures)
+    shares = np.diff(sums, prepend=0.0)[chosen]
+    return objective.part(chosen, times * (sums[-1] / size) / shares)
 
 
 def _inverse_of_nearby_factor(matrix: Array) -> Array | None:

@@ -227,18 +227,24 @@ class Objective:
         diagonal: Array = squares * self._block_scale * self._block_scale + self.penalty
         return diagonal
 
-    def curvatures(self, theta: Array) -> Array:
-        """Sum over the outputs of each row's curvature (n,)."""
-        found = np.empty(self.rows.n_rows)
+    def shares_of_curvature(self, theta: Array) -> Array:
+        """Sum over the outputs of each row's share (n,) in the output's curvature: rows that matter to any of them."""
+
+        def total(block: Block, diagonal: Array, rank_one: Array | None) -> tuple[Array]:
+            return (diagonal.sum(axis=1, dtype=np.float64),)
+
+        (totals,) = self._sum_curvature(theta, total, self.shape[0], exact=False)
+        totals[totals == 0] = 1
+        shares = np.empty(self.rows.n_rows)
         coefficients = self._unscaled(theta)
 
         def term(rows: slice, block: Block) -> tuple[()]:
             diagonal, _ = self._loss.curvature(block.logits(coefficients), self._targets(rows))
-            diagonal.sum(axis=0, out=found[rows])
+            shares[rows] = (1 / totals) @ diagonal
             return ()
 
         sum_over_blocks(self.rows, term, size=1, dtype=self.rows.dtype)
-        return found if self._weights is None else found * self._weights
+        return shares if self._weights is None else shares * self._weights
 
     def rounding(self, hessian: Array) -> Array:
         """What sizes the sums (K D,) behind the diagonal of `hessian` had: rounding is relative to them."""

@@ -1,16 +1,18 @@
 """Time to the optimum: SoftmaxRegression beside every solver of the same objective that is installed.
 
-    python benchmarks/softmax.py [--only digits iris] [--rounds 7] [--limit 120] [--picture FILE]
+    python benchmarks/softmax.py [--only digits iris] [--rounds 7] [--limit 120] [--picture softmax.png]
 
 For each workload, SoftmaxRegression runs with its default settings and each peer with the fastest of its settings that
 comes within a relative gap of 1e-6 of the optimum. The gap is checked afterwards with one float64 objective, written
 out below, against the lowest value that anyone found. Settings are tried, and peak memory is measured, in processes of
 their own; then all run in turns in this process, and medians count. What takes longer than the limit is left out.
+
+Then come a table of how seconds grow with rows, features and classes, one pass over the data beside the machine's own
+limit, and the activations and losses beside scipy.special's and PyTorch's.
 """
 
 import argparse
 import importlib.util
-import os
 import pickle
 import platform
 import resource
@@ -23,11 +25,16 @@ from statistics import median
 from time import perf_counter
 
 import numpy as np
+import scipy
+import sklearn
 from scipy import sparse, special
 from sklearn.linear_model import LogisticRegression
-from workloads import WORKLOADS, classification
+from threadpoolctl import threadpool_info
 
-from skactivation import SoftmaxRegression
+from skactivation import SoftmaxRegression, __version__
+from skactivation.activations import log_sigmoid, log_softmax, sigmoid, softmax
+from skactivation.losses import softmax_cross_entropy
+from workloads import WORKLOADS, classification
 
 GAP = 1e-6
 TOLERANCES = [10.0**-k for k in range(3, 11)]
@@ -40,7 +47,11 @@ STEPS = [25 * 2**k for k in range(10)]
 def ours(X, y, tol):
     """SoftmaxRegression; its default tol is the setting."""
     model = SoftmaxRegression(tol=tol).fit(X, y)
-    return model.coef_, model.intercept_, {"evaluations": model.n_evaluations_, "passes": getattr(model, "n_passes_", np.nan)}
+    return (
+        model.coef_,
+        model.intercept_,
+        {"evaluations": model.n_evaluations_, "passes": getattr(model, "n_passes_", np.nan)},
+    )
 
 
 def scikit_learn(solver):
@@ -143,7 +154,8 @@ def probe(data, solver, setting):
     with warnings.catch_warnings(record=True) as caught:
         warnings.simplefilter("always")
         # Libraries load, and threads start, before the peak is taken.
-        fit(X[:200], np.arange(200) % 2, SOLVERS[solver][1][0])
+        few = X[:200]
+        fit(few, np.arange(few.shape[0]) % 2, SOLVERS[solver][1][0])
         caught.clear()
         before = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss
         start = perf_counter()
@@ -174,14 +186,12 @@ def run_probe(data, solver, setting, limit):
 
 
 def compare(X, y, n_rounds, limit):
-    """Rows (solver, seconds, setting, gap, remarks) for one workload, ours first, and LogisticRegression's default."""
+    """What each solver reached: dictionaries of (seconds, setting, gap, remarks), and of gaps that were too large."""
     with tempfile.TemporaryDirectory() as folder:
         data = str(Path(folder) / "data")
         with open(data, "wb") as file:
             pickle.dump((X, y), file)
-        found = {}
-        reference = run_probe(data, OURS, 1e-12, 10 * limit)
-        lowest = objective(X, y, *reference[:2]) if reference else np.inf
+        found, lowest = {}, objective(X, y, *run_probe(data, OURS, 1e-10, 10 * limit)[:2])
         for solver, (_, settings) in SOLVERS.items():
             for setting in settings:
                 result = run_probe(data, solver, setting, limit)
@@ -192,57 +202,186 @@ def compare(X, y, n_rounds, limit):
                 found[solver] = (setting, value, result[2])
                 if value - lowest <= GAP * lowest:
                     break
-        default = run_probe(data, "lbfgs", 1e-4, limit)
-    reached = {name: entry for name, entry in found.items() if entry[1] - lowest <= GAP * lowest}
-    times = {name: [] for name in reached}
+    gaps = {solver: (value - lowest) / lowest for solver, (_, value, _) in found.items()}
+    times = {solver: [] for solver, gap in gaps.items() if gap <= GAP}
     with warnings.catch_warnings():
         warnings.simplefilter("ignore")
         for _ in range(n_rounds):
-            for name, (setting, _, _) in reached.items():
-                start = perf_counter()
-                SOLVERS[name][0](X, y, setting)
-                times[name].append(perf_counter() - start)
-                if sum(times[name]) > limit:
-                    break
-    rows = {
-        name: (median(times[name]), setting, (value - lowest) / lowest, remarks)
-        for name, (setting, value, remarks) in reached.items()
+            for solver, seconds in times.items():
+                if sum(seconds) < limit / 4:
+                    seconds.append(time(lambda: SOLVERS[solver][0](X, y, found[solver][0])))
+    reached = {
+        solver: (median(seconds), found[solver][0], gaps[solver], found[solver][2]) for solver, seconds in times.items()
     }
-    missed = {name: (value - lowest) / lowest for name, (_, value, _) in found.items() if name not in reached}
-    return rows, missed, default
+    return reached, {solver: gap for solver, gap in gaps.items() if gap > GAP}
+
+
+def time(function):
+    """Seconds of one call."""
+    start = perf_counter()
+    function()
+    return perf_counter() - start
 
 
 def fits_table(names, n_rounds, limit):
-    """Print one line per workload and solver; return seconds by workload and solver."""
-    print(f"{'workload':38s} {'solver':16s} {'setting':>8s} {'ms':>9s} {'gap':>8s} {'eval.':>6s} {'passes':>7s} {'MB':>6s}")
-    seconds, ratios = {}, []
+    """Print a line for each workload and solver; return seconds by workload and solver."""
+    heading = f"{'workload':38s} {'solver':16s} {'setting':>8s} {'ms':>9s}"
+    print(f"{heading} {'gap':>8s} {'evals':>6s} {'passes':>7s} {'MB':>6s} warnings")
+    results, ratios, default_ratios = {}, [], []
     for name in names:
         X, y = WORKLOADS[name]()
-        rows, missed, _ = compare(X, y, n_rounds, limit)
-        for solver, (time, setting, gap, remarks) in rows.items():
+        reached, missed = compare(X, y, n_rounds, limit)
+        for solver, (seconds, setting, gap, remarks) in reached.items():
             print(
-                f"{name:38s} {solver:16s} {setting:8.0e} {1e3 * time:9.1f} {gap:8.1e} {remarks['evaluations']:6d} "
+                f"{name:38s} {solver:16s} {setting:8.0e} {1e3 * seconds:9.1f} {gap:8.1e} {remarks['evaluations']:6d} "
                 f"{remarks.get('passes', np.nan):7.1f} {remarks['megabytes']:6.0f} {' '.join(remarks['warnings'])}"
             )
         for solver in SOLVERS:
-            if solver not in rows:
-                reason = f"reaches a gap of {missed[solver]:.0e} only" if solver in missed else "fails or takes too long"
+            if solver not in reached:
+                reason = f"reaches a gap of {missed[solver]:.0e}" if solver in missed else "fails or takes too long"
                 print(f"{name:38s} {solver:16s} {reason}")
-        peers = [time for solver, (time, *_) in rows.items() if solver != OURS]
-        if OURS in rows and peers:
-            ratios.append(min(peers) / rows[OURS][0])
-            print(f"{name:38s} best peer / ours: {ratios[-1]:.2f}", flush=True)
-        seconds[name] = {solver: row[0] for solver, row in rows.items()}
-    print(f"\ngeometric mean of best peer / ours: {np.exp(np.mean(np.log(ratios))):.2f}, smallest {min(ratios):.2f}")
-    return seconds
+        results[name] = {solver: row[0] for solver, row in reached.items()}
+        peers = {solver: seconds for solver, seconds in results[name].items() if solver != OURS}
+        if peers:
+            ratios.append(min(peers.values()) / results[name][OURS])
+            print(f"{name:38s} {min(peers, key=peers.get)} / ours: {ratios[-1]:.2f}", flush=True)
+        if "lbfgs" in peers:
+            default_ratios.append(peers["lbfgs"] / results[name][OURS])
+    print(f"\nbest peer / ours: geometric mean {geometric_mean(ratios):.2f}, smallest {min(ratios):.2f}")
+    print(
+        f"LogisticRegression's lbfgs, where it gets there, / ours: geometric mean {geometric_mean(default_ratios):.2f}"
+    )
+    return results
+
+
+def geometric_mean(numbers):
+    """The geometric mean."""
+    return float(np.exp(np.mean(np.log(numbers))))
+
+
+def growth_table(n_rounds):
+    """How seconds grow with rows, features and classes."""
+    print(f"\n{'rows':>10s} {'features':>9s} {'classes':>8s} {'ms':>9s} {'evals':>6s}")
+    sizes = [(n, 50, 5) for n in (1_000, 10_000, 100_000, 1_000_000)]
+    sizes += [(10_000, d, 5) for d in (10, 100, 1_000)]
+    sizes += [(20_000, 50, n_classes) for n_classes in (2, 10, 50)]
+    for n, d, n_classes in sizes:
+        X, y = classification(n, d, n_classes)
+        model = SoftmaxRegression()
+        seconds = median(time(lambda: model.fit(X, y)) for _ in range(min(n_rounds, 3)))
+        print(f"{n:10,d} {d:9,d} {n_classes:8d} {1e3 * seconds:9.1f} {model.n_evaluations_:6d}", flush=True)
+
+
+def limit_table(n_rounds):
+    """One pass of predict_proba and of a fit, beside products at full speed plus exponentials plus one read."""
+    print(f"\n{'100,000 x 100, K=10':26s} {'limit ms':>9s} {'a pass of fit':>14s} {'predict_proba':>14s}")
+    for dtype in (np.float64, np.float32):
+        X, y = classification(100_000, 100, 10, dtype)
+        W, z, square = np.ones((100, 10), dtype), np.ones(500_000, dtype), np.ones((2_000, 2_000), dtype)
+        n_threads = max(library["num_threads"] for library in threadpool_info())
+        per_flop = median(time(lambda: square @ square) for _ in range(n_rounds)) / (2 * 2_000**3)
+        exponentials = median(time(lambda: np.exp(z)) for _ in range(n_rounds)) * 2 / n_threads
+        read = median(time(lambda: X.max()) for _ in range(n_rounds)) / n_threads
+        product = 2 * X.size * W.shape[1] * per_flop
+        passes = []
+        for max_iter in (2, 12):
+            model = SoftmaxRegression(max_iter=max_iter, tol=1e-14)
+            with warnings.catch_warnings():
+                warnings.simplefilter("ignore")
+                seconds = median(time(lambda: model.fit(X, y)) for _ in range(n_rounds))
+            passes.append((seconds, model.n_passes_))
+        of_fit = (passes[1][0] - passes[0][0]) / (passes[1][1] - passes[0][1])
+        model = SoftmaxRegression().fit(X[:1000], y[:1000])
+        predict = median(time(lambda: model.predict_proba(X)) for _ in range(n_rounds))
+        print(
+            f"{np.dtype(dtype).name:26s} {1e3 * (2 * product + exponentials + read):9.1f} {1e3 * of_fit:14.1f} "
+            f"{1e3 * predict:7.1f} ({1e3 * (product + exponentials + read):.1f})",
+            flush=True,
+        )
+
+
+def functions_table(n_rounds):
+    """Activations and the cross-entropy beside scipy.special's and PyTorch's: times of those over ours."""
+    rng = np.random.default_rng(0)
+    torch = __import__("torch") if importlib.util.find_spec("torch") else None
+    print(
+        f"\n{'function':22s} {'shape':>14s} {'dtype':>8s} {'ours, ms':>9s} {'scipy / ours':>13s} {'torch / ours':>13s}"
+    )
+    for n_classes in (10, 100):
+        for dtype in (np.float64, np.float32):
+            z = rng.normal(size=(100_000, n_classes)).astype(dtype) * 5
+            y = rng.integers(n_classes, size=100_000)
+
+            def scipy_loss(z, y=y):
+                return np.mean(special.logsumexp(z, axis=1) - z[np.arange(len(z)), y])
+
+            cases = {
+                "softmax": (softmax, lambda z: special.softmax(z, axis=1), lambda t: t.softmax(1)),
+                "log_softmax": (log_softmax, lambda z: special.log_softmax(z, axis=1), lambda t: t.log_softmax(1)),
+                "sigmoid": (sigmoid, special.expit, lambda t: t.sigmoid()),
+                "log_sigmoid": (
+                    log_sigmoid,
+                    special.log_expit,
+                    lambda t: torch.nn.functional.logsigmoid(t),
+                ),
+                "softmax_cross_entropy": (
+                    lambda z, y=y: softmax_cross_entropy(z, y),
+                    scipy_loss,
+                    lambda t, y=y: torch.nn.functional.cross_entropy(t, torch.from_numpy(y)),
+                ),
+            }
+            for name, (own, of_scipy, of_torch) in cases.items():
+                functions = [lambda f=own: f(z), lambda f=of_scipy: f(z)]
+                if torch is not None:
+                    tensor = torch.from_numpy(z)
+                    functions.append(lambda f=of_torch: f(tensor))
+                times = np.median([[time(function) for function in functions] for _ in range(n_rounds)], axis=0)
+                others = " ".join(f"{other / times[0]:13.2f}" for other in times[1:])
+                shape = f"100,000 x {n_classes}"
+                print(f"{name:22s} {shape:>14s} {np.dtype(dtype).name:>8s} {1e3 * times[0]:9.1f} {others}", flush=True)
+
+
+def draw(results, file):
+    """Seconds of every solver by workload, on a logarithmic scale."""
+    from matplotlib.figure import Figure
+
+    figure = Figure(figsize=(9, 0.5 * len(results) + 1.6), layout="constrained")
+    axes = figure.subplots()
+    names = list(results)[::-1]
+    for number, solver in enumerate(SOLVERS):
+        places = [place for place, name in enumerate(names) if solver in results[name]]
+        seconds = [results[names[place]][solver] for place in places]
+        ours_or_not = {"s": 90, "zorder": 3, "marker": "D"} if solver == OURS else {"s": 45, "marker": "ov^sPX"[number]}
+        axes.scatter(seconds, places, label=solver, **ours_or_not)
+    axes.set(
+        xscale="log",
+        xlabel="seconds until the gap to the optimum is below 1e-6 (less is better)",
+        title="SoftmaxRegression with default settings, peers with their fastest that get there",
+    )
+    axes.set_yticks(range(len(names)), names)
+    axes.grid(alpha=0.3)
+    axes.set_axisbelow(True)
+    figure.legend(loc="outside lower center", ncols=len(SOLVERS), frameon=False)
+    figure.savefig(file, dpi=150)
+
+
+def machine():
+    """The machine and the versions, in a line."""
+    threads = max(library["num_threads"] for library in threadpool_info())
+    return (
+        f"{platform.processor() or platform.machine()}, {threads} BLAS threads; Python {platform.python_version()}, "
+        f"numpy {np.__version__}, scipy {scipy.__version__}, scikit-learn {sklearn.__version__}, "
+        f"skactivation {__version__}"
+    )
 
 
 def main():
     """Run what the command line asks for."""
     parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
-    parser.add_argument("--only", nargs="*", default=list(WORKLOADS), metavar="WORKLOAD")
-    parser.add_argument("--rounds", type=int, default=7)
-    parser.add_argument("--limit", type=float, default=120.0, metavar="SECONDS")
+    parser.add_argument("--only", nargs="*", choices=list(WORKLOADS), metavar="WORKLOAD", help=", ".join(WORKLOADS))
+    parser.add_argument("--rounds", type=int, default=7, help="runs of which the median counts")
+    parser.add_argument("--limit", type=float, default=120.0, metavar="SECONDS", help="longest time for a fit")
+    parser.add_argument("--picture", default="softmax.png", metavar="FILE", help="where the picture goes")
     parser.add_argument("--probe", nargs=3, help=argparse.SUPPRESS)
     arguments = parser.parse_args()
     for name, (module, fit, settings) in OPTIONAL.items():
@@ -252,7 +391,15 @@ def main():
         data, solver, setting = arguments.probe
         probe(data, solver, float(setting) if "." in setting or "e" in setting else int(setting))
         return
-    fits_table(arguments.only, arguments.rounds, arguments.limit)
+    print(machine())
+    results = fits_table(arguments.only or list(WORKLOADS), arguments.rounds, arguments.limit)
+    if importlib.util.find_spec("matplotlib"):
+        draw(results, arguments.picture)
+        print(f"picture: {arguments.picture}")
+    if not arguments.only:
+        growth_table(arguments.rounds)
+        limit_table(arguments.rounds)
+        functions_table(arguments.rounds)
 
 
 if __name__ == "__main__":

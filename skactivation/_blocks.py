@@ -24,8 +24,8 @@ Array = NDArray[Any]
 # What a term returns for a block: numbers and arrays, combined with those of the other blocks.
 Parts = tuple[Any, ...]
 
-# Numbers of 8 bytes, of X and of the logits, in a block of dense rows, measured: smaller ones pay for calls and for waiting on
-# Python's lock, larger ones for memory. Small data are split too, for threads, as long as it pays.
+# Numbers of 8 bytes, of X and of the logits, in a block of dense rows, measured: smaller ones pay for calls and for
+# waiting on Python's lock, larger ones for memory. Small data are split too, for threads, as long as it pays.
 _DENSE_BLOCK_SIZE = 2**19
 _LEAST_BLOCK_SIZE = 2**16
 _LEAST_BLOCK_ROWS = 64
@@ -58,7 +58,7 @@ class Block(Protocol):
         """Sum over the rows of weight times squared columns, (K, D), for class-major weights (K, b)."""
 
     def grams(self, weights: Array) -> Array:
-        """Sums over the rows of weight times products of columns, (P, D, D), for weights (P, b) that aren't negative."""
+        """Sums over the rows of weight times products of columns, (P, D, D), for weights (P, b), none negative."""
 
     def quadratic_forms(self, form: Array) -> Array:
         """x^T A x of each row's columns x, (b,), for a symmetric matrix A (D, D)."""
@@ -90,6 +90,8 @@ class Rows(Protocol):
     """How often all rows have been read."""
     slices: list[slice]
     """The rows of each block."""
+    only: tuple[slice, Block] | None
+    """The one block, in float64, that small data consist of."""
 
     def part(self, chosen: Array, weights: Array) -> "Rows":
         """Some rows, given by their numbers and new weights, with the same columns."""
@@ -106,6 +108,9 @@ def sum_over_blocks(
     Blocks are reduced in groups, each on one thread, then groups are. `size` is the number of elements of all parts,
     `dtype` that of the columns and logits, `combine` the ufunc that stands for the sum, or one for each part.
     """
+    rows.n_passes += 1
+    if rows.only is not None and dtype == np.float64:
+        return term(*rows.only)
     n_blocks = len(rows.slices)
     n_groups = min(n_blocks, _MOST_GROUPS, max(2, _PARTIAL_SUMS_SIZE // size))
 
@@ -124,9 +129,6 @@ def sum_over_blocks(
             total = joined(total, term(where, block))
         return total
 
-    rows.n_passes += 1
-    if n_blocks == 1:
-        return reduced_group(0)
     total, *others = in_threads(reduced_group, n_groups)
     for parts in others:
         total = joined(total, parts)
@@ -207,7 +209,7 @@ class DenseBlock:
     def grams(self, weights: Array) -> Array:
         n_columns = self._x.shape[1]
         if weights.size * n_columns <= _SMALL_PRODUCT_SIZE:
-            return np.matmul(weights[:, np.newaxis, :] * self._x.T, self._x)
+            return np.asarray(np.matmul(weights[:, np.newaxis, :] * self._x.T, self._x))
         products = np.empty((len(weights), n_columns, n_columns), self._x.dtype)
         weighted = self._buffers.weighted[: len(self._x)]
         for roots, product in zip(np.sqrt(weights).astype(self._x.dtype, copy=False), products, strict=True):
@@ -235,6 +237,7 @@ class DenseRows:
         self._absent = _absent_rows(weights)
         self._scaled = False
         self._columns: Array | None = None
+        self.only: tuple[slice, Block] | None = None
         self.n_rows, n_features = X.shape
         self.n_columns = n_features + fit_intercept
         self.dtype = X.dtype
@@ -256,6 +259,9 @@ class DenseRows:
             columns = np.empty((self.n_rows, self.n_columns))
             self._fill(columns, slice(0, self.n_rows), self.center)
             self._columns = columns
+            if len(self.slices) == 1:
+                buffers = _Buffers(self.n_rows, self.n_columns, n_outputs, np.float64)
+                self.only = self.slices[0], DenseBlock(columns, buffers)
 
     def row_products(self) -> Array:
         """Products (n, n) of the rows of X with each other, centred."""
@@ -324,16 +330,14 @@ class DenseRows:
                 share = share[~self._absent[rows]]
             return x.min(axis=0, initial=np.inf), x.max(axis=0, initial=-np.inf), share @ x
 
-        low, high, center = sum_over_blocks(
-            self, term, size=3 * n_features, combine=(np.minimum, np.maximum, np.add)
-        )
+        low, high, center = sum_over_blocks(self, term, size=3 * n_features, combine=(np.minimum, np.maximum, np.add))
         if self.n_columns == n_features:
-            center = np.zeros(n_features)
-        else:
-            # A constant column is centred to exact zeros; a mean may leave its range by a rounding. A centre that X's
-            # dtype holds is the same in float32 and in float64.
-            center = np.where(low == high, low, np.minimum(np.maximum(center, low), high))
-            center = center.astype(self.dtype).astype(np.float64)
+            return np.zeros(n_features), np.maximum(high, -low)
+        # A constant column is centred to exact zeros; a mean may leave its range by a rounding. A centre that X's dtype
+        # holds is the same in float32 and in float64.
+        np.minimum(np.maximum(center, low), high, out=center)
+        np.copyto(center, low, where=low == high)
+        center = np.asarray(center.astype(self.dtype), dtype=np.float64)
         return center, np.maximum(high - center, center - low)
 
 
@@ -385,7 +389,7 @@ class SparseBlock:
     def quadratic_forms(self, form: Array) -> Array:
         # In x itself: [x - c, 1] = [x, 1] shifted by a matrix, which is moved over to the form.
         n_features = self._center.size
-        own, constant = form[:n_features, :n_features], 0.0
+        own = form[:n_features, :n_features]
         cross = -2 * (own @ self._center)
         constant = self._center @ own @ self._center
         if self._fit_intercept:
@@ -427,6 +431,7 @@ class SparseRows:
         self._X = X
         # A view, so that X's own flags stay as they are.
         view = sparse.csr_array((X.data, X.indices, X.indptr), shape=X.shape) if X.format == "csr" else None
+        self.only: tuple[slice, Block] | None = None
         self._is_tidy = view is not None and bool(view.has_canonical_format)
         self._n_outputs = n_outputs
         self._fit_intercept = fit_intercept

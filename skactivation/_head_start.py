@@ -31,7 +31,7 @@ def head_start(objective: Objective, strata: Array, starts: list[Array]) -> list
     """
     rows, n_rows = objective.rows, objective.rows.n_rows
     if isinstance(rows, DenseRows) and _row_space_is_cheaper(objective):
-        return [_solve_in_row_space(objective, starts[0])]
+        return [_solve_in_row_space(objective, rows, starts[0])]
     size = max(_LEAST_SAMPLE, n_rows // _PART)
     if n_rows < _WORTH * size:
         return []
@@ -50,13 +50,13 @@ def _row_space_is_cheaper(objective: Objective) -> bool:
     return n_rows * rows.n_entries + reduced_cost < cost
 
 
-def _solve_in_row_space(objective: Objective, start: Array) -> Array:
+def _solve_in_row_space(objective: Objective, rows: DenseRows, start: Array) -> Array:
     """The solution (K, D), found among the combinations of rows: with a penalty it is one of them.
 
-    With centred rows X = L Q, where L (n, r) is the Cholesky factor of X X^T and the rows of Q are orthonormal, features
-    L have the same logits as X for coefficients V and V Q, and these the same norm.
+    With centred rows X = L Q, where L (n, r) is the Cholesky factor of X X^T and the rows of Q are orthonormal, L as
+    features gives for coefficients V the logits that X gives for V Q, and both have the same norm.
     """
-    products = objective.rows.row_products()
+    products = rows.row_products()
     factor, order, rank, _ = linalg.lapack.dpstrf(products, lower=1)
     order = order - 1
     features = np.zeros((len(products), rank))

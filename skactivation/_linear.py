@@ -28,7 +28,7 @@ __all__ = ["EncodedTargets", "LinearLogitModel"]
 Array = NDArray[Any]
 
 # Relative rounding of coefficients from which on its effect on F, which is quadratic, is looked at.
-_NOTICEABLE = 1e-9
+_NOTICEABLE = 1e-12
 
 
 @dataclass(frozen=True)
@@ -36,8 +36,8 @@ class EncodedTargets:
     """What a final estimator makes of y."""
 
     loss: Loss
-    targets: Callable[[slice], Any]
-    """From a slice of rows to the loss's targets."""
+    targets: Callable[[Any], Any]
+    """From a slice of rows, or their numbers, to the loss's targets."""
     n_outputs: int
     weights: Array | None
     """Weights of the rows, class weights included."""

@@ -4,7 +4,7 @@ L-BFGS needs thousands of steps where columns differ in scale or depend on each 
 theta = L^-T u, where L L^T is close to the Hessian, it needs a few dozen, and minimises the same function.
 """
 
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from enum import Enum
 from typing import Any
 
@@ -15,7 +15,7 @@ from scipy import linalg
 from skactivation._objective import Objective
 from skactivation._threads import in_threads
 
-__all__ = ["Kind", "Metric", "Plan", "cheapest_plan", "fits_whole", "metric_at"]
+__all__ = ["Kind", "Metric", "Plan", "cheapest_plan", "metric_at", "stronger_plan"]
 
 Array = NDArray[Any]
 
@@ -90,10 +90,10 @@ class Metric:
     def _multiply(self, vector: Array, matrices: Array) -> Array:
         size = matrices.shape[-1]
         if size == 1:
-            return matrices.ravel() * vector.ravel()
+            return np.asarray(matrices.ravel() * vector.ravel())
         if len(matrices) == 1:
             return np.asarray(vector.reshape(-1, size) @ matrices[0].T).ravel()
-        return np.matmul(matrices, vector.reshape(-1, size, 1)).ravel()
+        return np.asarray(np.matmul(matrices, vector.reshape(-1, size, 1))).ravel()
 
 
 @dataclass(frozen=True)
@@ -113,14 +113,19 @@ class Plan:
 
 
 # Far from the optimum a Hessian is soon out of date; the less it says, the longer it is worth the memory of L-BFGS.
+_NEWTON = Plan(Kind.WHOLE, sampled=False, shortest=0, longest=0, n_metrics=9, n_evaluations=11)
+_WHOLE = Plan(Kind.WHOLE, sampled=False, shortest=4, longest=8, n_metrics=4, n_evaluations=18)
+_OUTPUTS = Plan(Kind.OUTPUTS, sampled=False, shortest=2, longest=16, n_metrics=4, n_evaluations=28)
+_SHARED = Plan(Kind.SHARED, sampled=False, shortest=12, longest=100, n_metrics=4, n_evaluations=100)
+_DIAGONAL = Plan(Kind.DIAGONAL, sampled=False, shortest=8, longest=128, n_metrics=4, n_evaluations=150)
 _PLANS = [
-    Plan(Kind.WHOLE, sampled=False, shortest=0, longest=0, n_metrics=9, n_evaluations=11),
-    Plan(Kind.WHOLE, sampled=False, shortest=4, longest=8, n_metrics=4, n_evaluations=18),
-    Plan(Kind.OUTPUTS, sampled=False, shortest=2, longest=16, n_metrics=4, n_evaluations=28),
-    Plan(Kind.OUTPUTS, sampled=True, shortest=2, longest=16, n_metrics=4, n_evaluations=36),
-    Plan(Kind.SHARED, sampled=False, shortest=12, longest=100, n_metrics=4, n_evaluations=100),
-    Plan(Kind.SHARED, sampled=True, shortest=12, longest=100, n_metrics=4, n_evaluations=110),
-    Plan(Kind.DIAGONAL, sampled=False, shortest=8, longest=128, n_metrics=4, n_evaluations=150),
+    _NEWTON,
+    _WHOLE,
+    _OUTPUTS,
+    replace(_OUTPUTS, sampled=True, n_evaluations=36),
+    _SHARED,
+    replace(_SHARED, sampled=True, n_evaluations=110),
+    _DIAGONAL,
 ]
 
 
@@ -157,14 +162,23 @@ def cheapest_plan(shape: tuple[int, int], n_rows: int, n_entries: float, gram_co
     return best, cost(best)
 
 
+def stronger_plan(plan: Plan, shape: tuple[int, int]) -> Plan | None:
+    """The next plan whose metric says more, whatever it costs, for data on which a plan doesn't get on."""
+    n_outputs, n_columns = shape
+    if plan.sampled:
+        return replace(plan, sampled=False)
+    if plan.kind is Kind.DIAGONAL and n_columns**2 <= _BUDGET:
+        return _SHARED
+    if plan.kind in (Kind.DIAGONAL, Kind.SHARED) and n_outputs * n_columns**2 <= _BUDGET:
+        return _OUTPUTS
+    if plan.kind is not Kind.WHOLE and n_outputs * n_columns <= _WHOLE_HESSIAN:
+        return _WHOLE
+    return None
+
+
 def sample_size(shape: tuple[int, int]) -> int:
     """Rows whose curvature tells that of all rows well enough for a metric."""
     return max(_LEAST_SAMPLE, 3 * shape[0] * shape[1])
-
-
-def fits_whole(objective: Objective) -> bool:
-    """Whether the whole Hessian may be formed."""
-    return objective.shape[0] * objective.shape[1] <= _WHOLE_HESSIAN
 
 
 def metric_at(objective: Objective, theta: Array, kind: Kind, *, sampled: bool = False) -> Metric:

@@ -34,7 +34,7 @@ class Objective:
     loss : Loss
         Cross-entropy on class-major logits.
     targets : callable
-        From a slice of rows to the loss's targets for them.
+        From a slice of rows, or their numbers, to the loss's targets for them.
     weights : ndarray of shape (n,) or None
         Weights of the rows.
     n_outputs : int
@@ -47,7 +47,7 @@ class Objective:
         self,
         rows: Rows,
         loss: Loss,
-        targets: Callable[[slice], Any],
+        targets: Callable[[Any], Any],
         weights: Array | None,
         *,
         n_outputs: int,
@@ -81,6 +81,14 @@ class Objective:
         if penalty == 0 and rows.n_columns <= _MOST_COLUMNS_DECOMPOSED:
             self._null_space = self._dependent_columns()
 
+    def rounding_of_value(self, theta: Array) -> float:
+        """How much of F, relatively, rounding may take.
+
+        A logit is a sum of products whose sizes add up to at most twice those of the coefficients; a row's residuals,
+        by which that counts, to about twice its loss.
+        """
+        return float(np.finfo(np.float64).eps * (2 + 4 * np.abs(theta).sum(axis=1).max()))
+
     @property
     def has_penalty(self) -> bool:
         """Whether F is strongly convex in the coefficients of all features."""
@@ -98,7 +106,7 @@ class Objective:
         return Objective(
             self.rows.part(chosen, weights),
             self._loss,
-            lambda rows: self._targets(chosen[rows]),
+            lambda where: self._targets(chosen[where]),
             weights,
             n_outputs=self.shape[0],
             penalty=self._penalty,

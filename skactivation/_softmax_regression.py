@@ -364,7 +364,7 @@ class SoftmaxRegression(ClassifierMixin, LinearLogitModel):
         else:
             shares = np.average(encoded, axis=0, weights=weights)
         shares = shares / shares.sum()
-        return np.maximum((1 - self.label_smoothing) * shares + self.label_smoothing / classes.size, 1e-9)
+        return np.asarray(np.maximum((1 - self.label_smoothing) * shares + self.label_smoothing / classes.size, 1e-9))
 
     def _separated(self, largest_residuals: Array) -> str:
         if self.classes_.size == 2:

@@ -10,7 +10,7 @@ Nothing here trusts a success flag. A minimum is certified by the smaller of two
 """
 
 from contextlib import suppress
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 from enum import Enum
 from typing import Any, NamedTuple
 
@@ -18,7 +18,7 @@ import numpy as np
 from numpy.typing import NDArray
 from scipy import optimize
 
-from skactivation._metric import Kind, Metric, cheapest_plan, fits_whole, metric_at
+from skactivation._metric import Kind, Metric, cheapest_plan, metric_at, stronger_plan
 from skactivation._objective import Objective
 
 __all__ = ["Outcome", "Solution", "minimize"]
@@ -27,6 +27,8 @@ Array = NDArray[Any]
 
 # Pairs of points that L-BFGS remembers; fewer where they would take more than 64 MB.
 _MEMORY, _LEAST_MEMORY, _MEMORY_SIZE = 20, 4, 2**23
+# How many times the usual number of evaluations a plan may take.
+_PATIENCE = 3
 # The gap relative to F, as far as a whole Hessian can tell, from which on Newton steps and a certificate are tried.
 _NEAR = 1e-3
 # Each failure to certify makes the solver go further before it tries again, down to where values can't be told apart.
@@ -39,6 +41,8 @@ _CAUTION = 2.0
 # A step of Newton's method must lower F by this share of what its slope promises; one that leaves less than that part
 # of the gradient is followed by another with the same Hessian.
 _SUFFICIENT, _USEFUL = 1e-4, 0.01
+# What sums over many rows may have lost, relative to them.
+_ROUNDING = 1e-11
 # Newton's method on the intercepts alone, damped, gains at least a constant factor a step.
 _INTERCEPT_STEPS = 100
 # A step of which less than this share was taken ends where the Hessian is another.
@@ -104,7 +108,8 @@ class _Run:
         self._has_penalty = objective.has_penalty
         rows = objective.rows
         self._plan, _ = cheapest_plan(objective.shape, rows.n_rows, rows.n_entries, rows.gram_cost)
-        self._kind = self._plan.kind
+        # Evaluations after which another plan is tried.
+        self._patience: float = _PATIENCE * self._plan.n_evaluations
         # float32 data are evaluated in float32 until a proof is at stake.
         self._exact = bool(rows.dtype == np.float64)
         self._tol = tol
@@ -121,7 +126,7 @@ class _Run:
         while True:
             before, gap = self._remaining, np.inf
             # Where the penalty gives a proof, whether it does is known without a metric.
-            needs_metric = self._kind is Kind.WHOLE or not self._has_penalty or not self._certified
+            needs_metric = self._plan.kind is Kind.WHOLE or not self._has_penalty or not self._certified
             metric = self._metric_at(point) if needs_metric else None
             is_newton, travelled = self._plan.longest == 0, 0.0
             close = not (is_newton and self._certified) and self._is_close(point, metric)
@@ -148,15 +153,13 @@ class _Run:
                     metric = metric or self._metric_at(point)
                     point = self._lbfgs(point, metric, max(1, self._plan.shortest << stage))
                     stage += 1
-                if self._remaining < before:
+                if self._remaining < before and self._n_evaluations < self._patience:
                     continue
                 if self._be_exact():
                     point = self._evaluate(point.theta)
                     continue
-                if self._kind is not Kind.WHOLE and fits_whole(self._objective):
-                    # Values of F can't be told apart any more; Newton's method looks at gradients.
-                    self._kind = Kind.WHOLE
-                    self._plan = replace(self._plan, sampled=False)
+                if self._take_stronger_plan() or self._remaining < before:
+                    stage = 0
                     continue
                 outcome = Outcome.STALLED
             return self._solution(point, gap, outcome)
@@ -171,8 +174,17 @@ class _Run:
             values=self._values,
         )
 
+    def _take_stronger_plan(self) -> bool:
+        """Change to a metric that says more, if there is one."""
+        plan = stronger_plan(self._plan, self._objective.shape)
+        self._patience = np.inf
+        if plan is not None:
+            self._plan = plan
+            self._patience = self._n_evaluations + _PATIENCE * plan.n_evaluations
+        return plan is not None
+
     def _metric_at(self, point: _Point) -> Metric:
-        return metric_at(self._objective, point.theta, self._kind, sampled=self._plan.sampled)
+        return metric_at(self._objective, point.theta, self._plan.kind, sampled=self._plan.sampled)
 
     def _be_exact(self) -> bool:
         """Evaluate in float64 from now on; whether that is new."""
@@ -208,7 +220,7 @@ class _Run:
         return point
 
     def _is_close(self, point: _Point, metric: Metric | None, share: float = 1.0) -> bool:
-        """Whether the gap, as far as can be told cheaply, is within a share of what is wanted, or nothing else is left."""
+        """Whether the gap, as far as can be told cheaply, is within a share of what is wanted; or all is tried."""
         if self._remaining == 0 or self._strictness < _STRICTEST:
             return True
         wanted = share * self._strictness * point.value
@@ -278,8 +290,9 @@ class _Run:
                 trial = self._evaluate(point.theta + share * step, finite=False)
                 gradient = metric.to_coordinates(trial.gradient)
                 trial_norm = float(np.linalg.norm(gradient))
+                fall = point.value - trial.value
                 # Near the minimum values of F differ by less than their rounding; gradients still tell.
-                if trial_norm < norm or trial.value < point.value - _SUFFICIENT * share * norm**2:
+                if fall >= _SUFFICIENT * share * norm**2 or (trial_norm < norm and fall >= -_ROUNDING * point.value):
                     break
             else:
                 break
@@ -292,18 +305,25 @@ class _Run:
         return point, travelled, norm**2 <= _NEGLIGIBLE * point.value
 
     def _prove(self, point: _Point, metric: Metric | None, travelled: float) -> tuple[_Point, float]:
-        """Bound the relative gap, given how far from the point where the metric was taken it is."""
-        gap = np.inf
-        if self._has_penalty:
-            point, gap = self._strong_convexity_gap(point)
-        if metric is not None and metric.bounds_hessian and not gap <= self._tol * point.value:
+        """Bound the relative gap, given how far from the point where the metric was taken it is.
+
+        Intercepts may move on the way to a bound.
+        """
+        wanted = self._tol * point.value
+        bounds = [(point, np.inf)]
+        if self._has_penalty and self._convexity_bound(np.abs(point.gradient)) <= wanted:
+            bounds.append(self._strong_convexity_gap(point))
+        if metric is not None and metric.bounds_hessian and not bounds[-1][1] <= wanted:
             spread = self._objective.largest_logit_range(metric.inverse())
             # The Hessian here is at least exp(-S r) times the metric's.
             growth = np.exp(0.5 * spread * travelled)
-            gap = min(gap, _self_concordance_gap(spread * growth, metric.norm(point.gradient) * growth))
+            bounds.append((point, _self_concordance_gap(spread * growth, metric.norm(point.gradient) * growth)))
+        if self._has_penalty and bounds[-1][1] == np.inf:
+            bounds.append(self._strong_convexity_gap(point))
+        point, gap = min(bounds, key=lambda bound: bound[1])
         # No bound is worth more than the rounding of the value itself.
         relative = gap / point.value if point.value > 0 else 0.0
-        return point, max(relative, float(np.finfo(np.float64).eps))
+        return point, relative + self._objective.rounding_of_value(point.theta)
 
     def _strong_convexity_gap(self, point: _Point) -> tuple[_Point, float]:
         """The bound by strong convexity in the coefficients, once the intercepts are near their minimum.
@@ -326,12 +346,12 @@ class _Run:
             spread *= growth
             gradient = point.gradient[:, -1]
             norm = growth * float(np.sqrt(gradient @ inverse @ gradient))
-            gap = np.inf
+            gap, own = np.inf, self._convexity_bound(np.abs(point.gradient))
             if spread * norm < 1:
                 length = -np.log1p(-spread * norm) / spread if norm > 0 else 0.0
                 drift = np.exp(spread * length) * length * np.sqrt(self._objective.largest_curvature)
                 gap = self._convexity_bound(np.abs(point.gradient) + drift) + _self_concordance_gap(spread, norm)
-            if gap <= self._tol * point.value or not norm < best / 2:
+            if gap <= max(self._tol * point.value, 2 * own) or not norm < best / 2:
                 return point, gap
             best = norm
             step = inverse @ gradient

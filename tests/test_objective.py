@@ -147,7 +147,8 @@ def test_no_step_spreads_logits_by_more_than_the_bound(make):
         length = np.sqrt(step.ravel() @ hessian @ step.ravel())
         spreads.append(objective.logit_range(step / length))
     # The worst step for a row is H^-1 applied to it: take the rows' own, too.
-    for row in objective._rows.blocks().__next__()[1].columns() * objective._inverse_scale:
+    _, block = next(objective.rows.blocks(objective.rows.slices, np.float64))
+    for row in np.vstack(list(block.columns())) * objective._inverse_scale:
         for outputs in np.eye(objective.shape[0]) - np.roll(np.eye(objective.shape[0]), 1, axis=0):
             step = np.linalg.solve(hessian, np.outer(outputs, row).ravel())
             length = np.sqrt(step @ hessian @ step)
@@ -163,3 +164,73 @@ def test_values_near_zero_keep_their_digits():
     value, gradient = objective.value_and_gradient(np.array([[-30.0], [30.0]]))
     assert_allclose(value, 2 * np.exp(-60), rtol=1e-13)
     assert_allclose(gradient, [[2 * np.exp(-60)], [-2 * np.exp(-60)]], rtol=1e-13)
+
+
+@pytest.mark.parametrize("make", OBJECTIVES)
+@pytest.mark.parametrize("form", [np.asarray, sparse.csr_array])
+def test_blocks_of_the_hessian_are_its_blocks(make, form):
+    objective = make(form=form)
+    theta = centred_theta(objective)
+    n_outputs, n_columns = objective.shape
+    blocks = objective.output_hessians(theta)
+    mean, shares = objective.mean_hessian(theta)
+    assert_allclose(np.einsum("kjj->kj", blocks), objective.hessian_diagonal(theta), rtol=1e-10)
+    assert_allclose(mean, blocks.mean(axis=0), rtol=1e-10, atol=1e-12)
+    assert_allclose(shares.mean(), 1, rtol=1e-12)
+    if make is sigmoid_objective:
+        # The outputs don't touch each other: the blocks are the Hessian.
+        whole = objective.hessian(theta).reshape(n_outputs, n_columns, n_outputs, n_columns)
+        assert_allclose(blocks, np.stack([whole[k, :, k] for k in range(n_outputs)]), rtol=1e-10, atol=1e-12)
+
+
+def test_blocks_where_all_rows_are_alike_need_one_product(monkeypatch):
+    objective = softmax_objective()
+    theta = np.zeros(objective.shape)
+    theta[:, -1] = [0.5, -1.0, 0.5]
+    quick = objective.output_hessians(theta)
+    monkeypatch.setattr(objective, "n_features", 0)  # takes away what tells that no feature counts
+    theta[0, 0] = 1e-300
+    assert_allclose(quick, objective.output_hessians(theta), rtol=1e-12, atol=1e-12)
+
+
+def test_the_objective_on_some_rows_counts_them_as_often_as_they_stand_for():
+    objective = softmax_objective()
+    theta = centred_theta(objective)
+    chosen = np.array([0, 5, 9, 70])
+    part = objective.part(chosen, np.array([1.0, 2.0, 3.0, 0.5]))
+    weights = np.zeros(80)
+    weights[chosen] = WEIGHTS[chosen] * [1.0, 2.0, 3.0, 0.5]
+    # All rows with these weights, in the same units: a weight of almost nothing keeps them in.
+    same = softmax_objective(weights=WEIGHTS).part(np.arange(80), weights / WEIGHTS)
+    assert_allclose(part.value_and_gradient(theta)[0], same.value_and_gradient(theta)[0], rtol=1e-12)
+    assert_allclose(part.value_and_gradient(theta)[1], same.value_and_gradient(theta)[1], rtol=1e-10, atol=1e-10)
+
+
+@pytest.mark.parametrize("make", OBJECTIVES)
+def test_every_output_has_the_same_total_share_of_curvature(make):
+    objective = make()
+    shares = objective.shares_of_curvature(centred_theta(objective))
+    assert shares.shape == (80,)
+    assert np.all(shares >= 0)
+    # Weighted sums over rows: each output's shares add up to 1.
+    assert_allclose(shares.sum(), objective.shape[0], rtol=1e-12)
+
+
+def test_coefficients_that_combine_rows_are_sums_of_centred_rows():
+    objective = softmax_objective()
+    combination = np.random.default_rng(0).normal(size=(3, 80))
+    theta = objective.from_rows(combination, np.array([1.0, 2.0, -3.0]))
+    coef, _ = objective.to_features(theta, np.float64)
+    centred = X - np.average(X, axis=0, weights=WEIGHTS)
+    expected = (combination - combination.mean(axis=0)) @ centred
+    assert_allclose(coef, expected, rtol=1e-9, atol=1e-9)
+
+
+def test_evaluations_that_are_not_exact_are_those_of_float32():
+    rows = rows_of(X.astype(np.float32), 3, WEIGHTS, fit_intercept=True)
+    objective = Objective(rows, SoftmaxLoss(), lambda block: LABELS[block], WEIGHTS, n_outputs=3, penalty=0.5)
+    theta = centred_theta(objective)
+    exact, coarse = (objective.value_and_gradient(theta, exact=exact) for exact in (True, False))
+    assert exact[0] != coarse[0]
+    assert_allclose(coarse[0], exact[0], rtol=1e-6)
+    assert_allclose(coarse[1], exact[1], rtol=1e-4, atol=1e-5)

@@ -23,6 +23,7 @@ FLOORS = [
     {"_objective"},
     {"_metric"},
     {"_solver"},
+    {"_head_start"},
     {"_linear"},
     {"_softmax_regression"},
     {"__init__"},

@@ -117,24 +117,28 @@ class LinearLogitModel(BaseEstimator, ABC):
                     warnings.warn(message, ConvergenceWarning, stacklevel=3)
         return self
 
-    def _logits(self, X: Any) -> Array:
-        """Logits (n, K) of each row."""
+    def _logits(self, X: Any, activation: Callable[[Array], Array] = np.asarray) -> Array:
+        """An activation of the logits (n, K) of each row."""
         check_is_fitted(self)
         X = self._validate(X, reset=False)
         coef, intercept = self.coef_, self.intercept_
-        if sparse.issparse(X):
-            return np.asarray(X @ coef.T + intercept)
-        logits = np.empty((X.shape[0], coef.shape[0]), dtype=np.result_type(X, coef))
-        slices = dense_slices(X.shape[0], sum(coef.shape), logits.dtype)
+        slices = dense_slices(X.shape[0], sum(coef.shape), coef.dtype)
 
-        def predict(block: int) -> None:
-            rows = slices[block]
-            np.matmul(X[rows], coef.T, out=logits[rows])
-            logits[rows] += intercept
+        def activations(rows: slice) -> Array:
+            logits = np.asarray(X[rows] @ coef.T)
+            logits += intercept
+            return activation(logits)
 
         with single_threaded_blas, np.errstate(all="ignore"):
-            in_threads(predict, len(slices))
-        return logits
+            first = activations(slices[0])
+            result = np.empty((X.shape[0], first.shape[1]), first.dtype)
+            result[slices[0]] = first
+
+            def fill(block: int) -> None:
+                result[slices[block + 1]] = activations(slices[block + 1])
+
+            in_threads(fill, len(slices) - 1)
+        return result
 
     def _validate(self, X: Any, *, reset: bool) -> Any:
         if isinstance(X, np.ma.MaskedArray):

@@ -146,7 +146,9 @@ class Objective:
                 weights = self._weights[rows]
                 z *= weights
                 losses = losses * weights
-            return losses.sum(dtype=np.float64), block.gradient(z), np.einsum("kb,kb->k", z, z)
+            # Over many blocks, sums in float32 would lose what float32 has to give.
+            gradient = block.gradient(z).astype(np.float64, copy=False)
+            return losses.sum(dtype=np.float64), gradient, np.einsum("kb,kb->k", z, z)
 
         dtype = np.float64 if exact else self.rows.dtype
         value, gradient, squares = sum_over_blocks(self.rows, term, size=theta.size, dtype=dtype)

@@ -209,10 +209,7 @@ class SoftmaxRegression(ClassifierMixin, LinearLogitModel):
         ndarray of shape (n, K)
             Probabilities in the order of `classes_`; rows sum to one.
         """
-        logits = self._logits(X)
-        if logits.shape[1] == 1:
-            return np.hstack([sigmoid(-logits), sigmoid(logits)])
-        return softmax(logits)
+        return self._logits(X, _probabilities)
 
     def predict_log_proba(self, X: Any) -> Array:
         """Logarithms of the probabilities, from the logits: finite also where a probability rounds to 0.
@@ -227,10 +224,7 @@ class SoftmaxRegression(ClassifierMixin, LinearLogitModel):
         ndarray of shape (n, K)
             Log-probabilities in the order of `classes_`.
         """
-        logits = self._logits(X)
-        if logits.shape[1] == 1:
-            return np.hstack([log_sigmoid(-logits), log_sigmoid(logits)])
-        return log_softmax(logits)
+        return self._logits(X, _log_probabilities)
 
     def score(self, X: Any, y: Any, sample_weight: Any = None) -> float:
         """Accuracy; with soft targets the expected accuracy, the mean probability of the predicted class.
@@ -374,3 +368,11 @@ class SoftmaxRegression(ClassifierMixin, LinearLogitModel):
         if len(names) == self.classes_.size:
             return f"the classes {listed} completely"
         return f"class{'es' if len(names) > 1 else ''} {listed} from the others" if names else ""
+
+
+def _probabilities(logits: Array) -> Array:
+    return softmax(logits) if logits.shape[1] > 1 else np.hstack([sigmoid(-logits), sigmoid(logits)])
+
+
+def _log_probabilities(logits: Array) -> Array:
+    return log_softmax(logits) if logits.shape[1] > 1 else np.hstack([log_sigmoid(-logits), log_sigmoid(logits)])

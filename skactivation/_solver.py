@@ -29,6 +29,8 @@ Array = NDArray[Any]
 _MEMORY, _LEAST_MEMORY, _MEMORY_SIZE = 20, 4, 2**23
 # How many times the usual number of evaluations a plan may take.
 _PATIENCE = 3
+# Falls of F by less than this, relative to it, can't be told in float32.
+_COARSE = 1e-8
 # The gap relative to F, as far as a whole Hessian can tell, from which on Newton steps and a certificate are tried.
 _NEAR = 1e-3
 # Each failure to certify makes the solver go further before it tries again, down to where values can't be told apart.
@@ -151,8 +153,11 @@ class _Run:
             else:
                 if self._strictness >= _STRICTEST and not (is_newton and self._remaining < before):
                     metric = metric or self._metric_at(point)
+                    was_exact = self._exact
                     point = self._lbfgs(point, metric, max(1, self._plan.shortest << stage))
                     stage += 1
+                    if self._exact > was_exact:
+                        point = self._evaluate(point.theta)
                 if self._remaining < before and self._n_evaluations < self._patience:
                     continue
                 if self._be_exact():
@@ -261,7 +266,11 @@ class _Run:
         def after_iteration(u: Array) -> None:
             # The line search ends at the point that it evaluated last.
             nonlocal accepted
+            fall = accepted.value - trial.value
             accepted = self._advance(trial)
+            if not self._exact and fall < _COARSE * trial.value:
+                self._exact = True
+                raise StopIteration
             if self._is_close(accepted, metric, share=0.1):
                 raise StopIteration
 

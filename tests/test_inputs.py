@@ -1,6 +1,7 @@
 """Odd input to SoftmaxRegression gives right results, bad input clear errors, and neither changes anything."""
 
 import datetime
+import tracemalloc
 import warnings
 
 import numpy as np
@@ -368,3 +369,19 @@ def test_dates_themselves_are_labels():
     days = np.array([datetime.date(2026, 1, day) for day in (1, 2, 3)], dtype="datetime64[D]")
     model = SoftmaxRegression().fit(IRIS, days[SPECIES])
     assert_array_equal(model.classes_, days)
+
+
+@pytest.mark.parametrize("dtype", [np.float32, np.float64])
+@pytest.mark.parametrize("n_classes", [2, 5])
+def test_memory_above_X_is_at_most_64_bytes_a_row_and_a_constant(dtype, n_classes):
+    rng = np.random.default_rng(0)
+    peaks = []
+    for n_rows in (100_000, 300_000):
+        X = rng.normal(size=(n_rows, 8)).astype(dtype)
+        y = rng.integers(n_classes, size=n_rows)
+        tracemalloc.start()
+        SoftmaxRegression().fit(X, y)
+        peaks.append(tracemalloc.get_traced_memory()[1])
+        tracemalloc.stop()
+    assert peaks[1] - peaks[0] <= 64 * 200_000
+    assert peaks[0] <= 64 * 100_000 + 64e6

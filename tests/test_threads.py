@@ -1,0 +1,117 @@
+"""Threads over blocks: order, errors, limits; the same bits for any number of them."""
+
+import threading
+import warnings
+
+import numpy as np
+import pytest
+from numpy.testing import assert_array_equal
+from sklearn.datasets import load_digits
+from threadpoolctl import threadpool_limits
+
+from skactivation import SoftmaxRegression, _blocks, _head_start, _metric, _threads
+from skactivation._threads import in_threads, single_threaded_blas
+
+
+@pytest.fixture
+def many_threads(monkeypatch):
+    """Pretend that the caller allows as many threads as a test says, whatever the machine has."""
+
+    def allow(number):
+        monkeypatch.setattr(_threads, "_cores", lambda: number)
+        monkeypatch.setattr(type(single_threaded_blas), "n_allowed", lambda self: number)
+
+    return allow
+
+
+@pytest.mark.parametrize("number", [1, 2, 5])
+def test_results_come_in_the_order_of_the_tasks_on_so_many_threads(number, many_threads):
+    many_threads(number)
+    together = threading.Barrier(number)
+
+    def task(index):
+        if index < number:
+            together.wait(10)  # passes only if so many threads are here at once
+        return index**2, threading.get_ident()
+
+    with single_threaded_blas:
+        results = in_threads(task, 20)
+    assert [square for square, _ in results] == [index**2 for index in range(20)]
+    assert len({thread for _, thread in results}) <= number
+
+
+def test_an_error_in_any_thread_comes_out_and_no_thread_goes_on(many_threads):
+    many_threads(3)
+    done = []
+
+    def task(index):
+        if index == 4:
+            raise MemoryError("of task 4")
+        done.append(index)
+
+    with single_threaded_blas, pytest.raises(MemoryError, match="of task 4"):
+        in_threads(task, 1000)
+    count = len(done)
+    assert threading.active_count() == 1
+    assert len(done) == count
+
+
+def test_no_thread_is_left_behind(many_threads):
+    many_threads(4)
+    X, y = load_digits(return_X_y=True)
+    SoftmaxRegression(C=0.01).fit(X, y).predict_proba(X)
+    assert threading.active_count() == 1
+
+
+def test_threads_of_ours_raise_no_floating_point_warnings(many_threads):
+    many_threads(3)
+    with warnings.catch_warnings(), single_threaded_blas, np.errstate(all="ignore"):
+        warnings.simplefilter("error")
+        in_threads(lambda index: np.log(np.zeros(1000)), 30)
+
+
+def test_the_callers_limit_is_kept_and_shared_among_holders():
+    with threadpool_limits(1, user_api="blas"), single_threaded_blas:
+        assert single_threaded_blas.n_allowed() == 1
+    with threadpool_limits(4, user_api="blas"), single_threaded_blas:
+        alone = single_threaded_blas.n_allowed()
+        assert alone == min(4, _threads._cores())
+        with single_threaded_blas:
+            assert single_threaded_blas.n_allowed() == max(1, alone // 2)
+
+
+def problem(n_rows, n_features, n_classes, seed=0):
+    rng = np.random.default_rng(seed)
+    X = rng.normal(size=(n_rows, n_features)) * np.logspace(-1, 1, n_features)
+    return X, np.argmax(X @ rng.normal(size=(n_features, n_classes)) + 3 * rng.gumbel(size=(n_rows, n_classes)), axis=1)
+
+
+@pytest.mark.parametrize(
+    ("shape", "dtype", "settings"),
+    [
+        ((600, 8, 3), np.float64, {}),  # Newton's method
+        ((2000, 40, 8), np.float64, {}),  # blocks of the Hessian
+        ((2000, 40, 8), np.float32, {}),
+        ((2000, 8, 3), np.float64, {"C": np.inf}),
+        ((60, 300, 3), np.float64, {}),  # the row space
+        ((3000, 10, 2), np.float64, {"_LEAST_SAMPLE": 500}),  # samples
+    ],
+    ids=str,
+)
+def test_fits_and_predictions_are_the_same_bits_for_any_number_of_threads(
+    shape, dtype, settings, many_threads, monkeypatch
+):
+    monkeypatch.setattr(_blocks, "_DENSE_BLOCK_SIZE", 2000)
+    monkeypatch.setattr(_blocks, "_SMALL_PRODUCT_SIZE", 0)
+    if "_LEAST_SAMPLE" in settings:
+        monkeypatch.setattr(_head_start, "_LEAST_SAMPLE", settings["_LEAST_SAMPLE"])
+        monkeypatch.setattr(_metric, "_LEAST_SAMPLE", settings["_LEAST_SAMPLE"])
+    X, y = problem(*shape)
+    found = []
+    for number in (1, 2, 3, 7):
+        many_threads(number)
+        model = SoftmaxRegression(C=settings.get("C", 1.0)).fit(X.astype(dtype), y)
+        found.append((model.coef_, model.intercept_, model.predict_proba(X), model.loss_, model.n_evaluations_))
+    for others in found[1:]:
+        for one, other in zip(found[0], others, strict=True):
+            assert_array_equal(one, other)

@@ -73,7 +73,7 @@ class Rows(Protocol):
     n_rows: int
     n_columns: int
     dtype: Any
-    """X's own: float32 or float64."""
+    """What sums that need not be exact are computed in: X's own, but float64 for small data."""
     center: Array
     """What is taken from X's columns (d,)."""
     offsets: Array
@@ -86,7 +86,7 @@ class Rows(Protocol):
     """Entries that a product has to look at."""
     gram_cost: float
     """Operations, about, that products of the columns with each other take."""
-    n_passes: float
+    n_passes: int
     """How often all rows have been read."""
     slices: list[slice]
     """The rows of each block."""
@@ -240,10 +240,11 @@ class DenseRows:
         self.only: tuple[slice, Block] | None = None
         self.n_rows, n_features = X.shape
         self.n_columns = n_features + fit_intercept
-        self.dtype = X.dtype
-        self.n_passes = 0.0
+        self.n_passes = 0
         self.n_entries = self.n_rows * self.n_columns
         self.gram_cost = self.n_entries * (self.n_columns + 10.0)
+        is_kept = self.n_entries <= _KEPT_SIZE
+        self.dtype = np.dtype(np.float64) if is_kept else X.dtype
         self.slices = dense_slices(self.n_rows, self.n_columns + n_outputs, self.dtype)
         # Buffers that no thread holds at the moment.
         self._free: dict[Any, deque[_Buffers]] = {np.dtype(kind): deque() for kind in (np.float32, np.float64)}
@@ -255,7 +256,7 @@ class DenseRows:
         else:
             self.center, self.largest, self.units = like.center, like.largest, like.units
         self._scaled = bool((self.units != 1).any())
-        if self.n_entries <= _KEPT_SIZE:
+        if is_kept:
             columns = np.empty((self.n_rows, self.n_columns))
             self._fill(columns, slice(0, self.n_rows), self.center)
             self._columns = columns
@@ -439,7 +440,7 @@ class SparseRows:
         self.n_rows, n_features = X.shape
         self.n_columns = n_features + fit_intercept
         self.dtype = X.dtype
-        self.n_passes = 0.0
+        self.n_passes = 0
         self.n_entries = X.nnz + self.n_columns
         # Each entry meets the others of its row, and that slowly.
         self.gram_cost = 20.0 * self.n_entries**2 / self.n_rows + self.n_columns**2

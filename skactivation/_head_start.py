@@ -25,11 +25,14 @@ _ROW_SPACE_TOL, _MAX_ITER_IN_ROW_SPACE = 1e-7, 1000
 
 
 def head_start(objective: Objective, strata: Array, starts: list[Array]) -> list[Array]:
-    """Start (K, D) that a smaller problem gives, or none where it isn't worth its while.
+    """Start (K, D) that a smaller problem gives, or none where it isn't worth its while. Its work isn't counted.
 
     `strata` (n,) are whole numbers from 0 on: the classes, none of which a sample may leave out.
     """
     rows, n_rows = objective.rows, objective.rows.n_rows
+    if len(starts) > 1:
+        # A previous fit is a better one.
+        return []
     if isinstance(rows, DenseRows) and _row_space_is_cheaper(objective):
         return [_solve_in_row_space(objective, rows, starts[0])]
     size = max(_LEAST_SAMPLE, n_rows // _PART)
@@ -58,6 +61,8 @@ def _solve_in_row_space(objective: Objective, rows: DenseRows, start: Array) -> 
     """
     products = rows.row_products()
     factor, order, rank, _ = linalg.lapack.dpstrf(products, lower=1)
+    if rank == 0:
+        return start
     order = order - 1
     features = np.zeros((len(products), rank))
     features[order] = np.tril(factor)[:, :rank]

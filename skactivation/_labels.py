@@ -63,9 +63,9 @@ def _unique(labels: Array) -> tuple[Array, Array]:
     """Sorted distinct labels and the code (n,) of each."""
     if labels.dtype.kind in "iu" and labels.size:
         low, high = int(labels.min()), int(labels.max())
-        if high - low < labels.size:
+        if high - low < labels.size and high <= np.iinfo(np.intp).max:
             # A table of all integers in the range is quicker than sorting.
-            places = np.subtract(labels, low, dtype=np.intp, casting="unsafe")
+            places = labels.astype(np.intp) - low
             found = np.bincount(places) > 0
             return (np.flatnonzero(found) + low).astype(labels.dtype), (np.cumsum(found) - 1)[places]
     classes, codes = np.unique(labels, return_inverse=True)

@@ -198,7 +198,7 @@ class LinearLogitModel(BaseEstimator, ABC):
         self.loss_ = unit * value
         self.loss_curve_ = unit * np.array(solution.values)
         self.gradient_norm_ = unit * float(np.linalg.norm(objective.feature_gradient(gradient)))
-        self.optimality_gap_ = gap
+        self.optimality_gap_ = float(gap)
 
     def _shortfall(self, objective: Objective, solution: Solution) -> str:
         """Say what was reached, where the gap isn't certified to be at most tol."""
@@ -223,7 +223,7 @@ class LinearLogitModel(BaseEstimator, ABC):
         if separated and np.inf == self.C:
             return (
                 f"{name}: no finite optimum exists with C=inf, since the data separate {separated}. The coefficients "
-                f"are some point on the way to infinity; set a finite C. ({reached})"
+                f"are some point on the way to infinity; set a finite C, or label_smoothing. ({reached})"
             )
         if separated:
             return (

@@ -103,8 +103,10 @@ class Plan:
     kind: Kind
     sampled: bool
     """Whether a sample of the rows will do for a metric."""
+    newton: bool
+    """Whether Newton's method is tried from the first."""
     shortest: int
-    """Iterations of L-BFGS with the first metric; 0 for Newton's method."""
+    """Iterations of L-BFGS with the first metric."""
     longest: int
     """Iterations of L-BFGS with one metric at most: they double from metric to metric."""
     n_metrics: int
@@ -113,11 +115,11 @@ class Plan:
 
 
 # Far from the optimum a Hessian is soon out of date; the less it says, the longer it is worth the memory of L-BFGS.
-_NEWTON = Plan(Kind.WHOLE, sampled=False, shortest=0, longest=0, n_metrics=9, n_evaluations=11)
-_WHOLE = Plan(Kind.WHOLE, sampled=False, shortest=4, longest=8, n_metrics=4, n_evaluations=18)
-_OUTPUTS = Plan(Kind.OUTPUTS, sampled=False, shortest=2, longest=16, n_metrics=4, n_evaluations=28)
-_SHARED = Plan(Kind.SHARED, sampled=False, shortest=12, longest=100, n_metrics=4, n_evaluations=100)
-_DIAGONAL = Plan(Kind.DIAGONAL, sampled=False, shortest=8, longest=128, n_metrics=4, n_evaluations=150)
+_NEWTON = Plan(Kind.WHOLE, False, newton=True, shortest=4, longest=8, n_metrics=9, n_evaluations=11)
+_WHOLE = Plan(Kind.WHOLE, False, newton=False, shortest=4, longest=8, n_metrics=4, n_evaluations=18)
+_OUTPUTS = Plan(Kind.OUTPUTS, False, newton=False, shortest=2, longest=16, n_metrics=4, n_evaluations=28)
+_SHARED = Plan(Kind.SHARED, False, newton=False, shortest=12, longest=100, n_metrics=4, n_evaluations=100)
+_DIAGONAL = Plan(Kind.DIAGONAL, False, newton=False, shortest=8, longest=128, n_metrics=4, n_evaluations=150)
 _PLANS = [
     _NEWTON,
     _WHOLE,
@@ -155,7 +157,7 @@ def cheapest_plan(shape: tuple[int, int], n_rows: int, n_entries: float, gram_co
             return np.inf
         # Logits tell which rows matter; SciPy has work of its own in an evaluation.
         metric += 1e6 + (evaluation if plan.sampled else 0)
-        call = 1e6 if plan.longest else 0
+        call = 0 if plan.newton else 1e6
         return plan.n_metrics * metric + plan.n_evaluations * (evaluation + call)
 
     best = min(_PLANS, key=cost)
@@ -167,6 +169,8 @@ def stronger_plan(plan: Plan, shape: tuple[int, int]) -> Plan | None:
     n_outputs, n_columns = shape
     if plan.sampled:
         return replace(plan, sampled=False)
+    if plan == _NEWTON:
+        return _WHOLE
     if plan.kind is Kind.DIAGONAL and n_columns**2 <= _BUDGET:
         return _SHARED
     if plan.kind in (Kind.DIAGONAL, Kind.SHARED) and n_outputs * n_columns**2 <= _BUDGET:

@@ -8,6 +8,7 @@ the units of X.
 """
 
 from collections.abc import Callable
+from functools import cached_property
 from typing import Any
 
 import numpy as np
@@ -93,6 +94,11 @@ class Objective:
     def has_penalty(self) -> bool:
         """Whether F is strongly convex in the coefficients of all features."""
         return bool(np.all(self.penalty[: self.n_features] > 0))
+
+    @cached_property
+    def has_light_rows(self) -> bool:
+        """Whether some rows weigh so little beside others that the value hardly depends on them."""
+        return self._weights is not None and bool(self._weights[self._weights > 0].min() < 1e-6 * self._weights.max())
 
     @property
     def largest_curvature(self) -> float:

@@ -44,11 +44,13 @@ class SoftmaxRegression(ClassifierMixin, LinearLogitModel):
     label_smoothing : float in [0, 1), default=0.0
         With e, targets become (1 - e) t + e / K for K classes.
     tol : float, default=1e-6
-        The relative optimality gap to be proved, (F - F*) / F.
+        The relative optimality gap to be proved, (F - F*) / F; positive. Lower it where digits are compared: at the
+        default, coefficients of large problems have about three.
     max_iter : int, default=1000
-        Most iterations, of L-BFGS and of Newton's method together.
+        Most iterations, of L-BFGS and of Newton's method together, on all of X.
     warm_start : bool, default=False
-        Whether to start from the coefficients of the last fit, where classes and features are the same.
+        Whether to start from the coefficients of the last fit, where classes and features are the same: for a path of
+        values of C, best upwards.
 
     Attributes
     ----------
@@ -60,11 +62,11 @@ class SoftmaxRegression(ClassifierMixin, LinearLogitModel):
     intercept_ : ndarray of shape (K,) or (1,)
         Intercepts b.
     n_iter_ : int
-        Iterations.
+        Iterations, of those on all of X.
     n_evaluations_ : int
-        Evaluations of F and its gradient.
-    n_passes_ : float
-        How often all rows of X were read: for evaluations, the Hessian, and once for the range of each feature.
+        Evaluations of F and its gradient on all of X.
+    n_passes_ : int
+        How often all of X was read: for evaluations, for curvature, and once for the range of each feature.
     loss_ : float
         F at the solution.
     loss_curve_ : ndarray
@@ -94,8 +96,14 @@ class SoftmaxRegression(ClassifierMixin, LinearLogitModel):
 
     A row of weight 0 isn't there: a class that occurs in no other rows isn't among `classes_`.
 
+    A fit minimises with SciPy's L-BFGS in coordinates that the curvature gives (Newton's method, where that costs no
+    more); it starts at the classes' shares, at the solution of a sample where rows are many, or, with more features
+    than rows, at the best combination of rows; what that takes isn't counted in `n_iter_` and
+    `n_evaluations_`.
+
     X is read in blocks and never copied as a whole; float32 or float64, C or Fortran order, memory-mapped, or sparse
-    (CSR, CSC) come without a conversion. Results don't depend on the number of threads.
+    (CSR, CSC) come without a conversion. Blocks are worked on by as many threads as BLAS may use (OMP_NUM_THREADS,
+    threadpoolctl); results are the same bits for any number of them.
 
     References
     ----------

@@ -9,6 +9,7 @@ Nothing here trusts a success flag. A minimum is certified by the smaller of two
   After a step of length r in that norm, the new Hessian is at least exp(-S r) H: one H serves several steps.
 """
 
+from collections.abc import Iterator
 from contextlib import suppress
 from dataclasses import dataclass
 from enum import Enum
@@ -29,8 +30,8 @@ Array = NDArray[Any]
 _MEMORY, _LEAST_MEMORY, _MEMORY_SIZE = 20, 4, 2**23
 # How many times the usual number of evaluations a plan may take.
 _PATIENCE = 3
-# Falls of F by less than this, relative to it, can't be told in float32.
-_COARSE = 1e-8
+# Falls of F by less than this, relative to it, can't be told in float32; in float64.
+_COARSE, _NO_FALL = 1e-8, 1e-15
 # The gap relative to F, as far as a whole Hessian can tell, from which on Newton steps and a certificate are tried.
 _NEAR = 1e-3
 # Each failure to certify makes the solver go further before it tries again, down to where values can't be told apart.
@@ -130,13 +131,15 @@ class _Run:
             # Where the penalty gives a proof, whether it does is known without a metric.
             needs_metric = self._plan.kind is Kind.WHOLE or not self._has_penalty or not self._certified
             metric = self._metric_at(point) if needs_metric else None
-            is_newton, travelled = self._plan.longest == 0, 0.0
+            # A Hessian that rounding may have made says little about rows of small weight.
+            is_newton = self._plan.newton and metric is not None and metric.bounds_hessian
+            travelled, whole = 0.0, False
             close = not (is_newton and self._certified) and self._is_close(point, metric)
             if close and not self._certified:
                 return self._solution(point, np.inf, Outcome.ESTIMATED)
             if metric is not None and metric.is_whole and (close or is_newton):
                 # Steps are taken to the last digit: they are cheaper than a proof that fails.
-                point, travelled, settled = self._newton_steps(point, metric)
+                point, travelled, settled, whole = self._newton_steps(point, metric)
                 close = settled or self._remaining in (0, before)
             if close and self._be_exact():
                 point = self._evaluate(point.theta)
@@ -151,19 +154,25 @@ class _Run:
             elif self._remaining == 0:
                 outcome = Outcome.MAX_ITER
             else:
-                if self._strictness >= _STRICTEST and not (is_newton and self._remaining < before):
+                # Where only a part of Newton's step was any good, a line search knows better.
+                if self._strictness >= _STRICTEST and not (is_newton and whole):
                     metric = metric or self._metric_at(point)
-                    was_exact = self._exact
-                    point = self._lbfgs(point, metric, max(1, self._plan.shortest << stage))
+                    was_exact, value, by_newton = self._exact, point.value, self._remaining < before
+                    point = self._lbfgs(point, metric, self._plan.shortest << stage)
                     stage += 1
+                    # Iterations that leave F as it was are no progress.
+                    moved = by_newton or point.value < (1 - _NO_FALL) * value
                     if self._exact > was_exact:
                         point = self._evaluate(point.theta)
-                if self._remaining < before and self._n_evaluations < self._patience:
+                        moved = True
+                else:
+                    moved = self._remaining < before
+                if moved and self._n_evaluations < self._patience:
                     continue
                 if self._be_exact():
                     point = self._evaluate(point.theta)
                     continue
-                if self._take_stronger_plan() or self._remaining < before:
+                if self._take_stronger_plan() or moved:
                     stage = 0
                     continue
                 outcome = Outcome.STALLED
@@ -238,6 +247,19 @@ class _Run:
             return self._convexity_bound(np.abs(point.gradient)) <= wanted * 0.5 * self._tol
         return metric is not None and metric.decrement(point.gradient) <= wanted * 1e-3 * self._tol
 
+    def _shares(self, step: Array) -> Iterator[float]:
+        """How much of a Newton step to try: the whole, then less and less, down to what is sure to lower F.
+
+        Not the whole where F wouldn't show how far rows of small weight are thrown.
+        """
+        least = self._share(step) if self._objective.has_light_rows else None
+        share = 1.0 if least is None else min(1.0, 8 * least)
+        while least is None or share > least:
+            yield share
+            least = self._share(step) if least is None else least
+            share = max(share / 4, least)
+        yield least
+
     def _share(self, step: Array) -> float:
         """How much of a Newton step is sure to lower F, given the Hessian itself.
 
@@ -254,9 +276,8 @@ class _Run:
         gradient = metric.to_coordinates(start.gradient)
         share = min(1.0, _CAUTION * self._share(metric.to_coefficients(gradient)))
         unit = share * float(np.linalg.norm(gradient))
-        longest = self._plan.longest or 1
         memory = max(_LEAST_MEMORY, min(_MEMORY, _MEMORY_SIZE // (2 * start.theta.size)))
-        max_iter = min(max_iter, longest, self._remaining)
+        max_iter = min(max_iter, self._plan.longest, self._remaining)
 
         def value_and_gradient(u: Array) -> tuple[float, Array]:
             nonlocal trial
@@ -285,17 +306,20 @@ class _Run:
         )
         return accepted
 
-    def _newton_steps(self, point: _Point, metric: Metric) -> tuple[_Point, float, bool]:
-        """Newton steps with one factor while it serves; their length in the metric's norm; whether nothing is left."""
+    def _newton_steps(self, point: _Point, metric: Metric) -> tuple[_Point, float, bool, bool]:
+        """Newton steps with one factor while it serves, and their length in the metric's norm.
+
+        Then whether nothing is left that further steps would get, and whether the last step was a whole one.
+        """
         gradient = metric.to_coordinates(point.gradient)
-        travelled, norm = 0.0, float(np.linalg.norm(gradient))
+        first = float(np.linalg.norm(gradient))
+        travelled, norm, whole = 0.0, first, False
         for _ in range(min(_NEWTON_STEPS, self._remaining)):
             if norm**2 <= _NEGLIGIBLE * point.value:
                 break
             step = -metric.to_coefficients(gradient)
-            # The whole step is nearly always right; if not, one that is sure to lower F is.
-            for cautious in (False, True):
-                share = self._share(step) if cautious else 1.0
+            # The whole step is nearly always right; if not, one that is sure to lower F is, but that may be short.
+            for share in self._shares(step):
                 trial = self._evaluate(point.theta + share * step, finite=False)
                 gradient = metric.to_coordinates(trial.gradient)
                 trial_norm = float(np.linalg.norm(gradient))
@@ -304,14 +328,18 @@ class _Run:
                 if fall >= _SUFFICIENT * share * norm**2 or (trial_norm < norm and fall >= -_ROUNDING * point.value):
                     break
             else:
+                whole = False
                 break
+            whole = share == 1.0
             point, travelled = self._advance(trial), travelled + share * norm
             useful = trial_norm < _USEFUL * norm
             norm = trial_norm
             if not useful:
                 # A Hessian taken anew will do better.
                 break
-        return point, travelled, norm**2 <= _NEGLIGIBLE * point.value
+        near = first**2 <= 2 * _NEAR * point.value
+        settled = norm**2 <= _NEGLIGIBLE * point.value or (near and norm > first / 2)
+        return point, travelled, settled, whole
 
     def _prove(self, point: _Point, metric: Metric | None, travelled: float) -> tuple[_Point, float]:
         """Bound the relative gap, given how far from the point where the metric was taken it is.

@@ -6,6 +6,7 @@ from numpy.testing import assert_allclose
 from scipy import sparse
 
 from longhand import softmax_regression_objective
+from skactivation import _blocks
 from skactivation._blocks import rows_of
 from skactivation._objective import Objective
 from skactivation.losses import SigmoidLoss, SoftmaxLoss
@@ -226,7 +227,8 @@ def test_coefficients_that_combine_rows_are_sums_of_centred_rows():
     assert_allclose(coef, expected, rtol=1e-9, atol=1e-9)
 
 
-def test_evaluations_that_are_not_exact_are_those_of_float32():
+def test_evaluations_that_are_not_exact_are_those_of_float32(monkeypatch):
+    monkeypatch.setattr(_blocks, "_KEPT_SIZE", 0)
     rows = rows_of(X.astype(np.float32), 3, WEIGHTS, fit_intercept=True)
     objective = Objective(rows, SoftmaxLoss(), lambda block: LABELS[block], WEIGHTS, n_outputs=3, penalty=0.5)
     theta = centred_theta(objective)

@@ -98,7 +98,7 @@ def test_small_problems_are_left_to_newtons_method_and_large_ones_to_cheap_metri
     def plan(n_rows, n_columns, n_outputs):
         return cheapest_plan((n_outputs, n_columns), n_rows, n_rows * n_columns, n_rows * n_columns**2)[0]
 
-    assert (plan(150, 5, 3).kind, plan(150, 5, 3).longest) == (Kind.WHOLE, 0)
+    assert (plan(150, 5, 3).kind, plan(150, 5, 3).newton) == (Kind.WHOLE, True)
     assert plan(1797, 65, 10).kind is Kind.OUTPUTS
     assert plan(20_000, 101, 10).sampled
     assert plan(20_000, 513, 100).kind is Kind.SHARED
@@ -116,7 +116,7 @@ def test_a_singular_hessian_gets_a_ridge_and_bounds_nothing():
 
 
 @pytest.mark.parametrize("make", [softmax_objective, sigmoid_objective])
-@pytest.mark.parametrize("plan", _metric._PLANS, ids=lambda plan: f"{plan.kind.name} {plan.sampled} {plan.longest}")
+@pytest.mark.parametrize("plan", _metric._PLANS, ids=lambda plan: f"{plan.kind.name} {plan.sampled} {plan.newton}")
 @pytest.mark.parametrize("fit_intercept", [True, False])
 def test_every_plan_reaches_the_optimum_and_proves_it(make, plan, fit_intercept, monkeypatch):
     monkeypatch.setattr(_solver, "cheapest_plan", lambda *arguments: (plan, 0.0))
@@ -232,6 +232,6 @@ def test_a_newton_step_is_shortened_until_it_is_sure_to_lower_the_value():
     full = -metric.to_coefficients(metric.to_coordinates(far.gradient))
     assert objective.value_and_gradient(far.theta + full)[0] > far.value
     assert objective.value_and_gradient(far.theta + run._share(full) * full)[0] < far.value
-    point, _, settled = run._newton_steps(far, metric)
+    point, _, settled, _ = run._newton_steps(far, metric)
     assert point.value < far.value
     assert not settled

@@ -117,6 +117,7 @@ class _Run:
         self._exact = bool(rows.dtype == np.float64)
         self._tol = tol
         self._strictness = 1.0
+        self._stage = 0
         self._remaining = max_iter
         self._max_iter = max_iter
         self._n_evaluations = 0
@@ -125,7 +126,6 @@ class _Run:
     def solve(self, starts: list[Array], separated_below: float) -> Solution:
         point = self._best(starts)
         self._values.append(point.value)
-        stage = 0
         while True:
             before, gap = self._remaining, np.inf
             # Where the penalty gives a proof, whether it does is known without a metric.
@@ -154,29 +154,31 @@ class _Run:
             elif self._remaining == 0:
                 outcome = Outcome.MAX_ITER
             else:
+                moved = self._remaining < before
                 # Where only a part of Newton's step was any good, a line search knows better.
                 if self._strictness >= _STRICTEST and not (is_newton and whole):
-                    metric = metric or self._metric_at(point)
-                    was_exact, value, by_newton = self._exact, point.value, self._remaining < before
-                    point = self._lbfgs(point, metric, self._plan.shortest << stage)
-                    stage += 1
-                    # Iterations that leave F as it was are no progress.
-                    moved = by_newton or point.value < (1 - _NO_FALL) * value
-                    if self._exact > was_exact:
-                        point = self._evaluate(point.theta)
-                        moved = True
-                else:
-                    moved = self._remaining < before
+                    point, fell = self._descend(point, metric)
+                    moved = moved or fell
                 if moved and self._n_evaluations < self._patience:
                     continue
                 if self._be_exact():
                     point = self._evaluate(point.theta)
                     continue
                 if self._take_stronger_plan() or moved:
-                    stage = 0
                     continue
-                outcome = Outcome.STALLED
+                if gap == np.inf:
+                    point, gap = self._prove(point, metric, np.inf)
+                outcome = Outcome.CERTIFIED if gap <= self._tol else Outcome.STALLED
             return self._solution(point, gap, outcome)
+
+    def _descend(self, point: _Point, metric: Metric | None) -> tuple[_Point, bool]:
+        """A stage of L-BFGS, and whether F fell: iterations that leave it as it was are no progress."""
+        was_exact = self._exact
+        after = self._lbfgs(point, metric or self._metric_at(point), self._plan.shortest << self._stage)
+        self._stage += 1
+        if self._exact and not was_exact:
+            return self._evaluate(after.theta), True
+        return after, after.value < (1 - _NO_FALL) * point.value
 
     def _solution(self, point: _Point, gap: float, outcome: Outcome) -> Solution:
         return Solution(
@@ -193,7 +195,7 @@ class _Run:
         plan = stronger_plan(self._plan, self._objective.shape)
         self._patience = np.inf
         if plan is not None:
-            self._plan = plan
+            self._plan, self._stage = plan, 0
             self._patience = self._n_evaluations + _PATIENCE * plan.n_evaluations
         return plan is not None
 

@@ -22,7 +22,7 @@ def soft_targets(y: Any) -> tuple[Array, Array | None] | None:
         return None
     names = getattr(y, "columns", None)
     targets = as_distributions(
-        y, "y", "for labels that don't exclude each other use SigmoidMultiLabel, else divide each row by its sum"
+        y, "y", "divide each row by its sum, or, for labels that don't exclude each other, use SigmoidMultiLabel"
     )
     if names is None:
         return targets, None

@@ -380,6 +380,21 @@ def test_a_warm_start_needs_fewer_evaluations_and_ends_at_the_same_optimum():
     assert_allclose(both(model.fit(X[:, :4], other)), both(SoftmaxRegression(C=1.5).fit(X[:, :4], y)), rtol=1e-9)
 
 
+def test_a_path_over_C_costs_less_than_separate_fits():
+    X, y = load_digits(return_X_y=True)
+    path = [1e-4, 1e-3, 1e-2, 1e-1, 1.0]
+    warm = SoftmaxRegression(warm_start=True)
+    passes, evaluations = [], []
+    for C in path:
+        models = warm.set_params(C=C).fit(X, y), SoftmaxRegression(C=C).fit(X, y)
+        passes.append([model.n_passes_ for model in models])
+        evaluations.append([model.n_evaluations_ for model in models])
+        assert_allclose(models[0].loss_, models[1].loss_, rtol=2e-6)
+    for counts in (passes, evaluations):
+        on_the_path, separate = np.sum(counts, axis=0)
+        assert on_the_path < 0.9 * separate
+
+
 def test_a_warm_start_that_is_worse_than_none_isnt_used():
     X, y = load_iris(return_X_y=True)
     model = SoftmaxRegression(warm_start=True).fit(X, y)
@@ -526,3 +541,48 @@ def test_a_tolerance_beyond_floating_point_is_warned_of_with_what_was_reached():
     with pytest.warns(ConvergenceWarning, match=r"less than floating point can prove.*optimality_gap_ \d.\de-1[3-6]"):
         model = SoftmaxRegression(tol=1e-20).fit(X, y)
     assert_allclose(model.loss_, OPTIMAL_OBJECTIVES[load_wine], rtol=1e-9)
+
+
+@pytest.mark.parametrize("C", [1e4, 1e6, 1e8])
+def test_separable_data_and_weak_penalties_take_few_evaluations(C):
+    X = np.random.default_rng(0).normal(size=(20_000, 5))
+    model = SoftmaxRegression(C=C).fit(X, (X[:, 0] > 0).astype(int))
+    assert model.converged_
+    assert model.n_evaluations_ < 60
+
+
+@pytest.mark.parametrize("seed", range(4))
+def test_rows_of_next_to_no_weight_lead_nobody_astray(seed):
+    rng = np.random.default_rng(seed)
+    X, y = rng.normal(size=(30, 40)), np.arange(30) % 3
+    weights = 10.0 ** rng.uniform(-9, 3, size=30)
+    weights[rng.random(30) < 0.4] = 0
+    model = SoftmaxRegression(C=np.inf, label_smoothing=0.1).fit(X, y, weights)
+    assert model.converged_
+    assert model.n_evaluations_ < 150
+
+
+@pytest.mark.parametrize("fit_intercept", [True, False])
+def test_columns_that_say_nothing_leave_the_shares_of_the_classes(fit_intercept):
+    X = np.full((50, 500), 2.0 if fit_intercept else 0.0)
+    y = np.repeat([0, 1, 2], [10, 15, 25])
+    model = SoftmaxRegression(fit_intercept=fit_intercept).fit(X, y)
+    assert_allclose(model.coef_, 0, atol=1e-12)
+    shares = [0.2, 0.3, 0.5] if fit_intercept else [1 / 3] * 3
+    assert_allclose(model.predict_proba(X[:1])[0], shares, rtol=1e-9)
+
+
+def test_huge_unsigned_labels_are_labels():
+    X, y = load_iris(return_X_y=True)
+    labels = y.astype(np.uint64) + np.uint64(2**63 + 1)
+    assert_array_equal(SoftmaxRegression().fit(X, labels).classes_, np.unique(labels))
+
+
+def test_float32_takes_hardly_more_evaluations_than_float64():
+    rng = np.random.default_rng(0)
+    X = rng.normal(size=(60_000, 40))
+    y = np.argmax(X @ rng.normal(size=(40, 4)) + 2 * rng.gumbel(size=(60_000, 4)), axis=1)
+    single, double = (SoftmaxRegression().fit(X.astype(dtype), y) for dtype in (np.float32, np.float64))
+    assert single.converged_
+    assert single.n_evaluations_ <= 1.5 * double.n_evaluations_ + 5
+    assert_allclose(single.coef_, double.coef_, rtol=1e-2, atol=1e-4)

@@ -82,6 +82,10 @@ class Metric:
         """What a Newton step with this metric would gain: half the squared norm."""
         return 0.5 * self.norm(gradient) ** 2
 
+    def longest_step(self) -> float:
+        """A bound on the length of coefficients whose norm in the matrix is 1."""
+        return float(np.linalg.norm(self._inverses))
+
     def inverse(self) -> Array:
         """The inverse (K D, K D) of the whole matrix; for a single block only."""
         (inverse,) = self._inverses

@@ -300,6 +300,10 @@ class Objective:
         (largest,) = sum_over_blocks(self.rows, term, size=1, dtype=self.rows.dtype, combine=np.maximum)
         return float(largest)
 
+    def crude_logit_range(self, length: float) -> float:
+        """Bound the spread of any row's logits after a step of some length: columns are scaled to at most 2."""
+        return float(np.sqrt(2.0) * 2.0 * np.sqrt(self.shape[1]) * length)
+
     def largest_logit_range(self, inverse: Array) -> float:
         """Bound the spread of a row's logits after any step of length 1 in the norm of a Hessian, given its inverse."""
         n_outputs, n_columns = self.shape

@@ -350,19 +350,27 @@ class _Run:
         """
         wanted = self._tol * point.value
         bounds = [(point, np.inf)]
-        if self._has_penalty and self._convexity_bound(np.abs(point.gradient)) <= wanted:
+        if metric is not None and metric.bounds_hessian:
+            # Next to the minimum, a bound on S that needs no look at the rows will do.
+            spread = self._objective.crude_logit_range(metric.longest_step())
+            bounds.append((point, self._concordance_bound(point, metric, spread, travelled)))
+        promising = self._has_penalty and self._convexity_bound(np.abs(point.gradient)) <= wanted
+        if promising and not bounds[-1][1] <= wanted:
             bounds.append(self._strong_convexity_gap(point))
         if metric is not None and metric.bounds_hessian and not bounds[-1][1] <= wanted:
             spread = self._objective.largest_logit_range(metric.inverse())
-            # The Hessian here is at least exp(-S r) times the metric's.
-            growth = np.exp(0.5 * spread * travelled)
-            bounds.append((point, _self_concordance_gap(spread * growth, metric.norm(point.gradient) * growth)))
-        if self._has_penalty and bounds[-1][1] == np.inf:
+            bounds.append((point, self._concordance_bound(point, metric, spread, travelled)))
+        if self._has_penalty and all(gap == np.inf for _, gap in bounds):
             bounds.append(self._strong_convexity_gap(point))
         point, gap = min(bounds, key=lambda bound: bound[1])
         # No bound is worth more than the rounding of the value itself.
         relative = gap / point.value if point.value > 0 else 0.0
         return point, relative + self._objective.rounding_of_value(point.theta)
+
+    def _concordance_bound(self, point: _Point, metric: Metric, spread: float, travelled: float) -> float:
+        """The bound by self-concordance; the Hessian here is at least exp(-S r) times the metric's."""
+        growth = float(np.exp(0.5 * spread * travelled))
+        return _self_concordance_gap(spread * growth, metric.norm(point.gradient) * growth)
 
     def _strong_convexity_gap(self, point: _Point) -> tuple[_Point, float]:
         """The bound by strong convexity in the coefficients, once the intercepts are near their minimum.

@@ -355,12 +355,14 @@ def draw(results, file):
     for number, solver in enumerate(SOLVERS):
         places = [place for place, name in enumerate(names) if solver in results[name]]
         seconds = [results[names[place]][solver] for place in places]
-        ours_or_not = {"s": 90, "zorder": 3, "marker": "D"} if solver == OURS else {"s": 45, "marker": "ov^sPX"[number]}
+        ours_or_not = (
+            {"s": 160, "zorder": 1, "marker": "D"} if solver == OURS else {"s": 45, "marker": "ov^sPX"[number]}
+        )
         axes.scatter(seconds, places, label=solver, **ours_or_not)
     axes.set(
         xscale="log",
         xlabel="seconds until the gap to the optimum is below 1e-6 (less is better)",
-        title="Time to the optimum: default settings of skactivation, each peer's fastest setting that gets there",
+        title="Ours with default settings, peers with their fastest",
     )
     axes.set_yticks(range(len(names)), names)
     axes.grid(alpha=0.3)

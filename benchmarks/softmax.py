@@ -7,9 +7,9 @@ comes within a relative gap of 1e-6 of the optimum. The gap is checked afterward
 out below, against the lowest value that anyone found. Settings are tried, and peak memory is measured, in processes of
 their own; then all run in turns in this process, and medians count. What takes longer than the limit is left out.
 
-All of it takes some twenty minutes, `--only iris` one.
-
-Then come a table of how seconds grow with rows, features and classes, an evaluation beside the machine's own limit, and the activations and losses beside scipy.special's and PyTorch's.
+All of it takes half an hour and more, `--only iris` a minute. Then come a table of how seconds grow with rows, features
+and classes, an evaluation beside the machine's own limit, and activations and losses beside scipy.special's and
+PyTorch's.
 """
 
 import argparse

@@ -3,7 +3,8 @@
 from importlib.metadata import version
 
 from skactivation import activations, losses
+from skactivation._sigmoid_multilabel import SigmoidMultiLabel
 from skactivation._softmax_regression import SoftmaxRegression
 
-__all__ = ["SoftmaxRegression", "activations", "losses"]
+__all__ = ["SigmoidMultiLabel", "SoftmaxRegression", "activations", "losses"]
 __version__ = version("skactivation")

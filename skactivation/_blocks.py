@@ -34,6 +34,9 @@ _KEPT_SIZE = 2**21
 _BLOCKS_WANTED = 16
 # Elements up to which one call for many products is quicker than a call for each at half the operations.
 _SMALL_PRODUCT_SIZE = 2**13
+# Products of every two columns are worth forming for more weights than this share of the columns, and few columns;
+# measured, as is their size.
+_PAIRS_FROM, _MOST_COLUMNS_IN_PAIRS, _PAIRS_SIZE = 0.3, 128, 2**18
 # Sparse products go over all coefficients in every block: that must be little beside the block's entries.
 _SPARSE_BLOCK_ROWS = 8192
 _ENTRIES_PER_COEFFICIENT = 8
@@ -210,12 +213,35 @@ class DenseBlock:
         n_columns = self._x.shape[1]
         if weights.size * n_columns <= _SMALL_PRODUCT_SIZE:
             return np.asarray(np.matmul(weights[:, np.newaxis, :] * self._x.T, self._x))
+        if len(weights) > _PAIRS_FROM * n_columns + 2 and n_columns <= _MOST_COLUMNS_IN_PAIRS:
+            return self._grams_from_pairs(weights)
         products = np.empty((len(weights), n_columns, n_columns), self._x.dtype)
         weighted = self._buffers.weighted[: len(self._x)]
         for roots, product in zip(np.sqrt(weights).astype(self._x.dtype, copy=False), products, strict=True):
             np.multiply(self._x, roots[:, np.newaxis], out=weighted)
             # A matrix times its own transpose takes half of a product's operations.
             np.matmul(weighted.T, weighted, out=product)
+        return products
+
+    def _grams_from_pairs(self, weights: Array) -> Array:
+        """The same where weights are many: each product of two columns is formed once, for all of them."""
+        n_rows, n_columns = self._x.shape
+        n_pairs = n_columns * (n_columns + 1) // 2
+        step = max(_LEAST_BLOCK_ROWS, _PAIRS_SIZE // n_pairs)
+        weights = weights.astype(self._x.dtype, copy=False)
+        sums = np.zeros((len(weights), n_pairs), self._x.dtype)
+        pairs = np.empty((n_pairs, step), self._x.dtype)
+        for start in range(0, n_rows, step):
+            columns = np.ascontiguousarray(self._x[start : start + step].T)
+            pairs_there, end = pairs[:, : columns.shape[1]], 0
+            for first in range(n_columns):
+                begin, end = end, end + n_columns - first
+                np.multiply(columns[first:], columns[first], out=pairs_there[begin:end])
+            sums += weights[:, start : start + step] @ pairs_there.T
+        products = np.empty((len(weights), n_columns, n_columns), self._x.dtype)
+        rows, columns = np.triu_indices(n_columns)
+        products[:, rows, columns] = sums
+        products[:, columns, rows] = sums
         return products
 
     def quadratic_forms(self, form: Array) -> Array:

@@ -1,5 +1,6 @@
 """Head starts: smaller problems whose solution is close to that of the whole."""
 
+from collections.abc import Callable
 from typing import Any
 
 import numpy as np
@@ -7,7 +8,7 @@ from numpy.typing import NDArray
 from scipy import linalg
 
 from skactivation._blocks import DenseRows
-from skactivation._metric import cheapest_plan
+from skactivation._metric import cheapest_plan, cheapest_plan_for
 from skactivation._objective import Objective
 from skactivation._solver import minimize
 
@@ -24,10 +25,10 @@ _MOST_ROWS = 2048
 _ROW_SPACE_TOL, _MAX_ITER_IN_ROW_SPACE = 1e-7, 1000
 
 
-def head_start(objective: Objective, strata: Array, starts: list[Array]) -> list[Array]:
+def head_start(objective: Objective, strata: Callable[[], Array], starts: list[Array]) -> list[Array]:
     """Start (K, D) that a smaller problem gives, or none where it isn't worth its while. Its work isn't counted.
 
-    `strata` (n,) are whole numbers from 0 on: the classes, none of which a sample may leave out.
+    `strata` gives whole numbers (n,) from 0 on: the classes, none of which a sample may leave out.
     """
     rows, n_rows = objective.rows, objective.rows.n_rows
     if len(starts) > 1:
@@ -38,7 +39,7 @@ def head_start(objective: Objective, strata: Array, starts: list[Array]) -> list
     size = max(_LEAST_SAMPLE, n_rows // _PART)
     if n_rows < _WORTH * size:
         return []
-    sample = objective.part(*_stratified_sample(strata, size))
+    sample = objective.part(*_stratified_sample(strata(), size))
     return [minimize(sample, starts, tol=_TOL, max_iter=_MAX_ITER, certified=False).theta]
 
 
@@ -47,9 +48,10 @@ def _row_space_is_cheaper(objective: Objective) -> bool:
     rows, n_rows = objective.rows, objective.rows.n_rows
     if n_rows > _MOST_ROWS or objective.n_features <= n_rows or np.any(rows.units != 1) or not objective.has_penalty:
         return False
-    _, cost = cheapest_plan(objective.shape, n_rows, rows.n_entries, rows.gram_cost)
+    _, cost = cheapest_plan(objective)
     shape = objective.shape[0], n_rows + 1
-    _, reduced_cost = cheapest_plan(shape, n_rows, n_rows * shape[1], n_rows * shape[1] ** 2)
+    size, work = n_rows * shape[1], objective.work_of_evaluation
+    _, reduced_cost = cheapest_plan_for(shape, objective.n_parts, n_rows, size, size * shape[1], work)
     return n_rows * rows.n_entries + reduced_cost < cost
 
 

@@ -1,16 +1,17 @@
 """Labels and soft targets as users give them, turned into numbers."""
 
 from numbers import Integral, Real
-from typing import Any
+from typing import Any, NamedTuple
 
 import numpy as np
 from numpy.typing import NDArray
+from scipy import sparse
 from sklearn.utils import assert_all_finite, column_or_1d
 from sklearn.utils.multiclass import check_classification_targets
 
 from skactivation._validation import as_array, as_distributions
 
-__all__ = ["as_labels", "encode_labels", "soft_targets"]
+__all__ = ["LabelColumns", "as_label_columns", "as_labels", "encode_labels", "is_indicator", "soft_targets"]
 
 Array = NDArray[Any]
 
@@ -110,3 +111,64 @@ def _kind(kind: type) -> str:
         if issubclass(kind, parent):
             return name
     return kind.__name__
+
+
+class LabelColumns(NamedTuple):
+    """An indicator as users give it, checked."""
+
+    values: Any
+    """Values (n, L) in [0, 1], NaN for not known: an array of bools, integers or floats, or a CSR array."""
+    names: Array
+    """Names of the labels (L,)."""
+    dtype: Any
+    """What predictions are to be."""
+
+
+def is_indicator(y: Any) -> bool:
+    """Whether y has a column for each label. A single column has if it holds nothing but 0, 1 and what lies between."""
+    if sparse.issparse(y):
+        return True
+    array = as_array(y, "y")
+    if array.ndim != 2:
+        return False
+    if array.shape[1] != 1:
+        return True
+    if array.dtype.kind == "O":
+        return all(_is_missing(entry) or entry in (0, 1) for entry in array.flat)
+    return array.dtype.kind in "biuf" and bool(np.all(((array >= 0) & (array <= 1)) | (array != array)))
+
+
+def as_label_columns(Y: Any) -> LabelColumns:
+    """Columns of labels (n, L) as users give them, dense or sparse."""
+    if sparse.issparse(Y):
+        values = sparse.csr_array(Y)
+        if not values.has_canonical_format:
+            values = values.copy()
+            values.sum_duplicates()
+        if values.dtype.kind not in "biuf":
+            raise TypeError(f"Y must hold bools, integers or floats, got a sparse array of dtype {values.dtype}")
+        entries, dtype = values.data, values.dtype
+    else:
+        values = _as_array(Y)
+        if values.ndim != 2 or values.shape[1] == 0:
+            raise ValueError(f"Y must have the shape (n, L) with L >= 1, got {values.shape}")
+        dtype = values.dtype
+        if dtype.kind == "O":
+            # pandas' nullable columns, or None for not known.
+            dtype = np.dtype(np.int64)
+            values = np.array([np.nan if _is_missing(entry) else entry for entry in values.flat]).reshape(values.shape)
+        if values.dtype.kind not in "biuf":
+            raise TypeError(
+                f"Y must hold 0 and 1 (NaN for not known), a column for each label, got dtype {values.dtype}; "
+                "sklearn.preprocessing.MultiLabelBinarizer makes such columns"
+            )
+        entries = values
+    wrong = ~((entries >= 0) & (entries <= 1)) & (entries == entries)
+    if wrong.any():
+        raise ValueError(
+            f"Y must hold 0 and 1 (values between are soft labels, NaN is not known) if it has two dimensions, got "
+            f"{entries[wrong][0]!r}; give labels of exclusive classes in one dimension"
+        )
+    columns = getattr(Y, "columns", None)
+    names = np.arange(values.shape[1]) if columns is None else np.array([str(column) for column in columns], dtype=object)
+    return LabelColumns(values, names, dtype)

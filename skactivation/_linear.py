@@ -4,7 +4,7 @@ import warnings
 from abc import ABC, abstractmethod
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from typing import Any, Self
 
 import numpy as np
@@ -36,12 +36,11 @@ class EncodedTargets:
     """What a final estimator makes of y."""
 
     loss: Loss
-    targets: Callable[[Any], Any]
-    """From a slice of rows, or their numbers, to the loss's targets."""
-    n_outputs: int
+    targets: Callable[[Any, Array], Any]
+    """From a slice of rows, or their numbers, and the numbers of outputs to the loss's targets."""
     weights: Array | None
     """Weights of the rows, class weights included."""
-    strata: Array
+    strata: Callable[[], Array]
     """The class (n,) of each row, or its most probable one: what a sample must not leave out."""
     null_logits: Array
     """The best logits (K,) that are the same for all rows, about."""
@@ -49,6 +48,16 @@ class EncodedTargets:
     """Whether a loss of 0 is the infimum: neither soft nor smoothed targets."""
     attributes: dict[str, Any]
     """Fitted attributes that describe y, such as classes_."""
+    prior_shift: Array
+    """What weights of classes or labels add to the logits of a well-specified model (K,)."""
+    units: Array = field(default_factory=lambda: np.ones(1))
+    """For each part of the objective (P,) what its targets' own weights are in units of."""
+    lightest: Array = field(default_factory=lambda: np.ones(1))
+    """The least of those weights (P,) that isn't 0; at most they are 1."""
+    uniform: bool = True
+    """Whether the targets have no weights of their own."""
+    constant: Array | None = None
+    """Intercepts (L,) of labels whose coefficients are 0, NaN for those that are fitted; None where all are."""
 
 
 class LinearLogitModel(BaseEstimator, ABC):
@@ -60,6 +69,7 @@ class LinearLogitModel(BaseEstimator, ABC):
     # Set by the final estimators' __init__; declared here for the pipeline below.
     C: float
     fit_intercept: bool
+    prior_correction: bool
     label_smoothing: float
     tol: float
     max_iter: int
@@ -81,6 +91,7 @@ class LinearLogitModel(BaseEstimator, ABC):
             max_iter = check_integer(self.max_iter, "max_iter", low=1)
             fit_intercept = check_boolean(self.fit_intercept, "fit_intercept")
             warm_start = check_boolean(self.warm_start, "warm_start")
+            check_boolean(self.prior_correction, "prior_correction")
             check_real(self.label_smoothing, "label_smoothing", high=1.0, allow_high=False)
             previous = dict(vars(self)) if warm_start else {}
             if y is None:
@@ -88,18 +99,27 @@ class LinearLogitModel(BaseEstimator, ABC):
                 validate_data(self, X, y, accept_sparse=True, skip_check_array=True)
             X = self._validate(X, reset=True)
             check_consistent_length(X, y)
-            encoded = self._encode(y, check_sample_weight(sample_weight, (X.shape[0],)))
-            # The largest weight is 1, so that sums stay in range; `unit` takes the objective back.
+            encoded = self._encode(y, check_sample_weight(sample_weight, self._shape_of_weights(X, y)))
+            # The largest weight is 1, so that sums stay in range; `units` take the objective back.
             unit = 1.0 if encoded.weights is None else float(encoded.weights.max())
             weights = None if encoded.weights is None else encoded.weights / unit
+            units = unit * encoded.units
+            n_outputs = encoded.null_logits.size
+            self.__dict__.update(encoded.attributes)
+            self.prior_shift_ = encoded.prior_shift
+            if n_outputs == 0:
+                self._store_constant(encoded, X)
+                return self
             with single_threaded_blas, np.errstate(all="ignore"):
                 objective = Objective(
-                    rows_of(X, encoded.n_outputs, weights, fit_intercept=fit_intercept),
+                    rows_of(X, n_outputs, weights, fit_intercept=fit_intercept),
                     encoded.loss,
                     encoded.targets,
                     weights,
-                    n_outputs=encoded.n_outputs,
-                    penalty=np.divide(1.0, C) / unit,
+                    n_outputs=n_outputs,
+                    penalty=np.divide(1.0, C) / units,
+                    lightest=encoded.lightest,
+                    uniform=encoded.uniform,
                 )
                 starts = self._starts(objective, encoded, previous)
                 starts += head_start(objective, encoded.strata, starts)
@@ -108,12 +128,11 @@ class LinearLogitModel(BaseEstimator, ABC):
                     starts,
                     tol=tol,
                     max_iter=max_iter,
-                    separated_below=_separation_level(encoded, weights) if C == np.inf else 0.0,
+                    separated_below=_separation_levels(encoded, weights) if C == np.inf else 0.0,
                 )
-                self.__dict__.update(encoded.attributes)
-                self._store(objective, solution, unit, X.dtype)
+                self._store(objective, solution, units, encoded, X.dtype)
                 if not self.converged_:
-                    message = self._shortfall(objective, solution)
+                    message = self._shortfall(objective, solution, encoded)
                     warnings.warn(message, ConvergenceWarning, stacklevel=3)
         return self
 
@@ -122,6 +141,8 @@ class LinearLogitModel(BaseEstimator, ABC):
         check_is_fitted(self)
         X = self._validate(X, reset=False)
         coef, intercept = self.coef_, self.intercept_
+        if check_boolean(self.prior_correction, "prior_correction"):
+            intercept = (intercept - self.prior_shift_).astype(intercept.dtype)
         slices = dense_slices(X.shape[0], sum(coef.shape), coef.dtype)
 
         def activations(rows: slice) -> Array:
@@ -176,49 +197,93 @@ class LinearLogitModel(BaseEstimator, ABC):
         same = all(
             name in previous and np.array_equal(previous[name], value) for name, value in encoded.attributes.items()
         )
+        fitted = slice(None) if encoded.constant is None else np.isnan(encoded.constant)
         shape = (objective.shape[0], objective.n_features)
-        if same and "coef_" in previous and previous["coef_"].shape == shape:
-            starts.append(objective.from_features(previous["coef_"], previous["intercept_"]))
+        if same and "coef_" in previous and previous["coef_"][fitted].shape == shape:
+            starts.append(objective.from_features(previous["coef_"][fitted], previous["intercept_"][fitted]))
         return starts
 
-    def _store(self, objective: Objective, solution: Solution, unit: float, dtype: Any) -> None:
+    def _store(
+        self, objective: Objective, solution: Solution, units: Array, encoded: EncodedTargets, dtype: Any
+    ) -> None:
         """Set the fitted attributes; they describe the coefficients as they are stored."""
-        self.coef_, self.intercept_ = objective.to_features(solution.theta, dtype)
-        value, gradient, gap, n_evaluations = solution.value, solution.gradient, solution.gap, solution.n_evaluations
-        stored = objective.from_features(self.coef_, self.intercept_)
+        coef, intercept = objective.to_features(solution.theta, dtype)
+        values, gradient, gaps, n_evaluations = solution.values, solution.gradient, solution.gaps, solution.n_evaluations
+        stored = objective.from_features(coef, intercept)
         if np.abs(stored - solution.theta).max() > _NOTICEABLE * np.abs(solution.theta).max():
             # float32, or intercepts that make up for large offsets of the columns.
-            value, gradient = objective.value_and_gradient(stored)
-            gap += max(0.0, (value - solution.value) / value) if value > 0 else 0.0
+            values, gradient = objective.value_and_gradient(stored)
+            risen = np.maximum(0.0, values - solution.values) + objective.rounding_of_offsets(coef, gradient)
+            gaps = gaps + np.where(values > 0, risen / values, 0.0)
             n_evaluations += 1
+        self._store_outputs(encoded, coef, intercept, gaps)
         self.n_iter_ = max(1, solution.n_iterations)
         self.n_evaluations_ = n_evaluations
         self.n_passes_ = objective.rows.n_passes
-        self.converged_ = bool(gap <= self.tol)
-        self.loss_ = unit * value
-        self.loss_curve_ = unit * np.array(solution.values)
-        self.gradient_norm_ = unit * float(np.linalg.norm(objective.feature_gradient(gradient)))
-        self.optimality_gap_ = float(gap)
+        self.converged_ = bool(self.optimality_gap_ <= self.tol)
+        self.loss_ = float(values @ units)
+        self.loss_curve_ = solution.history @ units
+        unscaled = (objective.feature_gradient(gradient).T * units).T
+        self.gradient_norm_ = float(np.linalg.norm(unscaled))
 
-    def _shortfall(self, objective: Objective, solution: Solution) -> str:
+    def _store_outputs(self, encoded: EncodedTargets, coef: Array, intercept: Array, gaps: Array) -> None:
+        """Set coefficients, intercepts and the largest gap; constant labels among the others."""
+        if encoded.constant is not None:
+            fitted = np.isnan(encoded.constant)
+            all_coef = np.zeros((fitted.size, coef.shape[1]), coef.dtype)
+            all_intercepts = encoded.constant.astype(coef.dtype)
+            all_gaps = np.zeros(fitted.size)
+            all_coef[fitted], all_intercepts[fitted], all_gaps[fitted] = coef, intercept, gaps
+            coef, intercept, gaps = all_coef, all_intercepts, all_gaps
+        self.coef_, self.intercept_ = coef, intercept
+        self.optimality_gap_ = float(gaps.max())
+        self._store_gaps(gaps)
+
+    def _store_gaps(self, gaps: Array) -> None:
+        """Set attributes for the parts' gaps (P,), where there are several."""
+
+    def _unproved(self) -> str:
+        """For which of several parts the gap isn't proved, in brackets."""
+        return ""
+
+    def _store_constant(self, encoded: EncodedTargets, X: Any) -> None:
+        """Set the fitted attributes where all labels are constant, so that there is nothing to minimise."""
+        none = np.zeros(0)
+        self._store_outputs(encoded, np.zeros((0, X.shape[1]), X.dtype), none.astype(X.dtype), none)
+        self.n_iter_, self.n_evaluations_, self.n_passes_ = 1, 0, 0
+        self.converged_, self.loss_, self.gradient_norm_ = True, 0.0, 0.0
+        self.loss_curve_ = np.zeros(2)
+
+    def _shape_of_weights(self, X: Any, y: Any) -> tuple[int, ...]:
+        """The shape that sample_weight may have, besides (n,)."""
+        return (X.shape[0],)
+
+    def _shortfall(self, objective: Objective, solution: Solution, encoded: EncodedTargets) -> str:
         """Say what was reached, where the gap isn't certified to be at most tol."""
-        name = type(self).__name__
+        name = type(self).__name__ + self._unproved()
         reached = (
             f"certified optimality_gap_ {self.optimality_gap_:.2g}, tol={self.tol:g}, "
             f"gradient_norm_ {self.gradient_norm_:.2g} after {solution.n_iterations} iterations"
         )
-        if solution.outcome is Outcome.MAX_ITER:
+        worst = solution.outcomes[int(np.argmax(solution.gaps))]
+        if worst is Outcome.MAX_ITER:
             doubt = "; with C=inf there may be no finite optimum" if np.inf == self.C else ""
             return f"{name} stopped before a proof: max_iter={self.max_iter} was reached{doubt}. ({reached})"
-        if solution.outcome is Outcome.CERTIFIED:
+        if worst is Outcome.CERTIFIED:
             return (
                 f"{name}: rounding to {self.coef_.dtype} takes the coefficients further from the optimum than tol. "
                 f"Where columns of X lie far from 0, subtract their means. ({reached})"
             )
         # The solver has seen every row on the right side, or the residuals have to say it.
-        residuals = np.zeros(objective.shape[0])
-        if solution.outcome is not Outcome.SEPARATED:
-            residuals = objective.largest_residuals(solution.theta)
+        residuals = objective.largest_residuals(solution.theta)
+        per_part = residuals.reshape(objective.n_parts, -1)
+        for part, outcome in enumerate(solution.outcomes):
+            if outcome is Outcome.SEPARATED:
+                per_part[part] = 0.0
+        if encoded.constant is not None:
+            of_all = np.full(encoded.constant.size, np.inf)
+            of_all[np.isnan(encoded.constant)] = residuals
+            residuals = of_all
         separated = self._separated(residuals)
         if separated and np.inf == self.C:
             return (
@@ -256,8 +321,8 @@ def _unchanged_on_error(estimator: BaseEstimator) -> Iterator[None]:
         raise
 
 
-def _separation_level(encoded: EncodedTargets, weights: Array | None) -> float:
-    """Below this sum of losses every row is on the right side: its own loss is below log 2."""
+def _separation_levels(encoded: EncodedTargets, weights: Array | None) -> Array:
+    """Below these sums of losses (P,) every row is on the right side: its own loss is below log 2."""
     if not encoded.hard:
-        return 0.0
-    return float(np.log(2) * (1.0 if weights is None else weights[weights > 0].min()))
+        return np.zeros(encoded.lightest.size)
+    return np.asarray(np.log(2) * encoded.lightest * (1.0 if weights is None else weights[weights > 0].min()))

@@ -15,7 +15,16 @@ from scipy import linalg
 from skactivation._objective import Objective
 from skactivation._threads import in_threads
 
-__all__ = ["Kind", "Metric", "Plan", "cheapest_plan", "metric_at", "stronger_plan"]
+__all__ = [
+    "Kind",
+    "Metric",
+    "Plan",
+    "cheapest_plan",
+    "cheapest_plan_for",
+    "metric_at",
+    "parts_at_once",
+    "stronger_plan",
+]
 
 Array = NDArray[Any]
 
@@ -48,20 +57,53 @@ class Metric:
         Inverses of the lower triangular factors L. One factor may serve several outputs of size m.
     shape : tuple of int
         Shape (K, D) of the coefficients.
+    n_parts : int
+        Parts P of the objective; norms are told apart for each.
     scales : ndarray of shape (K,) or None
         Factors on L for each output.
-    bounds_hessian : bool
-        Whether L L^T is, for certain, no larger than the Hessian at the point where it was taken.
+    is_exact : bool
+        Whether L L^T is the Hessian of each part at the point where it was taken, to rounding.
+    is_sampled_hessian : bool
+        Whether it is that of a sample of the rows.
+    bounds_hessian : ndarray of shape (P,) or None
+        Whether L L^T is, for certain, no larger than the Hessian of each part there; None for nowhere.
     """
 
     def __init__(
-        self, inverses: Array, shape: tuple[int, int], *, scales: Array | None = None, bounds_hessian: bool = False
+        self,
+        inverses: Array,
+        shape: tuple[int, int],
+        n_parts: int,
+        *,
+        scales: Array | None = None,
+        is_exact: bool = False,
+        is_sampled_hessian: bool = False,
+        bounds_hessian: Array | None = None,
     ) -> None:
         self._inverses = inverses
         self._shape = shape
+        self._n_parts = n_parts
         self._scales = scales
-        self.bounds_hessian = bounds_hessian
-        self.is_whole = inverses.shape[-1] == shape[0] * shape[1]
+        self.is_exact = is_exact
+        self.is_sampled_hessian = is_sampled_hessian
+        self.bounds_hessian = np.zeros(n_parts, dtype=bool) if bounds_hessian is None else bounds_hessian
+
+    def select(self, parts: Array) -> "Metric":
+        """The metric of some of several parts, given by a mask (P,)."""
+        if parts.all():
+            return self
+        blocks_of_part = len(self._inverses) // self._n_parts
+        inverses = self._inverses[np.repeat(parts, blocks_of_part)] if blocks_of_part else self._inverses
+        n_parts = int(np.count_nonzero(parts))
+        return Metric(
+            inverses,
+            (n_parts, self._shape[1]),
+            n_parts,
+            scales=None if self._scales is None else self._scales[parts],
+            is_exact=self.is_exact,
+            is_sampled_hessian=self.is_sampled_hessian,
+            bounds_hessian=self.bounds_hessian[parts],
+        )
 
     def to_coordinates(self, gradient: Array) -> Array:
         """The gradient (K D,) by u, L^-1 g, for a gradient (K, D) by theta."""
@@ -74,22 +116,25 @@ class Metric:
         theta = self._multiply(u, self._inverses.transpose(0, 2, 1)).reshape(self._shape)
         return theta if self._scales is None else theta / self._scales[:, np.newaxis]
 
-    def norm(self, gradient: Array) -> float:
-        """The gradient's norm by u."""
-        return float(np.linalg.norm(self.to_coordinates(gradient)))
+    def norms(self, gradient: Array) -> Array:
+        """The norm of each part of the gradient (P,) by u."""
+        return self.norms_of_coordinates(self.to_coordinates(gradient))
 
-    def decrement(self, gradient: Array) -> float:
-        """What a Newton step with this metric would gain: half the squared norm."""
-        return 0.5 * self.norm(gradient) ** 2
+    def norms_of_coordinates(self, u: Array) -> Array:
+        """The length of each part (P,) of coordinates."""
+        return np.asarray(np.linalg.norm(u.reshape(self._n_parts, -1), axis=1))
 
-    def longest_step(self) -> float:
-        """A bound on the length of coefficients whose norm in the matrix is 1."""
-        return float(np.linalg.norm(self._inverses))
+    def decrements(self, gradient: Array) -> Array:
+        """What Newton steps with this metric would gain (P,): half the squared norms."""
+        return 0.5 * self.norms(gradient) ** 2
+
+    def longest_steps(self) -> Array:
+        """Bounds (P,) on the length of coefficients whose norm in the matrix is 1, where a block is a part."""
+        return np.asarray(np.linalg.norm(self._inverses, axis=(1, 2)))
 
     def inverse(self) -> Array:
-        """The inverse (K D, K D) of the whole matrix; for a single block only."""
-        (inverse,) = self._inverses
-        return np.asarray(inverse.T @ inverse)
+        """The inverses (P, m, m) of the blocks, where a block is a part."""
+        return np.matmul(self._inverses.transpose(0, 2, 1), self._inverses)
 
     def _multiply(self, vector: Array, matrices: Array) -> Array:
         size = matrices.shape[-1]
@@ -106,7 +151,7 @@ class Plan:
 
     kind: Kind
     sampled: bool
-    """Whether a sample of the rows will do for a metric."""
+    """Whether a sample of the rows will do for a metric, until the end is near."""
     newton: bool
     """Whether Newton's method is tried from the first."""
     shortest: int
@@ -116,6 +161,10 @@ class Plan:
     n_metrics: int
     """Metrics that a fit takes: typical of raw, correlated features, as is the next."""
     n_evaluations: int
+    near: float = 1e-3
+    """The gap relative to F, as far as a Hessian can tell, from which on Newton steps and a certificate are tried."""
+    useful: float = 0.01
+    """A Newton step that leaves less than this part of the gradient is followed by another with the same Hessian."""
 
 
 # Far from the optimum a Hessian is soon out of date; the less it says, the longer it is worth the memory of L-BFGS.
@@ -124,34 +173,43 @@ _WHOLE = Plan(Kind.WHOLE, False, newton=False, shortest=4, longest=8, n_metrics=
 _OUTPUTS = Plan(Kind.OUTPUTS, False, newton=False, shortest=2, longest=16, n_metrics=4, n_evaluations=28)
 _SHARED = Plan(Kind.SHARED, False, newton=False, shortest=12, longest=100, n_metrics=4, n_evaluations=100)
 _DIAGONAL = Plan(Kind.DIAGONAL, False, newton=False, shortest=8, longest=128, n_metrics=4, n_evaluations=150)
-_PLANS = [
-    _NEWTON,
-    _WHOLE,
-    _OUTPUTS,
-    replace(_OUTPUTS, sampled=True, n_evaluations=36),
-    _SHARED,
-    replace(_SHARED, sampled=True, n_evaluations=110),
-    _DIAGONAL,
-]
+_CHEAP = [_SHARED, replace(_SHARED, sampled=True, n_evaluations=110), _DIAGONAL]
+_PLANS = [_NEWTON, _WHOLE, _OUTPUTS, replace(_OUTPUTS, sampled=True, n_evaluations=36), *_CHEAP]
+# Outputs that don't touch each other: their blocks are the Hessian, and the last of them is needed for a proof.
+_PARTS = replace(_WHOLE, near=1e-6, useful=0.3)
+_PLANS_FOR_PARTS = [_NEWTON, _PARTS, replace(_PARTS, sampled=True), *_CHEAP]
+# Parts are minimised together, as many at a time as the budget allows; for fewer than these, rows would be read in vain.
+_FEWEST_PARTS = 8
 
 
-def cheapest_plan(shape: tuple[int, int], n_rows: int, n_entries: float, gram_cost: float) -> tuple[Plan, float]:
-    """The plan that is expected to cost least, and its cost, for K outputs of D columns.
+def cheapest_plan(objective: Objective) -> tuple[Plan, float]:
+    """The plan that is expected to cost least, and its cost."""
+    rows = objective.rows
+    return cheapest_plan_for(
+        objective.shape, objective.n_parts, rows.n_rows, rows.n_entries, rows.gram_cost, objective.work_of_evaluation
+    )
+
+
+def cheapest_plan_for(
+    shape: tuple[int, int], n_parts: int, n_rows: int, n_entries: float, gram_cost: float, work: float
+) -> tuple[Plan, float]:
+    """The plan that is expected to cost least, and its cost, for K outputs of D columns in P parts.
 
     Costs are in floating-point operations: an entry that is read, a call and an exponential are put into that unit too.
-    `gram_cost` is that of all products of columns with each other.
+    `gram_cost` is that of all products of columns with each other, `work` that of a logit besides products.
     """
     n_outputs, n_columns = shape
-    size = n_outputs * n_columns
-    evaluation = (4 * n_outputs + 16) * n_entries + 60 * n_rows * n_outputs + 1e6
-    sampled_part = sample_size(shape) / n_rows
+    size = n_outputs * n_columns // n_parts
+    evaluation = (4 * n_outputs + 16) * n_entries + work * n_rows * n_outputs + 1e6
+    sampled_part = sample_size(shape, n_parts) / n_rows
 
     def cost(plan: Plan) -> float:
         gram = (sampled_part if plan.sampled else 1) * gram_cost + 1e5
         factor = 2 / 3 * n_columns**3
+        n_grams = n_outputs * (n_outputs + 1) // 2 if n_parts == 1 else n_parts
         # Making a metric, and its elements.
         metric, memory = {
-            Kind.WHOLE: (n_outputs * (n_outputs + 1) // 2 * gram + 2 / 3 * size**3, size**2),
+            Kind.WHOLE: (n_grams * gram + n_parts * 2 / 3 * size**3, size**2 * min(n_parts, _FEWEST_PARTS)),
             Kind.OUTPUTS: (n_outputs * (gram + factor + 1e5), size * n_columns),
             Kind.SHARED: (gram + factor, n_columns**2),
             Kind.DIAGONAL: (evaluation, 0),
@@ -161,22 +219,25 @@ def cheapest_plan(shape: tuple[int, int], n_rows: int, n_entries: float, gram_co
             return np.inf
         # Logits tell which rows matter; SciPy has work of its own in an evaluation.
         metric += 1e6 + (evaluation if plan.sampled else 0)
+        last = n_grams * gram_cost if plan.sampled and plan.kind is Kind.WHOLE else 0
         call = 0 if plan.newton else 1e6
-        return plan.n_metrics * metric + plan.n_evaluations * (evaluation + call)
+        return plan.n_metrics * metric + last + plan.n_evaluations * (evaluation + call)
 
-    best = min(_PLANS, key=cost)
+    best = min(_PLANS if n_parts == 1 else _PLANS_FOR_PARTS, key=cost)
     return best, cost(best)
 
 
-def stronger_plan(plan: Plan, shape: tuple[int, int]) -> Plan | None:
+def stronger_plan(plan: Plan, shape: tuple[int, int], n_parts: int) -> Plan | None:
     """The next plan whose metric says more, whatever it costs, for data on which a plan doesn't get on."""
     n_outputs, n_columns = shape
     if plan.sampled:
         return replace(plan, sampled=False)
     if plan == _NEWTON:
-        return _WHOLE
+        return _WHOLE if n_parts == 1 else _PARTS
     if plan.kind is Kind.DIAGONAL and n_columns**2 <= _BUDGET:
         return _SHARED
+    if n_parts > 1:
+        return _PARTS if plan.kind is not Kind.WHOLE and n_outputs * n_columns**2 <= _BUDGET else None
     if plan.kind in (Kind.DIAGONAL, Kind.SHARED) and n_outputs * n_columns**2 <= _BUDGET:
         return _OUTPUTS
     if plan.kind is not Kind.WHOLE and n_outputs * n_columns <= _WHOLE_HESSIAN:
@@ -184,39 +245,67 @@ def stronger_plan(plan: Plan, shape: tuple[int, int]) -> Plan | None:
     return None
 
 
-def sample_size(shape: tuple[int, int]) -> int:
+def parts_at_once(objective: Objective) -> int:
+    """How many of several parts are minimised together."""
+    plan, _ = cheapest_plan(objective)
+    if plan.kind is not Kind.WHOLE:
+        return objective.n_parts
+    return max(1, _BUDGET // (objective.shape[0] // objective.n_parts * objective.shape[1]) ** 2)
+
+
+def sample_size(shape: tuple[int, int], n_parts: int) -> int:
     """Rows whose curvature tells that of all rows well enough for a metric."""
-    return max(_LEAST_SAMPLE, 3 * shape[0] * shape[1])
+    n_outputs, n_columns = shape
+    return max(_LEAST_SAMPLE, 3 * n_outputs * n_columns if n_parts == 1 else 20 * n_columns)
 
 
 def metric_at(objective: Objective, theta: Array, kind: Kind, *, sampled: bool = False) -> Metric:
     """The metric of some kind at a point; its diagonal, should nothing else be positive definite."""
-    shape = objective.shape
+    shape, n_parts = objective.shape, objective.n_parts
     if sampled:
         objective = _sample(objective, theta)
     if kind is Kind.WHOLE:
-        hessian = objective.hessian(theta)
+        hessians = objective.hessian(theta)
         # What sums and the factorisation may round, relative to each diagonal entry (never to their mean: a column of
         # small scale would drown). A matrix that stays positive definite without it bounds the Hessian from below.
-        rounding = 4 * _EPS * len(hessian) * objective.rounding(hessian)
-        bounds_hessian = bool(hessian.diagonal().min() > 0)
-        inverse = _inverse_factor(hessian, -rounding) if bounds_hessian else None
-        if inverse is None:
-            inverse, bounds_hessian = _inverse_of_nearby_factor(hessian), False
-        if inverse is not None:
-            return Metric(inverse[np.newaxis], shape, bounds_hessian=bounds_hessian)
+        rounding = 4 * _EPS * hessians.shape[-1] * objective.rounding(hessians)
+        factors = in_threads(lambda part: _inverse_of_hessian(hessians[part], rounding[part]), n_parts)
+        if n_parts > 1 or factors[0][0] is not None:
+            inverses = np.stack(
+                [
+                    np.diag(1 / np.sqrt(_positive(hessian.diagonal()))) if inverse is None else inverse
+                    for (inverse, _), hessian in zip(factors, hessians, strict=True)
+                ]
+            )
+            bounds_hessian = np.array([not sampled and bounds for _, bounds in factors])
+            return Metric(
+                inverses,
+                shape,
+                n_parts,
+                is_exact=not sampled,
+                is_sampled_hessian=sampled,
+                bounds_hessian=bounds_hessian,
+            )
     elif kind is Kind.OUTPUTS:
         blocks = objective.output_hessians(theta)
-        inverses = in_threads(lambda k: _inverse_of_nearby_factor(blocks[k]), len(blocks))
-        if all(inverse is not None for inverse in inverses):
-            return Metric(np.stack([inverse for inverse in inverses if inverse is not None]), shape)
+        outputs = in_threads(lambda k: _inverse_of_nearby_factor(blocks[k]), len(blocks))
+        if all(inverse is not None for inverse in outputs):
+            return Metric(np.stack([inverse for inverse in outputs if inverse is not None]), shape, n_parts)
     elif kind is Kind.SHARED:
         mean, shares = objective.mean_hessian(theta)
         inverse = _inverse_of_nearby_factor(mean)
         if inverse is not None:
-            return Metric(inverse[np.newaxis], shape, scales=np.sqrt(_positive(shares)))
+            return Metric(inverse[np.newaxis], shape, n_parts, scales=np.sqrt(_positive(shares)))
     diagonal = objective.hessian_diagonal(theta).reshape(-1, 1, 1)
-    return Metric(1 / np.sqrt(_positive(diagonal)), shape)
+    return Metric(1 / np.sqrt(_positive(diagonal)), shape, n_parts)
+
+
+def _inverse_of_hessian(hessian: Array, rounding: Array) -> tuple[Array | None, bool]:
+    """Inverse of a Hessian's Cholesky factor, and whether its matrix is for certain below the Hessian."""
+    inverse = _inverse_factor(hessian, -rounding) if hessian.diagonal().min() > 0 else None
+    if inverse is not None:
+        return inverse, True
+    return _inverse_of_nearby_factor(hessian), False
 
 
 def _sample(objective: Objective, theta: Array) -> Objective:
@@ -227,7 +316,7 @@ def _sample(objective: Objective, theta: Array) -> Objective:
     sums = np.cumsum(objective.shares_of_curvature(theta))
     if not sums[-1] > 0:
         return objective
-    size = sample_size(objective.shape)
+    size = sample_size(objective.shape, objective.n_parts)
     chosen, times = np.unique(np.searchsorted(sums, sums[-1] * (np.arange(size) + 0.5) / size), return_counts=True)
     shares = np.diff(sums, prepend=0.0)[chosen]
     return objective.part(chosen, times * (sums[-1] / size) / shares)

@@ -14,7 +14,7 @@ from skactivation._labels import as_labels, encode_labels, soft_targets
 from skactivation._linear import EncodedTargets, LinearLogitModel
 from skactivation._validation import check_real, check_sample_weight
 from skactivation.activations import log_sigmoid, log_softmax, sigmoid, softmax
-from skactivation.losses import SigmoidLoss, SoftmaxLoss, smooth, softmax_targets
+from skactivation.losses import LabelSigns, SigmoidLoss, SoftmaxLoss, smooth, softmax_targets
 
 __all__ = ["SoftmaxRegression"]
 
@@ -128,6 +128,7 @@ class SoftmaxRegression(ClassifierMixin, LinearLogitModel):
         C: float = 1.0,
         fit_intercept: bool = True,
         class_weight: Any = None,
+        prior_correction: bool = False,
         label_smoothing: float = 0.0,
         tol: float = 1e-6,
         max_iter: int = 1000,
@@ -136,6 +137,7 @@ class SoftmaxRegression(ClassifierMixin, LinearLogitModel):
         self.C = C
         self.fit_intercept = fit_intercept
         self.class_weight = class_weight
+        self.prior_correction = prior_correction
         self.label_smoothing = label_smoothing
         self.tol = tol
         self.max_iter = max_iter
@@ -275,13 +277,15 @@ class SoftmaxRegression(ClassifierMixin, LinearLogitModel):
         soft = soft_targets(y)
         if soft is None:
             encoded, classes = encode_labels(y, sample_weight)
-            weights = self._weigh_classes(encoded, classes, sample_weight)
+            factors = self._class_factors(encoded, classes, sample_weight)
+            weights = self._weigh_classes(encoded, factors, sample_weight)
         elif self.class_weight is not None:
             raise ValueError("class_weight can't be given with soft targets; use sample_weight")
         else:
             (encoded, names), weights = soft, sample_weight
             classes = np.arange(encoded.shape[1]) if names is None else names
             self._check_shares(encoded, classes, weights)
+            factors = np.ones(classes.size)
         if classes.size < 2:
             raise ValueError(
                 f"{type(self).__name__} needs at least two classes, got one class in y (in rows of positive "
@@ -289,53 +293,63 @@ class SoftmaxRegression(ClassifierMixin, LinearLogitModel):
             )
         smoothing = float(self.label_smoothing)
 
-        def softmax_target(rows: slice) -> Array:
+        def softmax_target(rows: Any, outputs: Array) -> Array:
             return softmax_targets(encoded[rows], classes.size, smoothing)
 
         two = classes.size == 2
-        if two:
+        yes = None
+        if two and encoded.ndim == 1 and smoothing == 0:
+            signs = np.where(encoded == 1, -1, 1).astype(np.int8)[np.newaxis]
+        elif two:
             shares_of_second = encoded if encoded.ndim == 1 else encoded[:, 1] / encoded.sum(axis=1, dtype=np.float64)
             yes = smooth(shares_of_second[np.newaxis].astype(np.float64), smoothing, 2)
-            no = 1 - yes
 
-        def sigmoid_target(rows: slice) -> tuple[Array, Array]:
-            return yes[:, rows], no[:, rows]
+        def sigmoid_target(rows: Any, outputs: Array) -> Any:
+            return LabelSigns(signs[:, rows], None) if yes is None else (yes[:, rows], 1 - yes[:, rows])
 
         shares = self._shares(encoded, classes, weights)
+        log_factors = np.log(factors)
         return EncodedTargets(
             # Two exclusive classes are one logit and a sigmoid.
             loss=SigmoidLoss() if two else SoftmaxLoss(),
             targets=sigmoid_target if two else softmax_target,
-            n_outputs=1 if two else classes.size,
             weights=weights,
-            strata=encoded if encoded.ndim == 1 else encoded.argmax(axis=1),
+            strata=lambda: encoded if encoded.ndim == 1 else encoded.argmax(axis=1),
             null_logits=np.log(shares[1:] / shares[:1]) if two else np.log(shares),
             hard=soft is None and smoothing == 0,
             attributes={"classes_": classes},
+            prior_shift=log_factors[1:] - log_factors[:1] if two else log_factors,
         )
 
-    def _weigh_classes(self, codes: Array, classes: Array, sample_weight: Array | None) -> Array | None:
-        """Weights of the rows times the factors of their classes."""
+    def _class_factors(self, codes: Array, classes: Array, sample_weight: Array | None) -> Array:
+        """The factor (K,) of each class on the weights of its rows."""
+        factors = np.ones(classes.size)
         if self.class_weight is None:
-            return sample_weight
+            return factors
         if isinstance(self.class_weight, dict):
-            factors = np.ones(classes.size)
             for label, factor in self.class_weight.items():
                 place = np.flatnonzero(classes == label)
                 if place.size != 1:
                     raise ValueError(f"class_weight names {label!r}, which isn't among the classes {classes.tolist()}")
                 factors[place] = check_real(factor, f"class_weight[{label!r}]", allow_low=False, allow_high=False)
-        elif self.class_weight == "balanced":
-            counted = slice(None) if sample_weight is None else sample_weight > 0
-            factors = compute_class_weight(
+            return factors
+        if self.class_weight != "balanced":
+            raise ValueError(f"class_weight must be a dict, 'balanced' or None, got {self.class_weight!r}")
+        counted = slice(None) if sample_weight is None else sample_weight > 0
+        return np.asarray(
+            compute_class_weight(
                 "balanced",
                 classes=np.arange(classes.size),
                 y=codes[counted],
                 # Relative to the largest: sums of huge weights overflow.
                 sample_weight=None if sample_weight is None else sample_weight[counted] / sample_weight.max(),
             )
-        else:
-            raise ValueError(f"class_weight must be a dict, 'balanced' or None, got {self.class_weight!r}")
+        )
+
+    def _weigh_classes(self, codes: Array, factors: Array, sample_weight: Array | None) -> Array | None:
+        """Weights of the rows times the factors of their classes."""
+        if self.class_weight is None:
+            return sample_weight
         weights: Array = factors[codes]
         if sample_weight is not None:
             weights = weights * sample_weight

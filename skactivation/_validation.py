@@ -14,8 +14,10 @@ __all__ = [
     "as_floats",
     "check_boolean",
     "check_integer",
+    "check_pos_weight",
     "check_real",
     "check_sample_weight",
+    "check_thresholds",
 ]
 
 Array = NDArray[Any]
@@ -91,13 +93,48 @@ def check_sample_weight(sample_weight: Any, shape: tuple[int, ...], *, allow_row
     weights = as_floats(sample_weight, "sample_weight").astype(np.float64, copy=False)
     assert_all_finite(weights, input_name="sample_weight")
     if weights.shape != shape and not (allow_rows and weights.shape == shape[:1]):
-        raise ValueError(f"sample_weight has the shape {weights.shape}, but {shape} is needed: one weight a row")
+        needed = f"{shape[:1]} or {shape} is needed: one weight a row or an entry"
+        if len(shape) == 1:
+            needed = f"{shape} is needed: one weight a row"
+        raise ValueError(f"sample_weight has the shape {weights.shape}, but {needed}")
     if weights.size and weights.min() < 0:
         row = np.unravel_index(int(np.argmin(weights)), weights.shape)[0]
         raise ValueError(f"sample_weight must not be negative, got {weights.min():g} in row {row}; drop such rows")
     if weights.size and weights.max() == 0:
         raise ValueError("sample_weight is zero for every row; at least one weight must be positive")
     return weights
+
+
+def check_pos_weight(pos_weight: Any, yes: Array, no: Array) -> Array:
+    """Return the factor (L,) on the loss of yes, given the weights (L,) of yes and of no."""
+    if pos_weight is None:
+        return np.ones(yes.size)
+    if isinstance(pos_weight, str):
+        if pos_weight != "balanced":
+            raise ValueError(f"pos_weight must be a number, an array, 'balanced' or None, got {pos_weight!r}")
+        both = (yes > 0) & (no > 0)
+        return np.asarray(np.where(both, no, 1.0) / np.where(both, yes, 1.0))
+    if isinstance(pos_weight, Real):
+        number = check_real(pos_weight, "pos_weight", allow_low=False, allow_high=False)
+        return np.full(yes.size, number)
+    factors = as_floats(pos_weight, "pos_weight").astype(np.float64)
+    if factors.shape != yes.shape:
+        raise ValueError(f"pos_weight must be a number or have the shape {yes.shape}, got {factors.shape}")
+    if not np.all((factors > 0) & np.isfinite(factors)):
+        raise ValueError(f"pos_weight must be positive and finite, got {pos_weight!r}")
+    return factors
+
+
+def check_thresholds(threshold: Any, n_labels: int) -> Array:
+    """Return a probability, or one for each label (L,), as an array."""
+    if isinstance(threshold, Real):
+        return np.array(check_real(threshold, "threshold", high=1.0))
+    thresholds = as_floats(threshold, "threshold").astype(np.float64)
+    if thresholds.shape != (n_labels,):
+        raise ValueError(f"threshold must be a number or have the shape {(n_labels,)}, got {thresholds.shape}")
+    if not np.all((thresholds >= 0) & (thresholds <= 1)):
+        raise ValueError(f"threshold must lie in [0, 1], got {threshold!r}")
+    return thresholds
 
 
 def as_distributions(targets: Any, name: str, advice: str) -> Array:

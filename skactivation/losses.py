@@ -15,7 +15,8 @@ and likewise for the sigmoid, with weights a for "yes" and c for "no":
 
 from __future__ import annotations  # signatures in help() then say ArrayLike, not what it stands for
 
-from typing import Any, Literal, Protocol
+from collections.abc import Iterator
+from typing import Any, Literal, NamedTuple, Protocol
 
 import numpy as np
 from numpy.typing import ArrayLike, NDArray
@@ -31,6 +32,9 @@ __all__ = ["sigmoid_cross_entropy", "softmax_cross_entropy"]
 
 Array = NDArray[Any]
 Reduction = Literal["mean", "sum", "none"]
+
+# Entries of class-major logits on which elementwise work goes on at a time.
+_CHUNK_SIZE = 2**15
 
 
 def softmax_cross_entropy(
@@ -182,13 +186,16 @@ class Loss(Protocol):
     shift_invariant: bool
     """Whether adding a constant to all logits of a row changes nothing."""
 
-    def losses_and_residuals(self, z: Array, targets: Any) -> Array:
-        """Return the losses; z is overwritten with the residuals, the losses' derivatives by the logits."""
+    def sums_and_residuals(self, z: Array, targets: Any, weights: Array | None) -> Array:
+        """Return the sum of the losses, weighted by row, of each problem that shares no logit with another.
+
+        z is overwritten with the weighted residuals, the losses' derivatives by the logits.
+        """
 
     def curvature(self, z: Array, targets: Any) -> tuple[Array, Array | None]:
         """Return d and q, both (K, b): each row's Hessian by its logits has d on its diagonal and -q q^T off it.
 
-        q is None where logits don't touch each other.
+        q is None where logits don't touch each other. z may be overwritten.
         """
 
 
@@ -227,6 +234,14 @@ class SoftmaxLoss:
             z -= targets
         return losses
 
+    def sums_and_residuals(self, z: Array, targets: Array, weights: Array | None) -> Array:
+        """Return the weighted sum of losses (1,); z becomes the weighted residuals."""
+        losses = self.losses_and_residuals(z, targets)
+        if weights is not None:
+            z *= weights
+            losses = losses * weights
+        return losses.sum(dtype=np.float64, keepdims=True)
+
     def curvature(self, z: Array, targets: Array) -> tuple[Array, Array]:
         """Return p (1 - p), to a few ULP also where p rounds to 1, and p."""
         z -= z.max(axis=0)
@@ -245,33 +260,117 @@ class SoftmaxLoss:
         return others, z
 
 
+class LabelSigns(NamedTuple):
+    """Labels of a block that are known for certain: what SigmoidLoss takes in the fewest operations."""
+
+    signs: Array
+    """-1 for yes, 1 for no, 0 for not known, int8 (L, b)."""
+    weights: Array | None
+    """Weights (L, b) of the entries, 0 where the label isn't known; None where all are known and weigh 1."""
+
+
+LabelTargets = LabelSigns | tuple[Array, Array]
+
+
 class SigmoidLoss:
-    """Cross-entropy of independent labels: class-major logits (L, b), targets as weights of yes and of no."""
+    """Cross-entropy of independent labels: class-major logits (L, b), targets as signs or as weights of yes and of no.
+
+    With a sign s, -1 for yes and 1 for no, an entry's loss is softplus(s z) and its residual s sigmoid(s z).
+    """
 
     shift_invariant = False
 
-    def losses_and_residuals(self, z: Array, targets: tuple[Array, Array]) -> Array:
+    def losses_and_residuals(self, z: Array, targets: LabelTargets) -> Array:
         """Return the losses (L, b); z becomes no * sigmoid(z) - yes * sigmoid(-z)."""
-        yes, no = targets
-        size = np.abs(z)
-        decay = np.exp(-size)
-        negative = z < 0
-        wrong = np.where(negative, yes, no)
-        losses: Array
-        if size.max(initial=0) < np.inf:
-            losses = wrong * size
-        else:
-            # An infinite logit on the right side costs nothing; 0 * inf would be NaN.
-            losses = np.multiply(wrong, size, out=np.zeros_like(z), where=wrong > 0)
-        losses += (yes + no) * np.log1p(decay)
-        np.divide(np.where(negative, no * decay - yes, no - yes * decay), 1 + decay, out=z)
+        losses = np.empty_like(z)
+        for labels, targets_there in _chunks(z, targets):
+            _losses_and_residuals(z[labels], targets_there, losses[labels])
         return losses
 
-    def curvature(self, z: Array, targets: tuple[Array, Array]) -> tuple[Array, None]:
-        """Return (yes + no) sigmoid(z) sigmoid(-z), and None: labels don't touch each other."""
-        yes, no = targets
-        decay = np.exp(-np.abs(z))
-        return (yes + no) * decay / np.square(1 + decay), None
+    def sums_and_residuals(self, z: Array, targets: LabelTargets, weights: Array | None) -> Array:
+        """Return each label's weighted sum of losses (L,); z becomes the weighted residuals."""
+        sums = np.empty(len(z))
+        losses = np.empty((0, z.shape[1]), z.dtype)
+        for labels, targets_there in _chunks(z, targets):
+            part = z[labels]
+            if not len(losses):
+                losses = np.empty_like(part)
+            losses_there = losses[: len(part)]
+            _losses_and_residuals(part, targets_there, losses_there)
+            if weights is None:
+                sums[labels] = losses_there.sum(axis=1, dtype=np.float64)
+            else:
+                sums[labels] = losses_there @ weights
+                part *= weights
+        return sums
+
+    def curvature(self, z: Array, targets: LabelTargets) -> tuple[Array, None]:
+        """Return (yes + no) sigmoid(z) sigmoid(-z), in z's place, and None: labels don't touch each other."""
+        for labels, targets_there in _chunks(z, targets):
+            decay = z[labels]
+            np.abs(decay, out=decay)
+            np.negative(decay, out=decay)
+            np.exp(decay, out=decay)
+            sums = 1 + decay
+            decay /= np.square(sums, out=sums)
+            if not isinstance(targets_there, LabelSigns):
+                yes, no = targets_there
+                decay *= yes + no
+            elif targets_there.weights is not None:
+                decay *= targets_there.weights
+        return z, None
+
+
+def _chunks(z: Array, targets: LabelTargets) -> Iterator[tuple[slice, LabelTargets]]:
+    """A few labels at a time, and their targets: what is made of them stays in the processor's cache."""
+    step = max(1, _CHUNK_SIZE // max(1, z.shape[1]))
+    for first in range(0, len(z), step):
+        labels = slice(first, first + step)
+        parts = (None if part is None else part[labels] for part in targets)
+        yield labels, LabelSigns(*parts) if isinstance(targets, LabelSigns) else (*parts,)
+
+
+def _losses_and_residuals(z: Array, targets: LabelTargets, losses: Array) -> None:
+    """Put the losses into an array and the residuals into z."""
+    if isinstance(targets, LabelSigns):
+        _signed_losses_and_residuals(z, *targets, losses)
+    else:
+        _soft_losses_and_residuals(z, *targets, losses)
+
+
+def _signed_losses_and_residuals(z: Array, signs: Array, weights: Array | None, losses: Array) -> None:
+    z *= signs
+    decay = np.abs(z)
+    np.negative(decay, out=decay)
+    np.exp(decay, out=decay)
+    np.log1p(decay, out=losses)
+    losses += np.maximum(z, 0)
+    # sigmoid(z) = exp(min(z, 0)) / (1 + exp(-abs(z)))
+    np.minimum(z, 0, out=z)
+    np.exp(z, out=z)
+    decay += 1
+    z /= decay
+    z *= signs
+    if weights is not None:
+        z *= weights
+        # An infinite loss of an entry that counts for nothing is none.
+        np.multiply(losses, weights, out=losses, where=weights > 0)
+        losses[weights == 0] = 0
+
+
+def _soft_losses_and_residuals(z: Array, yes: Array, no: Array, losses: Array) -> None:
+    size = np.abs(z)
+    decay = np.exp(-size)
+    negative = z < 0
+    wrong = np.where(negative, yes, no)
+    if size.max(initial=0) < np.inf:
+        np.multiply(wrong, size, out=losses)
+    else:
+        # An infinite logit on the right side costs nothing; 0 * inf would be NaN.
+        losses[...] = 0
+        np.multiply(wrong, size, out=losses, where=wrong > 0)
+    losses += (yes + no) * np.log1p(decay)
+    np.divide(np.where(negative, no * decay - yes, no - yes * decay), 1 + decay, out=z)
 
 
 def softmax_targets(encoded: Array, n_classes: int, label_smoothing: float) -> Array:

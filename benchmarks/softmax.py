@@ -12,27 +12,16 @@ and classes, an evaluation beside the machine's own limit, and activations and l
 PyTorch's.
 """
 
-import argparse
 import importlib.util
-import pickle
-import platform
-import resource
-import subprocess
-import sys
-import tempfile
-import warnings
-from pathlib import Path
 from statistics import median
-from time import perf_counter
 
 import numpy as np
-import scipy
-import sklearn
 from scipy import sparse, special
 from sklearn.linear_model import LogisticRegression
 from threadpoolctl import threadpool_info
 
-from skactivation import SoftmaxRegression, __version__
+from comparison import OURS, Comparison, Solver, geometric_mean, parser, time
+from skactivation import SoftmaxRegression
 from skactivation._blocks import rows_of
 from skactivation._objective import Objective
 from skactivation._threads import single_threaded_blas
@@ -40,7 +29,6 @@ from skactivation.activations import log_sigmoid, log_softmax, sigmoid, softmax
 from skactivation.losses import SoftmaxLoss, softmax_cross_entropy
 from workloads import WORKLOADS, classification
 
-GAP = 1e-6
 TOLERANCES = [10.0**-k for k in range(3, 11)]
 STEPS = [25 * 2**k for k in range(10)]
 
@@ -119,14 +107,16 @@ def pytorch(X, y, n_steps):
     return weight, bias, {"evaluations": n_evaluations}
 
 
-OURS = "skactivation"
 SOLVERS = {
-    OURS: (ours, [1e-6]),
-    "lbfgs": (scikit_learn("lbfgs"), TOLERANCES),
-    "newton-cg": (scikit_learn("newton-cg"), TOLERANCES),
-    "newton-cholesky": (scikit_learn("newton-cholesky"), TOLERANCES),
+    OURS: Solver(ours, [1e-6]),
+    "lbfgs": Solver(scikit_learn("lbfgs"), TOLERANCES),
+    "newton-cg": Solver(scikit_learn("newton-cg"), TOLERANCES),
+    "newton-cholesky": Solver(scikit_learn("newton-cholesky"), TOLERANCES),
 }
-OPTIONAL = {"oneDAL lbfgs": ("sklearnex", onedal, TOLERANCES), "PyTorch LBFGS": ("torch", pytorch, STEPS)}
+OPTIONAL = {
+    "oneDAL lbfgs": ("sklearnex", Solver(onedal, TOLERANCES)),
+    "PyTorch LBFGS": ("torch", Solver(pytorch, STEPS)),
+}
 
 
 # The judge
@@ -143,126 +133,6 @@ def objective(X, y, coef, intercept):
             z = np.hstack([np.zeros_like(z), z])
         total += np.sum(special.logsumexp(z, axis=1) - z[np.arange(len(z)), y[rows]])
     return float(total)
-
-
-# One fit in a process of its own
-
-
-def probe(data, solver, setting):
-    """Fit once in a child process; print what came out and how far the peak of memory rose."""
-    if hasattr(resource, "RLIMIT_AS"):
-        resource.setrlimit(resource.RLIMIT_AS, (12 * 2**30, 12 * 2**30))
-    with open(data, "rb") as file:
-        X, y = pickle.load(file)
-    fit = SOLVERS[solver][0]
-    with warnings.catch_warnings(record=True) as caught:
-        warnings.simplefilter("always")
-        # Libraries load, and threads start, before the peak is taken.
-        few = X[:200]
-        fit(few, np.arange(few.shape[0]) % 2, SOLVERS[solver][1][0])
-        caught.clear()
-        before = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss
-        start = perf_counter()
-        coef, intercept, remarks = fit(X, y, setting)
-        seconds = perf_counter() - start
-    risen = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss - before
-    remarks |= {
-        "seconds": seconds,
-        "megabytes": risen / (2**20 if sys.platform == "darwin" else 2**10),
-        "warnings": sorted({warning.category.__name__ for warning in caught}),
-    }
-    with open(data + ".result", "wb") as file:
-        pickle.dump((coef, intercept, remarks), file)
-
-
-def run_probe(data, solver, setting, limit):
-    """Result of `probe`, or None if it fails or takes too long."""
-    command = [sys.executable, __file__, "--probe", data, solver, repr(setting)]
-    try:
-        subprocess.run(command, check=True, timeout=limit, capture_output=True)
-    except (subprocess.TimeoutExpired, subprocess.CalledProcessError):
-        return None
-    with open(data + ".result", "rb") as file:
-        return pickle.load(file)
-
-
-# The comparison
-
-
-def compare(X, y, n_rounds, limit):
-    """What each solver reached: dictionaries of (seconds, setting, gap, remarks), and of gaps that were too large."""
-    with tempfile.TemporaryDirectory() as folder:
-        data = str(Path(folder) / "data")
-        with open(data, "wb") as file:
-            pickle.dump((X, y), file)
-        found, lowest = {}, objective(X, y, *run_probe(data, OURS, 1e-10, 10 * limit)[:2])
-        for solver, (_, settings) in SOLVERS.items():
-            for setting in settings:
-                result = run_probe(data, solver, setting, limit)
-                if result is None:
-                    break
-                value = objective(X, y, *result[:2])
-                lowest = min(lowest, value)
-                found[solver] = (setting, value, result[2])
-                if value - lowest <= GAP * lowest:
-                    break
-    gaps = {solver: (value - lowest) / lowest for solver, (_, value, _) in found.items()}
-    times = {solver: [] for solver, gap in gaps.items() if gap <= GAP}
-    with warnings.catch_warnings():
-        warnings.simplefilter("ignore")
-        for _ in range(n_rounds):
-            for solver, seconds in times.items():
-                if sum(seconds) < limit / 4:
-                    seconds.append(time(lambda: SOLVERS[solver][0](X, y, found[solver][0])))
-    reached = {
-        solver: (median(seconds), found[solver][0], gaps[solver], found[solver][2]) for solver, seconds in times.items()
-    }
-    return reached, {solver: gap for solver, gap in gaps.items() if gap > GAP}
-
-
-def time(function):
-    """Seconds of one call."""
-    start = perf_counter()
-    function()
-    return perf_counter() - start
-
-
-def fits_table(names, n_rounds, limit):
-    """Print a line for each workload and solver; return seconds by workload and solver."""
-    heading = f"{'workload':38s} {'solver':16s} {'setting':>8s} {'ms':>9s}"
-    print(f"{heading} {'gap':>8s} {'evals':>6s} {'passes':>7s} {'MB':>6s} warnings")
-    results, ratios, default_ratios = {}, [], []
-    for name in names:
-        X, y = WORKLOADS[name]()
-        reached, missed = compare(X, y, n_rounds, limit)
-        for solver, (seconds, setting, gap, remarks) in reached.items():
-            print(
-                f"{name:38s} {solver:16s} {setting:8.0e} {1e3 * seconds:9.1f} {gap:8.1e} {remarks['evaluations']:6d} "
-                f"{remarks.get('passes', '-'):>7} {remarks['megabytes']:6.0f} {' '.join(remarks['warnings'])}"
-            )
-        for solver in SOLVERS:
-            if solver not in reached:
-                reason = f"reaches a gap of {missed[solver]:.0e}" if solver in missed else "fails or takes too long"
-                print(f"{name:38s} {solver:16s} {reason}")
-        results[name] = {solver: row[0] for solver, row in reached.items()}
-        peers = {solver: seconds for solver, seconds in results[name].items() if solver != OURS}
-        if peers and OURS in results[name]:
-            ratios.append(min(peers.values()) / results[name][OURS])
-            print(f"{name:38s} {min(peers, key=peers.get)} / ours: {ratios[-1]:.2f}", flush=True)
-        if "lbfgs" in peers:
-            default_ratios.append(peers["lbfgs"] / results[name][OURS])
-    if not ratios:
-        return results
-    print(f"\nbest peer / ours: geometric mean {geometric_mean(ratios):.2f}, smallest {min(ratios):.2f}")
-    print(
-        f"LogisticRegression's lbfgs, where it gets there, / ours: geometric mean {geometric_mean(default_ratios):.2f}"
-    )
-    return results
-
-
-def geometric_mean(numbers):
-    """The geometric mean."""
-    return float(np.exp(np.mean(np.log(numbers))))
 
 
 def growth_table(n_rounds):
@@ -291,7 +161,7 @@ def limit_table(n_rounds):
         product = 2 * X.size * W.shape[1] * per_flop
         with single_threaded_blas, np.errstate(all="ignore"):
             rows = rows_of(X, 10, None, fit_intercept=True)
-            function = Objective(rows, SoftmaxLoss(), lambda rows: y[rows], None, n_outputs=10, penalty=1.0)
+            function = Objective(rows, SoftmaxLoss(), lambda rows, outputs: y[rows], None, n_outputs=10, penalty=1.0)
             theta = np.zeros(function.shape)
             evaluation = median(time(lambda: function.value_and_gradient(theta, exact=False)) for _ in range(n_rounds))
         model = SoftmaxRegression().fit(X[:1000], y[:1000])
@@ -344,65 +214,16 @@ def functions_table(n_rounds):
                 print(f"{name:22s} {shape:>14s} {np.dtype(dtype).name:>8s} {1e3 * times[0]:9.1f} {others}", flush=True)
 
 
-def draw(results, file):
-    """Seconds of every solver by workload, on a logarithmic scale."""
-    from matplotlib.figure import Figure
-
-    figure = Figure(figsize=(9, 0.5 * len(results) + 1.6), layout="constrained")
-    axes = figure.subplots()
-    names = list(results)[::-1]
-    for number, solver in enumerate(SOLVERS):
-        places = [place for place, name in enumerate(names) if solver in results[name]]
-        seconds = [results[names[place]][solver] for place in places]
-        ours_or_not = (
-            {"s": 160, "zorder": 1, "marker": "D"} if solver == OURS else {"s": 45, "marker": "ov^sPX"[number]}
-        )
-        axes.scatter(seconds, places, label=solver, **ours_or_not)
-    axes.set(
-        xscale="log",
-        xlabel="seconds until the gap to the optimum is below 1e-6 (less is better)",
-        title="Ours with default settings, peers with their fastest",
-    )
-    axes.set_yticks(range(len(names)), names)
-    axes.grid(alpha=0.3)
-    axes.set_axisbelow(True)
-    figure.legend(loc="outside lower center", ncols=len(SOLVERS), frameon=False)
-    figure.savefig(file, dpi=150)
-
-
-def machine():
-    """The machine and the versions, in a line."""
-    threads = max(library["num_threads"] for library in threadpool_info())
-    return (
-        f"{platform.processor() or platform.machine()}, {threads} BLAS threads; Python {platform.python_version()}, "
-        f"numpy {np.__version__}, scipy {scipy.__version__}, scikit-learn {sklearn.__version__}, "
-        f"skactivation {__version__}"
-    )
-
-
 def main():
     """Run what the command line asks for."""
-    parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
-    parser.add_argument("--only", nargs="*", choices=list(WORKLOADS), metavar="WORKLOAD", help="; ".join(WORKLOADS))
-    parser.add_argument("--rounds", type=int, default=7, help="runs of which the median counts")
-    parser.add_argument(
-        "--limit", type=float, default=120.0, metavar="SECONDS", help="longest time for a process that fits once"
-    )
-    parser.add_argument("--picture", default="softmax.png", metavar="FILE", help="where the picture goes")
-    parser.add_argument("--probe", nargs=3, help=argparse.SUPPRESS)
-    arguments = parser.parse_args()
-    for name, (module, fit, settings) in OPTIONAL.items():
-        if importlib.util.find_spec(module):
-            SOLVERS[name] = fit, settings
-    if arguments.probe:
-        data, solver, setting = arguments.probe
-        probe(data, solver, float(setting) if "." in setting or "e" in setting else int(setting))
+    arguments = parser(__doc__.splitlines()[0], WORKLOADS, "softmax.png").parse_args()
+    installed = {name: solver for name, (module, solver) in OPTIONAL.items() if importlib.util.find_spec(module)}
+    results = Comparison(__file__, WORKLOADS, SOLVERS | installed, objective).run(arguments)
+    if results is None:
         return
-    print(machine())
-    results = fits_table(arguments.only or list(WORKLOADS), arguments.rounds, arguments.limit)
-    if importlib.util.find_spec("matplotlib"):
-        draw(results, arguments.picture)
-        print(f"picture: {arguments.picture}")
+    defaults = [row["lbfgs"] / row[OURS] for row in results.values() if "lbfgs" in row]
+    if defaults:
+        print(f"LogisticRegression's lbfgs, where it gets there, / ours: geometric mean {geometric_mean(defaults):.2f}")
     if not arguments.only:
         growth_table(arguments.rounds)
         limit_table(arguments.rounds)

@@ -5,7 +5,7 @@ from scipy import sparse
 from sklearn.datasets import load_breast_cancer, load_digits, load_iris, load_wine, make_classification
 from sklearn.preprocessing import StandardScaler
 
-__all__ = ["WORKLOADS", "classification"]
+__all__ = ["MULTILABEL_WORKLOADS", "WORKLOADS", "classification", "labelled"]
 
 
 def classification(n, d, n_classes, dtype=np.float64, seed=0):
@@ -78,6 +78,16 @@ def embeddings():
     return X.astype(np.float32), y
 
 
+def tf_idf(counts):
+    """Rows of unit length from counts of words."""
+    n, d = counts.shape
+    counts.sum_duplicates()
+    frequency = np.bincount(counts.indices, minlength=d)
+    counts.data = (1 + np.log(counts.data)) * (1 + np.log((1 + n) / (1 + frequency)))[counts.indices]
+    norms = np.sqrt(counts.multiply(counts).sum(axis=1))
+    return sparse.csr_array(counts.multiply(1 / norms[:, np.newaxis]))
+
+
 def documents():
     """Rows of unit length, TF-IDF-like: Zipf's law for words, topics that prefer words of their own."""
     rng = np.random.default_rng(6)
@@ -90,11 +100,7 @@ def documents():
     own = rng.random((n, length)) < 0.2
     words = np.where(own, (words * n_classes + y[:, np.newaxis]) % d, words)
     counts = sparse.csr_array((np.ones(words.size), words.ravel(), np.arange(0, words.size + 1, length)), shape=(n, d))
-    counts.sum_duplicates()
-    frequency = np.bincount(counts.indices, minlength=d)
-    counts.data = (1 + np.log(counts.data)) * (1 + np.log((1 + n) / (1 + frequency)))[counts.indices]
-    norms = np.sqrt(counts.multiply(counts).sum(axis=1))
-    return sparse.csr_array(counts.multiply(1 / norms[:, np.newaxis])), y
+    return tf_idf(counts), y
 
 
 WORKLOADS = {
@@ -111,4 +117,67 @@ WORKLOADS = {
     "500 x 3,000, K=3": genes,
     "20,000 x 512, K=100, float32": embeddings,
     "20,000 x 50,000, K=20, sparse": documents,
+}
+
+
+def labels_of(Z, n_labels, rng, *, rate=0.2, strength=1.5):
+    """Labels that follow sigmoids of Z (n, d); from label to label `rate` varies by a factor, the frequency of yes."""
+    signal = rng.normal(size=(Z.shape[1], n_labels)) * strength / np.sqrt(Z.shape[1])
+    shares = np.clip(rate * np.exp(0.7 * rng.normal(size=n_labels)), 0.005, 0.9)
+    logits = np.asarray(Z @ signal)
+    # The intercept that gives about this share, with a logistic's noise of the signal's size.
+    spread = np.sqrt(1 + np.var(logits, axis=0) / 3)
+    return (rng.random(logits.shape) < 1 / (1 + np.exp(-logits - np.log(shares / (1 - shares)) * spread))).astype(np.int8)
+
+
+def labelled(n, d, n_labels, *, rate=0.2, scales=0.0, dtype=np.float64, seed=0):
+    """Correlated columns, on scales apart by powers of ten if asked for, and labels."""
+    rng = np.random.default_rng(seed)
+    Z = rng.normal(size=(n, d)) @ (np.eye(d) + 0.5 * rng.normal(size=(d, d)) / np.sqrt(d))
+    Y = labels_of(Z, n_labels, rng, rate=rate)
+    return (Z * 10.0 ** rng.uniform(-scales, scales, size=d)).astype(dtype), Y
+
+
+def digit_pairs():
+    """Two digits side by side, raw pixels: which of the ten are there?"""
+    digits, y = load_digits(return_X_y=True)
+    rng = np.random.default_rng(0)
+    left, right = rng.integers(len(y), size=(2, 5_000))
+    Y = np.zeros((5_000, 10), dtype=np.int8)
+    Y[np.arange(5_000), y[left]] = Y[np.arange(5_000), y[right]] = 1
+    return np.hstack([digits[left], digits[right]]), Y
+
+
+def tagged_documents(n, d, n_labels, sparse_labels=False):
+    """Documents as in `documents`, with tags, each made likelier by words of its own."""
+    rng = np.random.default_rng(7)
+    length = 60
+    popularity = 1 / (10 + np.arange(d)) ** 1.05
+    cumulative = np.cumsum(popularity) / popularity.sum()
+    words = np.searchsorted(cumulative, rng.random((n, length)))
+    shares = np.clip(0.3 / (1 + np.arange(n_labels)) ** 0.6, 10 / n, None)
+    Y = (rng.random((n, n_labels)) < shares).astype(np.int8)
+    # A third of the words belong to one of the document's tags, if it has any.
+    chosen = np.argmax(Y * rng.random(Y.shape), axis=1)
+    own = (rng.random((n, length)) < 1 / 3) & Y.any(axis=1)[:, np.newaxis]
+    words = np.where(own, (words * n_labels + chosen[:, np.newaxis]) % d, words)
+    counts = sparse.csr_array((np.ones(words.size), words.ravel(), np.arange(0, words.size + 1, length)), shape=(n, d))
+    return tf_idf(counts), sparse.csr_array(Y) if sparse_labels else Y
+
+
+MULTILABEL_WORKLOADS = {
+    "pairs of digits, 5,000 x 128, L=10": digit_pairs,
+    "2,000 x 40, L=5": lambda: labelled(2_000, 40, 5),
+    "20,000 x 60, L=5, scales": lambda: labelled(20_000, 60, 5, scales=2),
+    "100,000 x 50, L=5": lambda: labelled(100_000, 50, 5),
+    "2,400 x 100, L=20": lambda: labelled(2_400, 100, 20),
+    "20,000 x 100, L=20, float32": lambda: labelled(20_000, 100, 20, dtype=np.float32),
+    "100,000 x 50, L=20, scales": lambda: labelled(100_000, 50, 20, scales=2),
+    "10,000 x 50, L=100": lambda: labelled(10_000, 50, 100, rate=0.05),
+    "100,000 x 30, L=100": lambda: labelled(100_000, 30, 100, rate=0.05),
+    "5,000 x 20, L=1,000": lambda: labelled(5_000, 20, 1_000, rate=0.05),
+    "10,000 x 100, L=1,000": lambda: labelled(10_000, 100, 1_000, rate=0.05),
+    "20,000 x 10,000, L=20, sparse": lambda: tagged_documents(20_000, 10_000, 20),
+    "20,000 x 10,000, L=100, sparse": lambda: tagged_documents(20_000, 10_000, 100),
+    "10,000 x 5,000, L=1,000, sparse": lambda: tagged_documents(10_000, 5_000, 1_000),
 }

@@ -176,7 +176,7 @@ _DIAGONAL = Plan(Kind.DIAGONAL, False, newton=False, shortest=8, longest=128, n_
 _CHEAP = [_SHARED, replace(_SHARED, sampled=True, n_evaluations=110), _DIAGONAL]
 _PLANS = [_NEWTON, _WHOLE, _OUTPUTS, replace(_OUTPUTS, sampled=True, n_evaluations=36), *_CHEAP]
 # Outputs that don't touch each other: their blocks are the Hessian, and the last of them is needed for a proof.
-_PARTS = replace(_WHOLE, near=1e-6, useful=0.3)
+_PARTS = replace(_WHOLE, shortest=12, longest=16, n_metrics=3, n_evaluations=22, near=1e-4, useful=0.3)
 _PLANS_FOR_PARTS = [_NEWTON, _PARTS, replace(_PARTS, sampled=True), *_CHEAP]
 # Parts are minimised together, as many at a time as the budget allows; for fewer than these, rows would be read in vain.
 _FEWEST_PARTS = 8
@@ -262,6 +262,7 @@ def sample_size(shape: tuple[int, int], n_parts: int) -> int:
 def metric_at(objective: Objective, theta: Array, kind: Kind, *, sampled: bool = False) -> Metric:
     """The metric of some kind at a point; its diagonal, should nothing else be positive definite."""
     shape, n_parts = objective.shape, objective.n_parts
+    sampled = sampled and not (kind is Kind.WHOLE and objective.has_even_curvature(theta))
     if sampled:
         objective = _sample(objective, theta)
     if kind is Kind.WHOLE:

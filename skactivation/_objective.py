@@ -140,6 +140,10 @@ class Objective:
         selected.shape = (selected.n_parts, self.shape[1])
         return selected
 
+    def has_even_curvature(self, theta: Array) -> bool:
+        """Whether all rows have the same curvature, so that one product of the columns gives all outputs' Hessians."""
+        return self._uniform and not theta[:, : self.n_features].any()
+
     def part(self, chosen: Array, stands_for: Array) -> "Objective":
         """The objective on some rows (m,), with numbers (m,) that say for how many each stands."""
         weights = stands_for if self._weights is None else stands_for * self._weights[chosen]
@@ -257,7 +261,7 @@ class Objective:
 
     def output_hessians(self, theta: Array, *, exact: bool = False) -> Array:
         """The Hessian's blocks (K, D, D), one for each output."""
-        if self._uniform and not theta[:, : self.n_features].any():
+        if self.has_even_curvature(theta):
             # All rows have the same curvature: one block, times a number for each output.
             mean, shares = self._mean_curvature(theta, exact=exact)
             own = np.multiply.outer(shares, mean)

@@ -317,20 +317,24 @@ class _Run:
     def _descend(
         self, problem: _Problem, point: _Point, metric: Metric | None, parts: Array
     ) -> tuple[_Point, Array]:
-        """A stage of L-BFGS for some parts, and whether their values fell.
+        """A stage of L-BFGS for some parts, and for which there was progress.
 
-        Iterations that leave a value as it was are no progress.
+        Iterations that leave a value as it was are none. What several parts gain together need not be a gain for each:
+        those that lost stay where they were, and may do better once others are done.
         """
         was_exact = self._exact
         chosen, before = problem.select(parts), point.select(parts)
         metric = self._metric_at(chosen, before) if metric is None else metric.select(parts)
         after = self._lbfgs(chosen, before, metric, self._plan.shortest << self._stage)
         self._stage += 1
-        fell = np.zeros(problem.parts.size, dtype=bool)
-        fell[parts] = after.values < (1 - _NO_FALL) * before.values
+        fell = after.values < (1 - _NO_FALL) * before.values
+        if fell.any() and not fell.all():
+            after = before.updated(fell, after.select(fell))
+            self._values[chosen.parts] = self._history[-1][chosen.parts] = after.values
+        point = point.updated(parts, after)
         if self._exact and not was_exact:
-            return self._evaluate(problem, point.updated(parts, after).theta), fell | True
-        return point.updated(parts, after), fell
+            return self._evaluate(problem, point.theta), parts | True
+        return point, parts & fell.any()
 
     def _take_stronger_plan(self) -> bool:
         """Change to a metric that says more, if there is one."""

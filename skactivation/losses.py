@@ -34,7 +34,7 @@ Array = NDArray[Any]
 Reduction = Literal["mean", "sum", "none"]
 
 # Entries of class-major logits on which elementwise work goes on at a time.
-_CHUNK_SIZE = 2**15
+_CHUNK_SIZE = 2**16
 
 
 def softmax_cross_entropy(

@@ -1,0 +1,221 @@
+"""What the benchmarks share: solvers of one objective, timed side by side to the same checked accuracy."""
+
+import argparse
+import importlib.util
+import pickle
+import platform
+import resource
+import subprocess
+import sys
+import tempfile
+import warnings
+from collections.abc import Callable
+from dataclasses import dataclass
+from pathlib import Path
+from statistics import median
+from time import perf_counter
+
+import numpy as np
+import scipy
+import sklearn
+from threadpoolctl import threadpool_info
+
+from skactivation import __version__
+
+__all__ = ["GAP", "OURS", "Comparison", "Solver", "geometric_mean", "machine", "parser", "time"]
+
+GAP = 1e-6
+OURS = "skactivation"
+
+
+@dataclass(frozen=True)
+class Solver:
+    """A way to the optimum."""
+
+    fit: Callable
+    """From X, y and a setting to coefficients, intercepts and remarks (a dictionary)."""
+    settings: list
+    """Settings to try, the cheapest first."""
+    like: str | None = None
+    """A solver whose sufficient setting is this one's, too."""
+
+
+@dataclass(frozen=True)
+class Comparison:
+    """Solvers and data. `script` is the benchmark's file, which runs `probe` in processes of its own."""
+
+    script: str
+    workloads: dict
+    solvers: dict
+    objective: Callable
+    """From X, y, coefficients and intercepts to the value, or one for each label: what all are judged by."""
+
+    def run(self, arguments):
+        """Run what the command line asks for; return seconds by workload and solver, or None after a probe."""
+        if arguments.probe:
+            self.probe(*arguments.probe)
+            return None
+        print(machine())
+        results = self.table(arguments.only or list(self.workloads), arguments.rounds, arguments.limit)
+        if importlib.util.find_spec("matplotlib"):
+            self.draw(results, arguments.picture)
+            print(f"picture: {arguments.picture}")
+        return results
+
+    def probe(self, data, solver, setting):
+        """Fit once in a child process; leave what came out, how far the peak of memory rose, and warnings."""
+        setting = float(setting) if "." in setting or "e" in setting else int(setting)
+        if hasattr(resource, "RLIMIT_AS"):
+            resource.setrlimit(resource.RLIMIT_AS, (12 * 2**30, 12 * 2**30))
+        with open(data, "rb") as file:
+            X, y = pickle.load(file)
+        fit = self.solvers[solver].fit
+        with warnings.catch_warnings(record=True) as caught:
+            warnings.simplefilter("always")
+            # Libraries load, and threads and workers start, before the peak is taken.
+            few = slice(0, 200)
+            labels = np.arange(200)[: X.shape[0]] % 2 if y.ndim == 1 else y[few, :2]
+            fit(X[few], labels, self.solvers[solver].settings[0])
+            caught.clear()
+            before = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss
+            start = perf_counter()
+            coef, intercept, remarks = fit(X, y, setting)
+            seconds = perf_counter() - start
+        risen = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss - before
+        remarks |= {
+            "seconds": seconds,
+            "megabytes": risen / (2**20 if sys.platform == "darwin" else 2**10),
+            "warnings": sorted({warning.category.__name__ for warning in caught}),
+        }
+        with open(data + ".result", "wb") as file:
+            pickle.dump((coef, intercept, remarks), file)
+
+    def run_probe(self, data, solver, setting, limit):
+        """Result of `probe`, or None if it fails or takes too long."""
+        command = [sys.executable, self.script, "--probe", data, solver, repr(setting)]
+        try:
+            subprocess.run(command, check=True, timeout=limit, capture_output=True)
+        except (subprocess.TimeoutExpired, subprocess.CalledProcessError):
+            return None
+        with open(data + ".result", "rb") as file:
+            return pickle.load(file)
+
+    def compare(self, X, y, n_rounds, limit):
+        """What each solver reached: dictionaries of (seconds, setting, gap, remarks), and of gaps that were too large."""
+        with tempfile.TemporaryDirectory() as folder:
+            data = str(Path(folder) / "data")
+            with open(data, "wb") as file:
+                pickle.dump((X, y), file)
+            found, lowest = {}, self.objective(X, y, *self.run_probe(data, OURS, 1e-10, 10 * limit)[:2])
+            for name, solver in self.solvers.items():
+                settings = solver.settings
+                if solver.like:
+                    settings = [found[solver.like][0]] if solver.like in found else []
+                for setting in settings:
+                    result = self.run_probe(data, name, setting, limit)
+                    if result is None:
+                        break
+                    value = self.objective(X, y, *result[:2])
+                    lowest = np.minimum(lowest, value)
+                    found[name] = (setting, value, result[2])
+                    if np.all(value - lowest <= GAP * lowest):
+                        break
+        gaps = {name: float(np.max((value - lowest) / lowest)) for name, (_, value, _) in found.items()}
+        times = {name: [] for name, gap in gaps.items() if gap <= GAP}
+        with warnings.catch_warnings():
+            warnings.simplefilter("ignore")
+            for _ in range(n_rounds):
+                for name, seconds in times.items():
+                    # What is much slower than another needs no more runs.
+                    fastest = min(median(others) for others in times.values() if others) if seconds else np.inf
+                    if not seconds or (sum(seconds) < limit / 4 and median(seconds) < 10 * fastest):
+                        seconds.append(time(lambda: self.solvers[name].fit(X, y, found[name][0])))
+        reached = {
+            name: (median(seconds), found[name][0], gaps[name], found[name][2]) for name, seconds in times.items()
+        }
+        return reached, {name: gap for name, gap in gaps.items() if gap > GAP}
+
+    def table(self, names, n_rounds, limit):
+        """Print a line for each workload and solver; return seconds by workload and solver."""
+        heading = f"{'workload':38s} {'solver':26s} {'setting':>8s} {'ms':>9s}"
+        print(f"{heading} {'gap':>8s} {'evals':>6s} {'passes':>7s} {'MB':>6s} warnings")
+        results, ratios = {}, []
+        for workload in names:
+            X, y = self.workloads[workload]()
+            reached, missed = self.compare(X, y, n_rounds, limit)
+            for solver, (seconds, setting, gap, remarks) in reached.items():
+                print(
+                    f"{workload:38s} {solver:26s} {setting:8.0e} {1e3 * seconds:9.1f} {gap:8.1e} "
+                    f"{remarks['evaluations']:6d} {remarks.get('passes', '-'):>7} {remarks['megabytes']:6.0f} "
+                    f"{' '.join(remarks['warnings'])}"
+                )
+            for solver in self.solvers:
+                if solver not in reached:
+                    reason = f"reaches a gap of {missed[solver]:.0e}" if solver in missed else "fails or takes too long"
+                    print(f"{workload:38s} {solver:26s} {reason}")
+            results[workload] = {solver: row[0] for solver, row in reached.items()}
+            peers = {solver: seconds for solver, seconds in results[workload].items() if solver != OURS}
+            if peers and OURS in results[workload]:
+                ratios.append(min(peers.values()) / results[workload][OURS])
+                print(f"{workload:38s} {min(peers, key=peers.get)} / ours: {ratios[-1]:.2f}", flush=True)
+        if ratios:
+            print(f"\nbest peer / ours: geometric mean {geometric_mean(ratios):.2f}, smallest {min(ratios):.2f}")
+        return results
+
+    def draw(self, results, file):
+        """Seconds of every solver by workload, on a logarithmic scale."""
+        from matplotlib.figure import Figure
+
+        figure = Figure(figsize=(9, 0.5 * len(results) + 2), layout="constrained")
+        axes = figure.subplots()
+        names = list(results)[::-1]
+        for number, solver in enumerate(self.solvers):
+            places = [place for place, name in enumerate(names) if solver in results[name]]
+            seconds = [results[names[place]][solver] for place in places]
+            style = {"s": 160, "zorder": 1, "marker": "D"} if solver == OURS else {"s": 45, "marker": "ov^sPX<>*p"[number]}
+            axes.scatter(seconds, places, label=solver, **style)
+        axes.set(
+            xscale="log",
+            xlabel="seconds until the gap to the optimum is below 1e-6 (less is better)",
+            title="Ours with default settings, peers with their fastest",
+        )
+        axes.set_yticks(range(len(names)), names)
+        axes.grid(alpha=0.3)
+        axes.set_axisbelow(True)
+        figure.legend(loc="outside lower center", ncols=4, frameon=False)
+        figure.savefig(file, dpi=150)
+
+
+def parser(description, workloads, picture):
+    """What the benchmarks' command lines have in common."""
+    result = argparse.ArgumentParser(description=description)
+    result.add_argument("--only", nargs="*", choices=list(workloads), metavar="WORKLOAD", help="; ".join(workloads))
+    result.add_argument("--rounds", type=int, default=7, help="runs of which the median counts")
+    result.add_argument(
+        "--limit", type=float, default=120.0, metavar="SECONDS", help="longest time for a process that fits once"
+    )
+    result.add_argument("--picture", default=picture, metavar="FILE", help="where the picture goes")
+    result.add_argument("--probe", nargs=3, help=argparse.SUPPRESS)
+    return result
+
+
+def time(function):
+    """Seconds of one call."""
+    start = perf_counter()
+    function()
+    return perf_counter() - start
+
+
+def geometric_mean(numbers):
+    """The geometric mean."""
+    return float(np.exp(np.mean(np.log(numbers))))
+
+
+def machine():
+    """The machine and the versions, in a line."""
+    threads = max(library["num_threads"] for library in threadpool_info())
+    return (
+        f"{platform.processor() or platform.machine()}, {threads} BLAS threads; Python {platform.python_version()}, "
+        f"numpy {np.__version__}, scipy {scipy.__version__}, scikit-learn {sklearn.__version__}, "
+        f"skactivation {__version__}"
+    )

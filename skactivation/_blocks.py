@@ -32,6 +32,8 @@ _LEAST_BLOCK_ROWS = 64
 # Centred columns that are kept from one evaluation to the next, in elements: 16 MB.
 _KEPT_SIZE = 2**21
 _BLOCKS_WANTED = 16
+# Products of entries and outputs from which on float64 data, too, are evaluated in float32 until a proof is at stake.
+_COARSE_WORK = 2**25
 # Elements up to which one call for many products is quicker than a call for each at half the operations.
 _SMALL_PRODUCT_SIZE = 2**13
 # Products of every two columns are worth forming for more weights than this share of the columns, and few columns;
@@ -76,7 +78,7 @@ class Rows(Protocol):
     n_rows: int
     n_columns: int
     dtype: Any
-    """What sums that need not be exact are computed in: X's own, but float64 for small data."""
+    """What sums that need not be exact are computed in."""
     center: Array
     """What is taken from X's columns (d,)."""
     offsets: Array
@@ -164,6 +166,12 @@ def _units(largest: Array, dtype: Any) -> Array:
     exponents = np.frexp(np.where(largest > 0, largest, 1.0))[1]
     extreme = np.abs(exponents) > (300 if dtype == np.float64 else 40)
     return np.ldexp(1.0, np.where(extreme, -exponents, 0))
+
+
+def _coarse_dtype(X: Any, is_kept: bool, work: float) -> Any:
+    """What sums that need not be exact are computed in: float32, where that is worth it."""
+    is_coarse = work > _COARSE_WORK or (X.dtype == np.float32 and not is_kept)
+    return np.dtype(np.float32 if is_coarse else np.float64)
 
 
 def _absent_rows(weights: Array | None) -> Array | None:
@@ -262,7 +270,7 @@ class DenseRows:
         self._n_outputs = n_outputs
         self._absent = _absent_rows(weights)
         self._scaled = False
-        self._columns: Array | None = None
+        self._columns: dict[Any, Array] = {}
         self.only: tuple[slice, Block] | None = None
         self.n_rows, n_features = X.shape
         self.n_columns = n_features + fit_intercept
@@ -270,7 +278,7 @@ class DenseRows:
         self.n_entries = self.n_rows * self.n_columns
         self.gram_cost = self.n_entries * (self.n_columns + 10.0)
         is_kept = self.n_entries <= _KEPT_SIZE
-        self.dtype = np.dtype(np.float64) if is_kept else X.dtype
+        self.dtype = _coarse_dtype(X, is_kept, self.n_entries * n_outputs)
         self.slices = dense_slices(self.n_rows, self.n_columns + n_outputs, self.dtype)
         # Buffers that no thread holds at the moment.
         self._free: dict[Any, deque[_Buffers]] = {np.dtype(kind): deque() for kind in (np.float32, np.float64)}
@@ -278,14 +286,14 @@ class DenseRows:
         if like is None:
             self.center, self.units = np.zeros(n_features), np.ones(n_features)
             self.center, self.largest = self._ranges(weights)
-            self.units = _units(self.largest, X.dtype)
+            self.units = _units(self.largest, self.dtype)
         else:
             self.center, self.largest, self.units = like.center, like.largest, like.units
         self._scaled = bool((self.units != 1).any())
         if is_kept:
             columns = np.empty((self.n_rows, self.n_columns))
-            self._fill(columns, slice(0, self.n_rows), self.center)
-            self._columns = columns
+            self._fill(columns, slice(0, self.n_rows))
+            self._columns = {columns.dtype: columns, self.dtype: columns.astype(self.dtype, copy=False)}
             if len(self.slices) == 1:
                 buffers = _Buffers(self.n_rows, self.n_columns, n_outputs, np.float64)
                 self.only = self.slices[0], DenseBlock(columns, buffers)
@@ -323,23 +331,26 @@ class DenseRows:
         except IndexError:
             longest = max(rows.stop - rows.start for rows in self.slices)
             buffers = _Buffers(longest, self.n_columns, self._n_outputs, dtype)
-        if self._columns is not None and self._columns.dtype == dtype:
+        if np.dtype(dtype) in self._columns:
             for rows in slices:
-                yield rows, DenseBlock(self._columns[rows], buffers)
+                yield rows, DenseBlock(self._columns[np.dtype(dtype)][rows], buffers)
         else:
-            center = self.center.astype(dtype)
             for rows in slices:
                 x = buffers.columns[: rows.stop - rows.start]
-                self._fill(x, rows, center)
+                self._fill(x, rows)
                 yield rows, DenseBlock(x, buffers)
         free.append(buffers)
 
-    def _fill(self, columns: Array, rows: slice, center: Array) -> None:
+    def _fill(self, columns: Array, rows: slice) -> None:
         """Put centred columns of some rows into an array."""
-        np.subtract(self._X[rows], center, out=columns[:, : center.size])
-        columns[:, center.size :] = 1
+        # A centre of float32 data is one of theirs: the difference is exact enough in either precision.
+        x, n_features = self._X[rows], self.center.size
+        center = self.center.astype(np.result_type(x, columns), copy=False)
         if self._scaled:
-            columns[:, : center.size] *= self.units
+            columns[:, :n_features] = (x.astype(np.float64, copy=False) - center) * self.units
+        else:
+            np.subtract(x, center, out=columns[:, :n_features], casting="same_kind")
+        columns[:, n_features:] = 1
         if self._absent is not None:
             columns[self._absent[rows]] = 0
 
@@ -465,9 +476,9 @@ class SparseRows:
         self._absent = _absent_rows(weights)
         self.n_rows, n_features = X.shape
         self.n_columns = n_features + fit_intercept
-        self.dtype = X.dtype
         self.n_passes = 0
         self.n_entries = X.nnz + self.n_columns
+        self.dtype = _coarse_dtype(X, False, self.n_entries * n_outputs)
         # Each entry meets the others of its row, and that slowly.
         self.gram_cost = 20.0 * self.n_entries**2 / self.n_rows + self.n_columns**2
         wanted = min(-(-self.n_rows // _SPARSE_BLOCK_ROWS), X.nnz // (_ENTRIES_PER_COEFFICIENT * n_features))
@@ -475,7 +486,7 @@ class SparseRows:
         self.offsets, self.units = np.zeros(n_features), np.ones(n_features)
         if like is None:
             self.center, self.largest = self._ranges(weights)
-            self.units = _units(self.largest, X.dtype)
+            self.units = _units(self.largest, self.dtype)
         else:
             self.center, self.largest, self.units = like.center, like.largest, like.units
         self.offsets = self.center * self.units

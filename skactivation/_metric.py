@@ -36,7 +36,7 @@ _WHOLE_HESSIAN = 2000
 
 _EPS = float(np.finfo(np.float64).eps)
 # Rows in a sample at least; the part of all rows up to which it pays.
-_LEAST_SAMPLE, _WORTHWHILE = 4096, 0.5
+_LEAST_SAMPLE, _WORTHWHILE = 4096, 0.3
 
 
 class Kind(Enum):
@@ -180,6 +180,8 @@ _PARTS = replace(_WHOLE, shortest=12, longest=16, n_metrics=3, n_evaluations=22,
 _PLANS_FOR_PARTS = [_NEWTON, _PARTS, replace(_PARTS, sampled=True), *_CHEAP]
 # Parts are minimised together, as many at a time as the budget allows; for fewer than these, rows would be read in vain.
 _FEWEST_PARTS = 8
+# The shortest and the longest stage of L-BFGS for parts with one metric.
+_STAGES = 8, 32
 
 
 def cheapest_plan(objective: Objective) -> tuple[Plan, float]:
@@ -203,7 +205,7 @@ def cheapest_plan_for(
     evaluation = (4 * n_outputs + 16) * n_entries + work * n_rows * n_outputs + 1e6
     sampled_part = sample_size(shape, n_parts) / n_rows
 
-    def cost(plan: Plan) -> float:
+    def cost_of_metric(plan: Plan) -> float:
         gram = (sampled_part if plan.sampled else 1) * gram_cost + 1e5
         factor = 2 / 3 * n_columns**3
         n_grams = n_outputs * (n_outputs + 1) // 2 if n_parts == 1 else n_parts
@@ -219,11 +221,18 @@ def cheapest_plan_for(
             return np.inf
         # Logits tell which rows matter; SciPy has work of its own in an evaluation.
         metric += 1e6 + (evaluation if plan.sampled else 0)
-        last = n_grams * gram_cost if plan.sampled and plan.kind is Kind.WHOLE else 0
+        return metric
+
+    def cost(plan: Plan) -> float:
+        last = n_parts * gram_cost if plan.sampled and plan.kind is Kind.WHOLE else 0
         call = 0 if plan.newton else 1e6
-        return plan.n_metrics * metric + last + plan.n_evaluations * (evaluation + call)
+        return plan.n_metrics * cost_of_metric(plan) + last + plan.n_evaluations * (evaluation + call)
 
     best = min(_PLANS if n_parts == 1 else _PLANS_FOR_PARTS, key=cost)
+    if n_parts > 1 and best.kind is Kind.WHOLE:
+        # A metric is worth as many iterations as it costs.
+        length = int(np.clip(cost_of_metric(best) / evaluation, *_STAGES))
+        best = replace(best, shortest=length, longest=length)
     return best, cost(best)
 
 
@@ -232,7 +241,7 @@ def stronger_plan(plan: Plan, shape: tuple[int, int], n_parts: int) -> Plan | No
     n_outputs, n_columns = shape
     if plan.sampled:
         return replace(plan, sampled=False)
-    if plan == _NEWTON:
+    if plan.newton:
         return _WHOLE if n_parts == 1 else _PARTS
     if plan.kind is Kind.DIAGONAL and n_columns**2 <= _BUDGET:
         return _SHARED
@@ -266,11 +275,14 @@ def metric_at(objective: Objective, theta: Array, kind: Kind, *, sampled: bool =
     if sampled:
         objective = _sample(objective, theta)
     if kind is Kind.WHOLE:
-        hessians = objective.hessian(theta)
-        # What sums and the factorisation may round, relative to each diagonal entry (never to their mean: a column of
-        # small scale would drown). A matrix that stays positive definite without it bounds the Hessian from below.
-        rounding = 4 * _EPS * hessians.shape[-1] * objective.rounding(hessians)
-        factors = in_threads(lambda part: _inverse_of_hessian(hessians[part], rounding[part]), n_parts)
+        # What need not be exact to be proved wrong by no more than this is cheaper.
+        coarse = n_parts > 1 and objective.rows.dtype == np.float32
+        hessians, factors = _factors_of_hessians(objective, theta, exact=not coarse)
+        vague = np.array([coarse and not bounds for _, bounds in factors])
+        if vague.any():
+            hessians[vague], exact_factors = _factors_of_hessians(objective.select(vague), theta[vague], exact=True)
+            for part, factor in zip(np.flatnonzero(vague), exact_factors, strict=True):
+                factors[part] = factor
         if n_parts > 1 or factors[0][0] is not None:
             inverses = np.stack(
                 [
@@ -299,6 +311,16 @@ def metric_at(objective: Objective, theta: Array, kind: Kind, *, sampled: bool =
             return Metric(inverse[np.newaxis], shape, n_parts, scales=np.sqrt(_positive(shares)))
     diagonal = objective.hessian_diagonal(theta).reshape(-1, 1, 1)
     return Metric(1 / np.sqrt(_positive(diagonal)), shape, n_parts)
+
+
+def _factors_of_hessians(objective: Objective, theta: Array, *, exact: bool) -> tuple[Array, list[tuple[Array | None, bool]]]:
+    """The Hessian of each part (P, m, m), and what `_inverse_of_hessian` makes of each."""
+    hessians = objective.hessian(theta, exact=exact)
+    # What sums and the factorisation may round, relative to each diagonal entry (never to their mean: a column of
+    # small scale would drown). A matrix that stays positive definite without it bounds the Hessian from below.
+    size = hessians.shape[-1] * _EPS if exact else (hessians.shape[-1] + 64) * float(np.finfo(np.float32).eps)
+    rounding = 4 * size * objective.rounding(hessians)
+    return hessians, in_threads(lambda part: _inverse_of_hessian(hessians[part], rounding[part]), objective.n_parts)
 
 
 def _inverse_of_hessian(hessian: Array, rounding: Array) -> tuple[Array | None, bool]:

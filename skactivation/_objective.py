@@ -211,14 +211,14 @@ class Objective:
         self._project(gradient)
         return values + 0.5 * (penalty_gradient * theta).reshape(self.n_parts, -1).sum(axis=1), gradient
 
-    def hessian(self, theta: Array) -> Array:
-        """The Hessian of each part: (K, D, D) for parts of one output, else (1, K D, K D), classes outermost.
+    def hessian(self, theta: Array, *, exact: bool = True) -> Array:
+        """The Hessian of each part, with the precision that an evaluation has if not exact: (K, D, D) for parts of one output, else (1, K D, K D), classes outermost.
 
         Where a shift of all classes changes nothing, the matrix is made regular: steps that solve for a centred
         gradient are right once they are centred, and so are norms of centred gradients.
         """
         if self._pairs is None:
-            own = self.output_hessians(theta, exact=True)
+            own = self.output_hessians(theta, exact=exact)
             others = None
         else:
             own, others = self._hessian_by_outputs(theta, self._pairs)

@@ -31,6 +31,8 @@ _MEMORY, _LEAST_MEMORY, _MEMORY_SIZE = 20, 4, 2**23
 _PATIENCE = 3
 # Falls of F by less than this, relative to it, can't be told in float32; in float64.
 _COARSE, _NO_FALL = 1e-8, 1e-15
+# A line search that takes more trials than this is one that float32 leads astray.
+_COARSE_TRIALS = 2
 # The gap relative to F from which on a Newton step that gains little says that there is little to gain.
 _NEAR = 1e-3
 # Each failure to certify makes the solver go further before it tries again, down to where values can't be told apart.
@@ -102,6 +104,10 @@ class _Point(NamedTuple):
         for array, new in zip(arrays, other, strict=True):
             array[parts] = new
         return _Point(*arrays)
+
+
+class _TooCoarseError(Exception):
+    """float32 doesn't tell which way is down."""
 
 
 class _Problem(NamedTuple):
@@ -230,6 +236,9 @@ class _Run:
         travelled, whole, moved = np.zeros(problem.parts.size), none, none
         if self._certified:
             close = close & ~newton
+        if metric is not None and metric.is_exact and close.any() and self._be_exact():
+            # Newton steps to the last digit need them all.
+            point = self._evaluate(problem, point.theta)
         if metric is not None and metric.is_exact and (close | newton).any():
             stepping = close | newton
             # Steps are taken to the last digit: they are cheaper than a proof that fails.
@@ -426,14 +435,21 @@ class _Run:
         memory = max(_LEAST_MEMORY, min(_MEMORY, _MEMORY_SIZE // (2 * start.theta.size)))
         max_iter = min(max_iter, self._plan.longest, self._remaining)
 
+        n_trials = 0
+
         def value_and_gradient(u: Array) -> tuple[float, Array]:
-            nonlocal trial
+            nonlocal trial, n_trials
+            n_trials += 1
+            if not self._exact and n_trials > _COARSE_TRIALS:
+                self._exact = True
+                raise _TooCoarseError
             trial = start if not u.any() else self._evaluate(problem, start.theta + metric.to_coefficients(unit * u))
             return float(trial.values.sum()), unit * metric.to_coordinates(trial.gradient)
 
         def after_iteration(u: Array) -> None:
             # The line search ends at the point that it evaluated last.
-            nonlocal accepted
+            nonlocal accepted, n_trials
+            n_trials = 0
             fall = accepted.values.sum() - trial.values.sum()
             accepted = self._advance(problem, trial)
             if not self._exact and fall < _COARSE * trial.values.sum():
@@ -442,15 +458,16 @@ class _Run:
             if self._stage_is_over(problem, accepted, metric):
                 raise StopIteration
 
-        optimize.minimize(
-            value_and_gradient,
-            np.zeros(start.theta.size),
-            jac=True,
-            method="L-BFGS-B",
-            callback=after_iteration,
-            # Its own tolerances are off: what is small is for this module to say.
-            options={"maxiter": max_iter, "maxcor": memory, "ftol": 0.0, "gtol": 0.0, "maxfun": 20 * max_iter},
-        )
+        with suppress(_TooCoarseError):
+            optimize.minimize(
+                value_and_gradient,
+                np.zeros(start.theta.size),
+                jac=True,
+                method="L-BFGS-B",
+                callback=after_iteration,
+                # Its own tolerances are off: what is small is for this module to say.
+                options={"maxiter": max_iter, "maxcor": memory, "ftol": 0.0, "gtol": 0.0, "maxfun": 20 * max_iter},
+            )
         return accepted
 
     def _newton_steps(

@@ -31,7 +31,7 @@ def test_with_few_rows_the_head_start_is_the_optimum(n_classes, fit_intercept, m
     seen = []
 
     def spy(objective, strata, starts):
-        seen.extend(objective.value_and_gradient(start)[0] for start in head_start(objective, strata, starts))
+        seen.extend(objective.value_and_gradient(start)[0][0] for start in head_start(objective, strata, starts))
         return []
 
     settings = {"fit_intercept": fit_intercept, "tol": 1e-11}

@@ -19,15 +19,15 @@ WEIGHTS = RNG.random(80)
 
 def softmax_objective(penalty=0.5, form=np.asarray, fit_intercept=True, weights=WEIGHTS):
     rows = rows_of(form(X), 3, weights, fit_intercept=fit_intercept)
-    return Objective(rows, SoftmaxLoss(), lambda block: LABELS[block], weights, n_outputs=3, penalty=penalty)
+    return Objective(rows, SoftmaxLoss(), lambda block, outputs: LABELS[block], weights, n_outputs=3, penalty=penalty)
 
 
 def sigmoid_objective(penalty=0.5, form=np.asarray, fit_intercept=True, weights=WEIGHTS):
     rows = rows_of(form(X), 2, weights, fit_intercept=fit_intercept)
     yes = np.vstack([LABELS == 0, RNG.random(80)]).astype(float)
 
-    def targets(block):
-        return yes[:, block], 1 - yes[:, block]
+    def targets(block, outputs):
+        return yes[outputs][:, block], 1 - yes[outputs][:, block]
 
     return Objective(rows, SigmoidLoss(), targets, weights, n_outputs=2, penalty=penalty)
 
@@ -66,7 +66,8 @@ def test_the_gradient_is_the_values_derivative(make, penalty):
     _, gradient = objective.value_and_gradient(theta)
     ahead, _ = objective.value_and_gradient(theta + step)
     behind, _ = objective.value_and_gradient(theta - step)
-    assert_allclose((ahead - behind) / 2, np.sum(gradient * step), rtol=1e-7)
+    slopes = (gradient * step).reshape(objective.n_parts, -1).sum(axis=1)
+    assert_allclose((ahead - behind) / 2, slopes, rtol=1e-7)
 
 
 @pytest.mark.parametrize("make", OBJECTIVES)
@@ -77,9 +78,10 @@ def test_the_hessian_is_the_gradients_derivative_for_centred_steps(make, form):
     _, ahead = objective.value_and_gradient(theta + step)
     _, behind = objective.value_and_gradient(theta - step)
     hessian = objective.hessian(theta)
-    assert_allclose(hessian, hessian.T, rtol=1e-12, atol=1e-12)
+    assert_allclose(hessian, hessian.transpose(0, 2, 1), rtol=1e-12, atol=1e-12)
     # The Hessian is regular in shifts of all classes, too: what it solves for is right once centred.
-    solved = np.linalg.solve(hessian, ((ahead - behind) / 2).ravel()).reshape(step.shape)
+    change = ((ahead - behind) / 2).reshape(objective.n_parts, -1, 1)
+    solved = np.linalg.solve(hessian, change).reshape(step.shape)
     objective.center(solved)
     assert_allclose(solved, step, rtol=1e-4, atol=1e-9)
 
@@ -87,7 +89,7 @@ def test_the_hessian_is_the_gradients_derivative_for_centred_steps(make, form):
 def test_curvature_keeps_its_digits_where_rows_are_certain():
     x = np.array([[1.0], [2.0]])
     rows = rows_of(x, 3, None, fit_intercept=False)
-    objective = Objective(rows, SoftmaxLoss(), lambda block: np.array([0, 0])[block], None, n_outputs=3, penalty=0.0)
+    objective = Objective(rows, SoftmaxLoss(), lambda block, outputs: np.array([0, 0])[block], None, n_outputs=3, penalty=0.0)
     for lead in (20.0, 30.0, 40.0, 300.0):
         theta = np.array([[lead], [0.0], [0.0]])
         # p (1 - p) for the certain class, with p = 1 / (1 + 2 exp(-lead x)).
@@ -98,7 +100,7 @@ def test_curvature_keeps_its_digits_where_rows_are_certain():
         theta *= objective._scale[0]
         assert_allclose(objective.hessian_diagonal(theta)[0, 0], expected, rtol=1e-13)
         gradient = np.array([[1.0], [-0.5], [-0.5]])
-        step = np.linalg.solve(objective.hessian(theta) / expected, gradient.ravel())
+        step = np.linalg.solve(objective.hessian(theta)[0] / expected, gradient.ravel())
         # Moving all weight of class 0 against the other two: curvature `expected` along (1, -1/2, -1/2) * 2/3.
         assert_allclose(gradient.ravel() @ step, 1.0, rtol=1e-6)
 
@@ -108,8 +110,8 @@ def test_diagonal_and_intercept_blocks_are_parts_of_the_hessian(form):
     objective = sigmoid_objective(form=form)
     theta = centred_theta(objective)
     hessian = objective.hessian(theta)
-    assert_allclose(objective.hessian_diagonal(theta).ravel(), hessian.diagonal(), rtol=1e-10)
-    assert_allclose(objective.intercept_hessian(theta), hessian[4::5, 4::5], rtol=1e-10, atol=1e-12)
+    assert_allclose(objective.hessian_diagonal(theta), np.einsum("pjj->pj", hessian), rtol=1e-10)
+    assert_allclose(objective.intercept_hessian(theta), hessian[:, 4:, 4:], rtol=1e-10, atol=1e-12)
 
 
 def test_weights_are_repeated_rows():
@@ -118,7 +120,7 @@ def test_weights_are_repeated_rows():
     repeated = Objective(
         rows_of(np.repeat(X, counts, axis=0), 3, None, fit_intercept=True),
         SoftmaxLoss(),
-        lambda block: np.repeat(LABELS, counts)[block],
+        lambda block, outputs: np.repeat(LABELS, counts)[block],
         None,
         n_outputs=3,
         penalty=0.5,
@@ -141,27 +143,30 @@ def test_no_step_spreads_logits_by_more_than_the_bound(make):
     objective = make()
     theta = centred_theta(objective)
     hessian = objective.hessian(theta)
-    bound = objective.largest_logit_range(np.linalg.inv(hessian))
-    spreads = []
-    for seed in range(200):
-        step = centred_theta(objective, seed)
-        length = np.sqrt(step.ravel() @ hessian @ step.ravel())
-        spreads.append(objective.logit_range(step / length))
+    bounds = objective.largest_logit_range(np.linalg.inv(hessian))
+    n_parts = objective.n_parts
+
+    def spreads_of(step):
+        parts = step.reshape(n_parts, -1)
+        lengths = np.sqrt(np.einsum("pi,pij,pj->p", parts, hessian, parts))
+        return objective.logit_range((parts / lengths[:, np.newaxis]).reshape(objective.shape))
+
+    spreads = [spreads_of(centred_theta(objective, seed)) for seed in range(200)]
     # The worst step for a row is H^-1 applied to it: take the rows' own, too.
     _, block = next(objective.rows.blocks(objective.rows.slices, np.float64))
     for row in np.vstack(list(block.columns())) * objective._inverse_scale:
         for outputs in np.eye(objective.shape[0]) - np.roll(np.eye(objective.shape[0]), 1, axis=0):
-            step = np.linalg.solve(hessian, np.outer(outputs, row).ravel())
-            length = np.sqrt(step @ hessian @ step)
-            spreads.append(objective.logit_range((step / length).reshape(objective.shape)))
-    assert max(spreads) <= bound * (1 + 1e-12)
-    assert max(spreads) >= bound / 3
+            gradient = np.outer(outputs, row) if n_parts == 1 else np.tile(row, (n_parts, 1))
+            spreads.append(spreads_of(np.linalg.solve(hessian, gradient.reshape(n_parts, -1, 1))))
+    assert bounds.shape == (n_parts,)
+    assert np.all(np.max(spreads, axis=0) <= bounds * (1 + 1e-12))
+    assert np.all(np.max(spreads, axis=0) >= bounds / 3)
 
 
 def test_values_near_zero_keep_their_digits():
     separable = np.array([[-1.0], [1.0]])
     rows = rows_of(separable, 2, None, fit_intercept=False)
-    objective = Objective(rows, SoftmaxLoss(), lambda block: np.array([0, 1])[block], None, n_outputs=2, penalty=0.0)
+    objective = Objective(rows, SoftmaxLoss(), lambda block, outputs: np.array([0, 1])[block], None, n_outputs=2, penalty=0.0)
     value, gradient = objective.value_and_gradient(np.array([[-30.0], [30.0]]))
     assert_allclose(value, 2 * np.exp(-60), rtol=1e-13)
     assert_allclose(gradient, [[2 * np.exp(-60)], [-2 * np.exp(-60)]], rtol=1e-13)
@@ -172,7 +177,6 @@ def test_values_near_zero_keep_their_digits():
 def test_blocks_of_the_hessian_are_its_blocks(make, form):
     objective = make(form=form)
     theta = centred_theta(objective)
-    n_outputs, n_columns = objective.shape
     blocks = objective.output_hessians(theta)
     mean, shares = objective.mean_hessian(theta)
     assert_allclose(np.einsum("kjj->kj", blocks), objective.hessian_diagonal(theta), rtol=1e-10)
@@ -180,8 +184,7 @@ def test_blocks_of_the_hessian_are_its_blocks(make, form):
     assert_allclose(shares.mean(), 1, rtol=1e-12)
     if make is sigmoid_objective:
         # The outputs don't touch each other: the blocks are the Hessian.
-        whole = objective.hessian(theta).reshape(n_outputs, n_columns, n_outputs, n_columns)
-        assert_allclose(blocks, np.stack([whole[k, :, k] for k in range(n_outputs)]), rtol=1e-10, atol=1e-12)
+        assert_allclose(blocks, objective.hessian(theta), rtol=1e-10, atol=1e-12)
 
 
 def test_blocks_where_all_rows_are_alike_need_one_product(monkeypatch):
@@ -230,7 +233,7 @@ def test_coefficients_that_combine_rows_are_sums_of_centred_rows():
 def test_evaluations_that_are_not_exact_are_those_of_float32(monkeypatch):
     monkeypatch.setattr(_blocks, "_KEPT_SIZE", 0)
     rows = rows_of(X.astype(np.float32), 3, WEIGHTS, fit_intercept=True)
-    objective = Objective(rows, SoftmaxLoss(), lambda block: LABELS[block], WEIGHTS, n_outputs=3, penalty=0.5)
+    objective = Objective(rows, SoftmaxLoss(), lambda block, outputs: LABELS[block], WEIGHTS, n_outputs=3, penalty=0.5)
     theta = centred_theta(objective)
     exact, coarse = (objective.value_and_gradient(theta, exact=exact) for exact in (True, False))
     assert exact[0] != coarse[0]

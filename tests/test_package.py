@@ -20,12 +20,13 @@ FLOORS = [
     {"activations"},
     {"losses", "_labels"},
     {"_blocks"},
+    {"_indicators"},
     {"_objective"},
     {"_metric"},
     {"_solver"},
     {"_head_start"},
     {"_linear"},
-    {"_softmax_regression"},
+    {"_softmax_regression", "_sigmoid_multilabel"},
     {"__init__"},
 ]
 

@@ -168,12 +168,6 @@ def _units(largest: Array, dtype: Any) -> Array:
     return np.ldexp(1.0, np.where(extreme, -exponents, 0))
 
 
-def _coarse_dtype(X: Any, is_kept: bool, work: float) -> Any:
-    """What sums that need not be exact are computed in: float32, where that is worth it."""
-    is_coarse = work > _COARSE_WORK or (X.dtype == np.float32 and not is_kept)
-    return np.dtype(np.float32 if is_coarse else np.float64)
-
-
 def _absent_rows(weights: Array | None) -> Array | None:
     """Which rows (n,) have weight 0, or None for none."""
     if weights is None or weights.min() > 0:
@@ -278,7 +272,9 @@ class DenseRows:
         self.n_entries = self.n_rows * self.n_columns
         self.gram_cost = self.n_entries * (self.n_columns + 10.0)
         is_kept = self.n_entries <= _KEPT_SIZE
-        self.dtype = _coarse_dtype(X, is_kept, self.n_entries * n_outputs)
+        # float32 where that is worth it.
+        is_coarse = self.n_entries * n_outputs > _COARSE_WORK or (X.dtype == np.float32 and not is_kept)
+        self.dtype = np.dtype(np.float32 if is_coarse else np.float64)
         self.slices = dense_slices(self.n_rows, self.n_columns + n_outputs, self.dtype)
         # Buffers that no thread holds at the moment.
         self._free: dict[Any, deque[_Buffers]] = {np.dtype(kind): deque() for kind in (np.float32, np.float64)}
@@ -478,7 +474,7 @@ class SparseRows:
         self.n_columns = n_features + fit_intercept
         self.n_passes = 0
         self.n_entries = X.nnz + self.n_columns
-        self.dtype = _coarse_dtype(X, False, self.n_entries * n_outputs)
+        self.dtype = X.dtype
         # Each entry meets the others of its row, and that slowly.
         self.gram_cost = 20.0 * self.n_entries**2 / self.n_rows + self.n_columns**2
         wanted = min(-(-self.n_rows // _SPARSE_BLOCK_ROWS), X.nnz // (_ENTRIES_PER_COEFFICIENT * n_features))

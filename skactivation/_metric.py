@@ -90,7 +90,7 @@ class Metric:
 
     def select(self, parts: Array) -> "Metric":
         """The metric of some of several parts, given by a mask (P,)."""
-        if parts.all():
+        if np.count_nonzero(parts) == parts.size:
             return self
         blocks_of_part = len(self._inverses) // self._n_parts
         inverses = self._inverses[np.repeat(parts, blocks_of_part)] if blocks_of_part else self._inverses

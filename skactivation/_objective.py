@@ -130,7 +130,7 @@ class Objective:
 
     def select(self, parts: Array) -> "Objective":
         """Some of several parts, given by a mask (P,)."""
-        if parts.all():
+        if np.count_nonzero(parts) == parts.size:
             return self
         selected = copy(self)
         selected._outputs = self._outputs[parts]

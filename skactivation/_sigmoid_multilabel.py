@@ -162,15 +162,15 @@ class SigmoidMultiLabel(ClassifierMixin, LinearLogitModel):
         self.max_iter = max_iter
         self.warm_start = warm_start
 
-    def fit(self, X: Any, Y: Any, sample_weight: Any = None) -> Self:
+    def fit(self, X: Any, y: Any, sample_weight: Any = None) -> Self:
         """Fit the model.
 
         Parameters
         ----------
         X : {array-like, sparse matrix} of shape (n, d)
             Training rows.
-        Y : {array-like, sparse matrix} of shape (n, L), or array-like of shape (n,)
-            1 where a row has a label, 0 where not, NaN where that isn't known, values between for soft labels; or labels
+        y : {array-like, sparse matrix} of shape (n, L), or array-like of shape (n,)
+            Y: 1 where a row has a label, 0 where not, NaN where that isn't known, values between for soft labels; or labels
             of any kind in one dimension.
         sample_weight : array-like of shape (n,) or (n, L), default=None
             Weights of rows or of single entries of Y, not negative.
@@ -193,7 +193,7 @@ class SigmoidMultiLabel(ClassifierMixin, LinearLogitModel):
         UserWarning
             For constant labels, and for several classes that exclude each other.
         """
-        return self._fit(X, Y, sample_weight)
+        return self._fit(X, y, sample_weight)
 
     def decision_function(self, X: Any) -> Array:
         """Logits.
@@ -318,10 +318,10 @@ class SigmoidMultiLabel(ClassifierMixin, LinearLogitModel):
         return float(np.average(right, weights=check_sample_weight(sample_weight, right.shape)))
 
     def __sklearn_tags__(self) -> Any:
-        """Say that y may have two dimensions."""
+        """Say that y may be an indicator, and X sparse."""
         tags = super().__sklearn_tags__()
+        tags.input_tags.sparse = True
         tags.classifier_tags.multi_label = True
-        tags.target_tags.multi_output = True
         return tags
 
     def _has_columns(self) -> bool:

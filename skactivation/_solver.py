@@ -31,8 +31,8 @@ _MEMORY, _LEAST_MEMORY, _MEMORY_SIZE = 20, 4, 2**23
 _PATIENCE = 3
 # Falls of F by less than this, relative to it, can't be told in float32; in float64.
 _COARSE, _NO_FALL = 1e-8, 1e-15
-# A line search that takes more trials than this is one that float32 leads astray.
-_COARSE_TRIALS = 2
+# A line search among values that are closer than this and takes more trials than that is one that float32 leads astray.
+_COARSE_CHANGE, _COARSE_TRIALS = 1e-6, 2
 # The gap relative to F from which on a Newton step that gains little says that there is little to gain.
 _NEAR = 1e-3
 # Each failure to certify makes the solver go further before it tries again, down to where values can't be told apart.
@@ -92,13 +92,13 @@ class _Point(NamedTuple):
 
     def select(self, parts: Array) -> "_Point":
         """Some of several parts; all or nothing of a single one."""
-        if parts.all():
+        if _all(parts):
             return self
         return _Point(*(array[parts] if parts.size > 1 else array[:0] for array in self))
 
     def updated(self, parts: Array, other: "_Point") -> "_Point":
         """With some parts as they are in another point, which has those alone."""
-        if parts.all():
+        if _all(parts):
             return other
         arrays = [array.copy() for array in self]
         for array, new in zip(arrays, other, strict=True):
@@ -118,9 +118,9 @@ class _Problem(NamedTuple):
 
     def select(self, parts: Array) -> "_Problem":
         """Some of several parts; all or nothing of a single one."""
-        if parts.all():
+        if _all(parts):
             return self
-        return _Problem(self.objective.select(parts) if parts.any() else self.objective, self.parts[parts])
+        return _Problem(self.objective.select(parts) if _any(parts) else self.objective, self.parts[parts])
 
 
 def minimize(
@@ -139,7 +139,7 @@ def minimize(
     """
     n_parts = objective.n_parts
     levels = np.broadcast_to(separated_below, (n_parts,))
-    n_groups = -(-n_parts // parts_at_once(objective))
+    n_groups = -(-n_parts // parts_at_once(objective)) if n_parts > 1 else 1
     groups = np.arange(n_parts) * n_groups // n_parts
     solutions = []
     for group in range(n_groups):
@@ -227,26 +227,26 @@ class _Run:
         # A Hessian that rounding may have made says little about rows of small weight.
         newton = none if metric is None or not self._plan.newton else metric.bounds_hessian
         close = self._are_close(problem, point, metric)
-        if not self._certified and close.any():
+        if not self._certified and _any(close):
             problem, point = self._leave(problem, point, close, Outcome.ESTIMATED)
-            if close.all():
+            if _all(close):
                 return problem, point
             metric, newton = None if metric is None else metric.select(~close), newton[~close]
             none = close = newton & False
         travelled, whole, moved = np.zeros(problem.parts.size), none, none
         if self._certified:
             close = close & ~newton
-        if metric is not None and metric.is_exact and close.any() and self._be_exact():
+        if metric is not None and metric.is_exact and _any(close) and self._be_exact():
             # Newton steps to the last digit need them all.
             point = self._evaluate(problem, point.theta)
-        if metric is not None and metric.is_exact and (close | newton).any():
+        if metric is not None and metric.is_exact and _any(close | newton):
             stepping = close | newton
             # Steps are taken to the last digit: they are cheaper than a proof that fails.
             point, travelled, settled, whole, moved = self._newton_steps(problem, point, metric, stepping)
             close = np.where(stepping, settled | ~moved | (self._remaining == 0), close)
-        if close.any() and self._be_exact():
+        if _any(close) and self._be_exact():
             return problem, self._evaluate(problem, point.theta)
-        if close.any():
+        if _any(close):
             chosen = problem.select(close)
             part = None if metric is None else metric.select(close)
             proved, gaps = self._prove(chosen, point.select(close), part, travelled[close])
@@ -256,23 +256,23 @@ class _Run:
         done = self._gaps[problem.parts] <= self._tol
         separated = ~done & (point.values < self._levels[problem.parts])
         leaves = done | separated
-        if leaves.any():
+        if _any(leaves):
             stays = ~leaves
             remaining = problem.select(stays), point.select(stays)
             self._leave(problem, point, done, Outcome.CERTIFIED)
             self._leave(problem, point, separated, Outcome.SEPARATED)
             (problem, point), newton, whole, moved = remaining, newton[stays], whole[stays], moved[stays]
-            if not stays.any():
+            if not _any(stays):
                 return problem, point
             metric = None if metric is None else metric.select(stays)
         if self._remaining == 0:
             return self._leave(problem, point, moved | True, Outcome.MAX_ITER)
         # Where only a part of Newton's step was any good, a line search knows better.
         descends = (self._strictness[problem.parts] >= _STRICTEST) & ~(newton & whole)
-        if descends.any():
+        if _any(descends):
             point, fell = self._descend(problem, point, metric, descends)
             moved = moved | fell
-        if not moved.all():
+        if not _all(moved):
             self._stuck.append((problem.select(~moved), point.select(~moved)))
             problem, point = problem.select(moved), point.select(moved)
         if problem.parts.size and self._n_evaluations >= self._patience:
@@ -297,7 +297,7 @@ class _Run:
         if self._take_stronger_plan():
             return problem, point
         unknown = np.isinf(self._gaps[problem.parts])
-        if unknown.any():
+        if _any(unknown):
             chosen_problem = problem.select(unknown)
             never = np.full(chosen_problem.parts.size, np.inf)
             proved, gaps = self._prove(chosen_problem, point.select(unknown), None, never)
@@ -312,7 +312,7 @@ class _Run:
         self, problem: _Problem, point: _Point, parts: Array, outcome: Outcome
     ) -> tuple[_Problem, _Point]:
         """Note the results of some parts; return the others."""
-        if parts.any():
+        if _any(parts):
             leaving, there = problem.select(parts), point.select(parts)
             if self._values.size == 1:
                 self._theta, self._gradient = there.theta, there.gradient
@@ -337,13 +337,13 @@ class _Run:
         after = self._lbfgs(chosen, before, metric, self._plan.shortest << self._stage)
         self._stage += 1
         fell = after.values < (1 - _NO_FALL) * before.values
-        if fell.any() and not fell.all():
+        if _any(fell) and not _all(fell):
             after = before.updated(fell, after.select(fell))
             self._values[chosen.parts] = self._history[-1][chosen.parts] = after.values
         point = point.updated(parts, after)
         if self._exact and not was_exact:
             return self._evaluate(problem, point.theta), parts | True
-        return point, parts & fell.any()
+        return point, parts & _any(fell)
 
     def _take_stronger_plan(self) -> bool:
         """Change to a metric that says more, if there is one."""
@@ -371,7 +371,7 @@ class _Run:
             with suppress(ValueError):
                 other = self._evaluate(problem, start)
                 lower = other.values < best.values
-                best = best.updated(lower, other.select(lower)) if lower.any() else best
+                best = best.updated(lower, other.select(lower)) if _any(lower) else best
         return best
 
     def _evaluate(self, problem: _Problem, theta: Array, *, finite: bool = True) -> _Point:
@@ -379,7 +379,7 @@ class _Run:
         problem.objective.center(theta)
         values, gradient = problem.objective.value_and_gradient(theta, exact=self._exact)
         self._n_evaluations += 1
-        if finite and not (np.isfinite(values).all() and np.isfinite(gradient).all()):
+        if finite and not (_all(np.isfinite(values)) and _all(np.isfinite(gradient))):
             if self._be_exact():
                 # Beyond the range of float32.
                 return self._evaluate(problem, theta)
@@ -441,9 +441,11 @@ class _Run:
             nonlocal trial, n_trials
             n_trials += 1
             if not self._exact and n_trials > _COARSE_TRIALS:
-                self._exact = True
-                raise _TooCoarseError
-            trial = start if not u.any() else self._evaluate(problem, start.theta + metric.to_coefficients(unit * u))
+                value = accepted.values.sum()
+                if abs(trial.values.sum() - value) < _COARSE_CHANGE * value:
+                    self._exact = True
+                    raise _TooCoarseError
+            trial = start if not _any(u) else self._evaluate(problem, start.theta + metric.to_coefficients(unit * u))
             return float(trial.values.sum()), unit * metric.to_coordinates(trial.gradient)
 
         def after_iteration(u: Array) -> None:
@@ -485,17 +487,16 @@ class _Run:
         whole, moved = np.zeros(going.size, dtype=bool), np.zeros(going.size, dtype=bool)
         for _ in range(min(_NEWTON_STEPS, self._remaining)):
             going = going & (norms**2 > _NEGLIGIBLE * point.values)
-            if not going.any():
+            if not _any(going):
                 break
             step = -metric.to_coefficients(u)
-            after, shares = self._newton_step(problem, point, metric, step, norms, going)
+            after, shares, u = self._newton_step(problem, point, metric, step, norms, going)
             stepped = shares > 0
             whole = np.where(going, shares == 1, whole)
-            if not stepped.any():
+            if not _any(stepped):
                 break
             point, moved = self._advance(problem, after), moved | stepped
             travelled = travelled + shares * norms
-            u = metric.to_coordinates(point.gradient)
             before, norms = norms, metric.norms_of_coordinates(u)
             # For the others a Hessian taken anew will do better.
             going = stepped & (norms < self._plan.useful * before)
@@ -505,8 +506,8 @@ class _Run:
 
     def _newton_step(
         self, problem: _Problem, point: _Point, metric: Metric, step: Array, norms: Array, going: Array
-    ) -> tuple[_Point, Array]:
-        """One step for some parts, and the share of it (P,) that was taken, 0 for none.
+    ) -> tuple[_Point, Array, Array]:
+        """One step for some parts, the share of it (P,) that was taken, 0 for none, and the gradient by u there.
 
         The whole step is nearly always right; if not, less and less is tried, down to what is sure to lower F but may
         be short. Not the whole where F wouldn't show how far rows of small weight are thrown.
@@ -515,33 +516,37 @@ class _Run:
         least = np.full(going.size, -1.0)
         shares = np.ones(going.size)
         light = objective.has_light_rows & going
-        if light.any():
+        if _any(light):
             least[light] = _safe_shares(objective.select(light), _part(step, light))
             shares[light] = np.minimum(1.0, 8 * least[light])
         taken, pending = np.zeros(going.size), going
-        while pending.any():
+        while _any(pending):
             tried, before, share = problem.select(pending), point.select(pending), shares[pending]
             by_row = share if share.size > 1 else share[0]
             theta = before.theta + (_part(step, pending).T * by_row).T
             trial = self._evaluate(tried, theta, finite=False)
-            trial_norms = metric.select(pending).norms(trial.gradient)
+            chosen = metric.select(pending)
+            u = chosen.to_coordinates(trial.gradient)
+            trial_norms = chosen.norms_of_coordinates(u)
             fall, norm = before.values - trial.values, norms[pending]
             # Near the minimum values of F differ by less than their rounding; gradients still tell.
             flat = (trial_norms < norm) & (fall >= -_ROUNDING * before.values)
             good = (fall >= _SUFFICIENT * share * norm**2) | flat
+            if _all(good) and _all(pending):
+                return trial, shares, u
             accepted = pending.copy()
             accepted[pending] = good
-            if accepted.any():
+            if _any(accepted):
                 point = point.updated(accepted, trial.select(good))
                 taken[accepted] = shares[accepted]
             pending = pending & ~accepted
             unknown = pending & (least < 0)
-            if unknown.any():
+            if _any(unknown):
                 least[unknown] = _safe_shares(objective.select(unknown), _part(step, unknown))
             # After the least there is nothing to try.
             pending = pending & (shares > least)
             shares[pending] = np.maximum(shares[pending] / 4, least[pending])
-        return point, taken
+        return point, taken, metric.to_coordinates(point.gradient)
 
     def _prove(
         self, problem: _Problem, point: _Point, metric: Metric | None, travelled: Array
@@ -561,7 +566,7 @@ class _Run:
             growth = np.exp(0.5 * spreads * travelled[parts])
             return _self_concordance_gaps(spreads * growth, norms[parts] * growth)
 
-        if metric is not None and bounded.any():
+        if metric is not None and _any(bounded):
             # Next to the minimum, a bound on S that needs no look at the rows will do.
             spreads = objective.crude_logit_range(metric.select(bounded).longest_steps())
             gaps[bounded] = by_concordance(spreads, bounded)
@@ -569,14 +574,14 @@ class _Run:
             promising = _convexity_bounds(objective, np.abs(point.gradient)) <= wanted
             best, gaps = self._try_strong_convexity(problem, best, gaps, promising & ~(gaps <= wanted))
         todo = bounded & ~(gaps <= wanted)
-        if metric is not None and todo.any():
+        if metric is not None and _any(todo):
             spreads = objective.select(todo).largest_logit_range(metric.select(todo).inverse())
             closer = np.full(values.size, np.inf)
             closer[todo] = by_concordance(spreads, todo)
             better = closer < gaps
-            if better.any():
+            if _any(better):
                 best, gaps = best.updated(better, point.select(better)), np.where(better, closer, gaps)
-        if self._has_penalty and np.isinf(gaps).any():
+        if self._has_penalty and _any(np.isinf(gaps)):
             best, gaps = self._try_strong_convexity(problem, best, gaps, np.isinf(gaps))
         # No bound is worth more than the rounding of the value itself.
         with np.errstate(all="ignore"):
@@ -587,12 +592,12 @@ class _Run:
         self, problem: _Problem, point: _Point, gaps: Array, parts: Array
     ) -> tuple[_Point, Array]:
         """Points and gaps, improved for some parts where the bound by strong convexity is the better one."""
-        if not parts.any():
+        if not _any(parts):
             return point, gaps
         other, others_gaps = self._strong_convexity_gaps(problem.select(parts), point.select(parts))
         better = parts.copy()
         better[parts] = others_gaps < gaps[parts]
-        if not better.any():
+        if not _any(better):
             return point, gaps
         gaps = gaps.copy()
         gaps[better] = others_gaps[better[parts]]
@@ -632,7 +637,7 @@ class _Run:
             bounds = np.where(spreads * norms < 1, bounds, np.inf)
             wanted = np.maximum(self._tol * point.values, 2 * own)
             ends = (bounds <= wanted) | ~(norms < best / 2)
-            if ends.any():
+            if _any(ends):
                 ended = np.zeros(n_parts, dtype=bool)
                 ended[numbers[ends]] = True
                 result, gaps[ended] = result.updated(ended, point.select(ends)), bounds[ends]
@@ -640,7 +645,7 @@ class _Run:
                 problem, point, inverse = problem.select(stays), point.select(stays), inverse[stays]
                 objective, numbers, best, norms = problem.objective, numbers[stays], best[stays], norms[stays]
                 steps, travelled = steps[stays], travelled[stays]
-                if not stays.any():
+                if not _any(stays):
                     return result, gaps
             best = norms
             widths = objective.intercept_range(steps.ravel())
@@ -658,9 +663,19 @@ class _Run:
         return result.updated(left, point), gaps
 
 
+def _any(parts: Array) -> bool:
+    """Whether a mask of parts has any; quicker than the method, which matters for small data."""
+    return np.count_nonzero(parts) > 0
+
+
+def _all(parts: Array) -> bool:
+    """Whether it has all of them."""
+    return np.count_nonzero(parts) == parts.size
+
+
 def _part(theta: Array, parts: Array) -> Array:
     """The rows of some of several parts."""
-    return theta if parts.all() else theta[parts]
+    return theta if _all(parts) else theta[parts]
 
 
 def _safe_shares(objective: Objective, step: Array) -> Array:
@@ -689,7 +704,7 @@ def _inverses(hessians: Array) -> Array:
         scales = 1 / np.sqrt(np.einsum("pkk->pk", hessians))
         scaled = hessians * scales[:, np.newaxis] * scales[:, :, np.newaxis]
     for hessian, scale, inverse in zip(scaled, scales, inverses, strict=True):
-        if not np.isfinite(hessian).all():
+        if not _all(np.isfinite(hessian)):
             continue
         with suppress(np.linalg.LinAlgError):
             factor = np.linalg.cholesky(hessian - 1e-12 * np.eye(len(hessian)))

@@ -19,6 +19,7 @@ FLOORS = [
     {"_threads", "_validation"},
     {"activations"},
     {"losses", "_labels"},
+    {"metrics"},
     {"_blocks"},
     {"_indicators"},
     {"_objective"},

@@ -101,7 +101,7 @@ class Comparison:
             return pickle.load(file)
 
     def compare(self, X, y, n_rounds, limit):
-        """What each solver reached: dictionaries of (seconds, setting, gap, remarks), and of gaps that were too large."""
+        """What each solver reached: dictionaries of (seconds, setting, gap, remarks), and too large gaps."""
         with tempfile.TemporaryDirectory() as folder:
             data = str(Path(folder) / "data")
             with open(data, "wb") as file:
@@ -172,7 +172,9 @@ class Comparison:
         for number, solver in enumerate(self.solvers):
             places = [place for place, name in enumerate(names) if solver in results[name]]
             seconds = [results[names[place]][solver] for place in places]
-            style = {"s": 160, "zorder": 1, "marker": "D"} if solver == OURS else {"s": 45, "marker": "ov^sPX<>*p"[number]}
+            style = (
+                {"s": 160, "zorder": 1, "marker": "D"} if solver == OURS else {"s": 45, "marker": "ov^sPX<>*p"[number]}
+            )
             axes.scatter(seconds, places, label=solver, **style)
         axes.set(
             xscale="log",

@@ -10,12 +10,12 @@ label by label. All else is as in benchmarks/softmax.py. All of it takes an hour
 """
 
 import numpy as np
+from comparison import OURS, Comparison, Solver, parser
 from scipy import sparse
 from sklearn.linear_model import LogisticRegression
 from sklearn.multiclass import OneVsRestClassifier
 from sklearn.multioutput import MultiOutputClassifier
 
-from comparison import OURS, Comparison, Solver, parser
 from skactivation import SigmoidMultiLabel
 from workloads import MULTILABEL_WORKLOADS
 

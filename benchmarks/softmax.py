@@ -16,11 +16,11 @@ import importlib.util
 from statistics import median
 
 import numpy as np
+from comparison import OURS, Comparison, Solver, geometric_mean, parser, time
 from scipy import sparse, special
 from sklearn.linear_model import LogisticRegression
 from threadpoolctl import threadpool_info
 
-from comparison import OURS, Comparison, Solver, geometric_mean, parser, time
 from skactivation import SoftmaxRegression
 from skactivation._blocks import rows_of
 from skactivation._objective import Objective

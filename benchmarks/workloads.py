@@ -127,7 +127,9 @@ def labels_of(Z, n_labels, rng, *, rate=0.2, strength=1.5):
     logits = np.asarray(Z @ signal)
     # The intercept that gives about this share, with a logistic's noise of the signal's size.
     spread = np.sqrt(1 + np.var(logits, axis=0) / 3)
-    return (rng.random(logits.shape) < 1 / (1 + np.exp(-logits - np.log(shares / (1 - shares)) * spread))).astype(np.int8)
+    return (rng.random(logits.shape) < 1 / (1 + np.exp(-logits - np.log(shares / (1 - shares)) * spread))).astype(
+        np.int8
+    )
 
 
 def labelled(n, d, n_labels, *, rate=0.2, scales=0.0, dtype=np.float64, seed=0):
@@ -139,7 +141,7 @@ def labelled(n, d, n_labels, *, rate=0.2, scales=0.0, dtype=np.float64, seed=0):
 
 
 def digit_pairs():
-    """Two digits side by side, raw pixels: which of the ten are there?"""
+    """Two digits side by side, raw pixels, labelled with which of the ten are there."""
     digits, y = load_digits(return_X_y=True)
     rng = np.random.default_rng(0)
     left, right = rng.integers(len(y), size=(2, 5_000))

@@ -66,7 +66,7 @@ class Indicator:
     def values(self, rows: Any, outputs: Array) -> Array:
         """Y (., b) in floats, for some rows and labels; NaN for not known."""
         if self.is_hard:
-            return np.array([1.0, np.nan, 0.0])[self.signs(rows, outputs) + 1]
+            return np.asarray(np.array([1.0, np.nan, 0.0])[self.signs(rows, outputs) + 1])
         if self.is_sparse:
             return self._from_entries(self._values, rows, outputs, None)
         return np.asarray(self._values[rows][:, outputs].T, dtype=np.float64)

@@ -170,5 +170,7 @@ def as_label_columns(Y: Any) -> LabelColumns:
             f"{entries[wrong][0]!r}; give labels of exclusive classes in one dimension"
         )
     columns = getattr(Y, "columns", None)
-    names = np.arange(values.shape[1]) if columns is None else np.array([str(column) for column in columns], dtype=object)
+    names = (
+        np.arange(values.shape[1]) if columns is None else np.array([str(column) for column in columns], dtype=object)
+    )
     return LabelColumns(values, names, dtype)

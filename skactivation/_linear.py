@@ -208,7 +208,12 @@ class LinearLogitModel(BaseEstimator, ABC):
     ) -> None:
         """Set the fitted attributes; they describe the coefficients as they are stored."""
         coef, intercept = objective.to_features(solution.theta, dtype)
-        values, gradient, gaps, n_evaluations = solution.values, solution.gradient, solution.gaps, solution.n_evaluations
+        values, gradient, gaps, n_evaluations = (
+            solution.values,
+            solution.gradient,
+            solution.gaps,
+            solution.n_evaluations,
+        )
         stored = objective.from_features(coef, intercept)
         if np.abs(stored - solution.theta).max() > _NOTICEABLE * np.abs(solution.theta).max():
             # float32, or intercepts that make up for large offsets of the columns.

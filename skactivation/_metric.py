@@ -134,7 +134,7 @@ class Metric:
 
     def inverse(self) -> Array:
         """The inverses (P, m, m) of the blocks, where a block is a part."""
-        return np.matmul(self._inverses.transpose(0, 2, 1), self._inverses)
+        return np.asarray(np.matmul(self._inverses.transpose(0, 2, 1), self._inverses))
 
     def _multiply(self, vector: Array, matrices: Array) -> Array:
         size = matrices.shape[-1]
@@ -178,7 +178,7 @@ _PLANS = [_NEWTON, _WHOLE, _OUTPUTS, replace(_OUTPUTS, sampled=True, n_evaluatio
 # Outputs that don't touch each other: their blocks are the Hessian, and the last of them is needed for a proof.
 _PARTS = replace(_WHOLE, shortest=12, longest=16, n_metrics=3, n_evaluations=22, near=1e-4, useful=0.3)
 _PLANS_FOR_PARTS = [_NEWTON, _PARTS, replace(_PARTS, sampled=True), *_CHEAP]
-# Parts are minimised together, as many at a time as the budget allows; for fewer than these, rows would be read in vain.
+# Parts are minimised together, as many at a time as the budget allows; for fewer than these, reading rows costs most.
 _FEWEST_PARTS = 8
 # The shortest and the longest stage of L-BFGS for parts with one metric.
 _STAGES = 8, 32
@@ -313,7 +313,9 @@ def metric_at(objective: Objective, theta: Array, kind: Kind, *, sampled: bool =
     return Metric(1 / np.sqrt(_positive(diagonal)), shape, n_parts)
 
 
-def _factors_of_hessians(objective: Objective, theta: Array, *, exact: bool) -> tuple[Array, list[tuple[Array | None, bool]]]:
+def _factors_of_hessians(
+    objective: Objective, theta: Array, *, exact: bool
+) -> tuple[Array, list[tuple[Array | None, bool]]]:
     """The Hessian of each part (P, m, m), and what `_inverse_of_hessian` makes of each."""
     hessians = objective.hessian(theta, exact=exact)
     # What sums and the factorisation may round, relative to each diagonal entry (never to their mean: a column of

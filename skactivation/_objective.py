@@ -92,7 +92,9 @@ class Objective:
         with np.errstate(all="ignore"):
             strengths = np.outer(self._strengths, np.square(self._inverse_scale[: self.n_features]))
         # Beyond this range a coefficient is 0, or free, to the last digit.
-        self.penalty[:, : self.n_features] = np.where(self._strengths[:, np.newaxis] > 0, np.minimum(strengths, 1e300), 0)
+        self.penalty[:, : self.n_features] = np.where(
+            self._strengths[:, np.newaxis] > 0, np.minimum(strengths, 1e300), 0
+        )
         # Without a penalty, columns that depend on each other leave directions in which F is constant.
         self._null_space = np.empty((rows.n_columns, 0))
         if not self._strengths.any() and rows.n_columns <= _MOST_COLUMNS_DECOMPOSED:
@@ -212,7 +214,9 @@ class Objective:
         return values + 0.5 * (penalty_gradient * theta).reshape(self.n_parts, -1).sum(axis=1), gradient
 
     def hessian(self, theta: Array, *, exact: bool = True) -> Array:
-        """The Hessian of each part, with the precision that an evaluation has if not exact: (K, D, D) for parts of one output, else (1, K D, K D), classes outermost.
+        """The Hessian of each part: (K, D, D) for parts of one output, else (1, K D, K D), classes outermost.
+
+        If not exact, the former may have the precision of an evaluation that isn't.
 
         Where a shift of all classes changes nothing, the matrix is made regular: steps that solve for a centred
         gradient are right once they are centred, and so are norms of centred gradients.
@@ -362,7 +366,7 @@ class Objective:
 
     def crude_logit_range(self, length: Array) -> Array:
         """Bound the spread of any row's logits after steps of some lengths: columns are scaled to at most 2."""
-        return np.sqrt(2.0) * 2.0 * np.sqrt(self.shape[1]) * length
+        return np.asarray(np.sqrt(2.0) * 2.0 * np.sqrt(self.shape[1]) * length)
 
     def largest_logit_range(self, inverse: Array) -> Array:
         """Bound the spread of a row's logits after any step of length 1 in the norm of each part's Hessian.
@@ -397,7 +401,7 @@ class Objective:
         """How far any step of length 1 in the norm of the intercepts' Hessians does (P,), given inverses (P, k, k)."""
         own = np.einsum("pkk->pk", inverse)
         if not self._loss.shift_invariant:
-            return np.sqrt(own[:, 0])
+            return np.asarray(np.sqrt(own[:, 0]))
         return np.asarray(np.sqrt(np.max(own[:, :, np.newaxis] + own[:, np.newaxis] - 2 * inverse, axis=(1, 2))))
 
     def largest_residuals(self, theta: Array) -> Array:

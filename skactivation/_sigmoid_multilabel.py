@@ -34,9 +34,9 @@ class SigmoidMultiLabel(ClassifierMixin, LinearLogitModel):
 
     .. math:: F_l(w, b) = \sum_i s_{il} \, l(w x_i + b, t_{il}) + \frac{1}{2 C} \|w\|^2
 
-    with the cross-entropy l(z, t) = w_l t log(1 + exp(-z)) + (1 - t) log(1 + exp(z)), the weights s and `pos_weight` w_l.
-    The coefficients are those of a `LogisticRegression` for each label, on the rows where the label is known; X is read
-    once for all of them.
+    with the cross-entropy l(z, t) = p_l t log(1 + exp(-z)) + (1 - t) log(1 + exp(z)), weights s and `pos_weight` p_l.
+    The coefficients are those of a `LogisticRegression` for each label, on the rows where the label is known; X is
+    read once for all of them.
 
     Parameters
     ----------
@@ -88,7 +88,8 @@ class SigmoidMultiLabel(ClassifierMixin, LinearLogitModel):
     gradient_norm_ : float
         Euclidean norm of its gradient by coefficients and intercepts.
     label_optimality_gaps_ : ndarray of shape (L,)
-        Proved bounds on (F_l - F_l*) / F_l, never below machine epsilon; inf where none is known, 0 for constant labels.
+        Proved bounds on (F_l - F_l*) / F_l, never below machine epsilon; inf where none is known, 0 for constant
+        labels.
     optimality_gap_ : float
         The largest of them.
     converged_ : bool
@@ -107,10 +108,11 @@ class SigmoidMultiLabel(ClassifierMixin, LinearLogitModel):
     -----
     A row of weight 0 isn't there, nor is one of which no label is known. A label that is yes, or no, in all rows where
     it is known has no finite optimum: a warning says so, its coefficients are 0 and its intercept is
-    log((n1 + 1/2) / (n0 + 1/2)), with n1 and n0 the weights of yes and no. (Without an intercept it is fitted as it is.)
+    log((n1 + 1/2) / (n0 + 1/2)), with n1 and n0 the weights of yes and no. (Without an intercept it is fitted as it
+    is.)
 
-    Labels in one dimension are taken too: two classes are one sigmoid, as in `SoftmaxRegression`. Several classes get a
-    sigmoid each, and `predict_proba` divides by their sum; a warning says that `SoftmaxRegression` models that.
+    Labels in one dimension are taken too: two classes are one sigmoid, as in `SoftmaxRegression`. Several classes get
+    a sigmoid each, and `predict_proba` divides by their sum; a warning says that `SoftmaxRegression` models that.
 
     scikit-learn's splitters and scorers look at Y in ways of their own. With NaN or soft labels in Y, cross-validate
     with a splitter that is an object and doesn't look (``KFold(5, shuffle=True, random_state=0)``, not ``cv=5``), and
@@ -170,8 +172,8 @@ class SigmoidMultiLabel(ClassifierMixin, LinearLogitModel):
         X : {array-like, sparse matrix} of shape (n, d)
             Training rows.
         y : {array-like, sparse matrix} of shape (n, L), or array-like of shape (n,)
-            Y: 1 where a row has a label, 0 where not, NaN where that isn't known, values between for soft labels; or labels
-            of any kind in one dimension.
+            Y: 1 where a row has a label, 0 where not, NaN where that isn't known, values between for soft labels; or
+            labels of any kind in one dimension.
         sample_weight : array-like of shape (n,) or (n, L), default=None
             Weights of rows or of single entries of Y, not negative.
 
@@ -189,7 +191,7 @@ class SigmoidMultiLabel(ClassifierMixin, LinearLogitModel):
         Warns
         -----
         ConvergenceWarning
-            Where ``optimality_gap_ <= tol`` could not be proved; the message says what was reached, and for which labels.
+            Where ``optimality_gap_ <= tol`` could not be proved; the message says for which labels and how far it got.
         UserWarning
             For constant labels, and for several classes that exclude each other.
         """
@@ -337,7 +339,8 @@ class SigmoidMultiLabel(ClassifierMixin, LinearLogitModel):
         if is_indicator(y):
             indicator = Indicator(y)
             no_and_yes = np.array([0, 1]).astype(indicator.dtype)
-            attributes = {"classes_": [no_and_yes] * indicator.n_labels, "label_names_": indicator.names}
+            names = indicator.names
+            attributes: dict[str, Any] = {"classes_": [no_and_yes] * indicator.n_labels, "label_names_": names}
             self._container = indicator.container
         else:
             codes, classes = encode_labels(y, sample_weight)
@@ -355,10 +358,9 @@ class SigmoidMultiLabel(ClassifierMixin, LinearLogitModel):
                     stacklevel=4,
                 )
             indicator = Indicator(codes[:, np.newaxis] == np.arange(1 if classes.size == 2 else 0, classes.size))
-            attributes = {"classes_": classes}
+            names, attributes = classes[-indicator.n_labels :], {"classes_": classes}
         weights = LabelWeights(indicator, sample_weight)
         yes, no = weights.totals()
-        names = indicator.names if "label_names_" in attributes else attributes["classes_"]
         unknown = yes + no == 0
         if unknown.any():
             raise ValueError(

@@ -240,7 +240,8 @@ class SoftmaxLoss:
         if weights is not None:
             z *= weights
             losses = losses * weights
-        return losses.sum(dtype=np.float64, keepdims=True)
+        sums: Array = losses.sum(dtype=np.float64, keepdims=True)
+        return sums
 
     def curvature(self, z: Array, targets: Array) -> tuple[Array, Array]:
         """Return p (1 - p), to a few ULP also where p rounds to 1, and p."""
@@ -326,8 +327,12 @@ def _chunks(z: Array, targets: LabelTargets) -> Iterator[tuple[slice, LabelTarge
     step = max(1, _CHUNK_SIZE // max(1, z.shape[1]))
     for first in range(0, len(z), step):
         labels = slice(first, first + step)
-        parts = (None if part is None else part[labels] for part in targets)
-        yield labels, LabelSigns(*parts) if isinstance(targets, LabelSigns) else (*parts,)
+        if isinstance(targets, LabelSigns):
+            weights = None if targets.weights is None else targets.weights[labels]
+            yield labels, LabelSigns(targets.signs[labels], weights)
+        else:
+            yes, no = targets
+            yield labels, (yes[labels], no[labels])
 
 
 def _losses_and_residuals(z: Array, targets: LabelTargets, losses: Array) -> None:

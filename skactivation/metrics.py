@@ -24,8 +24,8 @@ Array = NDArray[Any]
 def multilabel_log_loss(y_true: Any, y_proba: ArrayLike, *, sample_weight: ArrayLike | None = None) -> float:
     r"""Mean log loss over the known entries of an indicator, :math:`-y \log p - (1 - y) \log(1 - p)`.
 
-    Lower is better; from 0 to about 36 (for a p that is wrong by all but machine epsilon), log 2 for p = 1/2 throughout.
-    It is a proper score: the true probabilities have the lowest expected loss. It is blind to how labels of a row
+    Lower is better; from 0 to about 36 (for a p that is wrong by all but machine epsilon), log 2 where p = 1/2. It is a
+    proper score: the true probabilities have the lowest expected loss. It is blind to how labels of a row
     depend on each other. (scikit-learn's `log_loss` takes an indicator for exclusive classes and divides each row of
     probabilities by its sum.)
 
@@ -84,7 +84,8 @@ def cross_entropy(y_true: ArrayLike, y_proba: ArrayLike, *, sample_weight: Array
     y_true : array-like of shape (n, K)
         A distribution over the classes in each row.
     y_proba : array-like of shape (n, K), or (n,) for two classes
-        Probabilities; a vector holds those of the second of two classes, as scikit-learn's scorers give them. They are kept at least the machine epsilon of their dtype away from 0.
+        Probabilities; a vector holds those of the second of two classes, as scikit-learn's scorers give them. They are
+        kept at least the machine epsilon of their dtype away from 0.
     sample_weight : array-like of shape (n,), default=None
         Weights of the rows, not negative.
 

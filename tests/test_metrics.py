@@ -108,7 +108,7 @@ def test_bad_input_is_an_error(y, p, error, message):
 
 
 def test_bad_soft_targets_are_an_error():
-    with pytest.raises(ValueError, match="row 0 sums to 1.5"):
+    with pytest.raises(ValueError, match=r"row 0 sums to 1\.5"):
         cross_entropy([[1, 0.5]], [[0.5, 0.5]])
     with pytest.raises(ValueError, match=r"shape \(n, K\)"):
         cross_entropy([0, 1], [[0.5, 0.5], [0.5, 0.5]])

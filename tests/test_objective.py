@@ -89,7 +89,9 @@ def test_the_hessian_is_the_gradients_derivative_for_centred_steps(make, form):
 def test_curvature_keeps_its_digits_where_rows_are_certain():
     x = np.array([[1.0], [2.0]])
     rows = rows_of(x, 3, None, fit_intercept=False)
-    objective = Objective(rows, SoftmaxLoss(), lambda block, outputs: np.array([0, 0])[block], None, n_outputs=3, penalty=0.0)
+    objective = Objective(
+        rows, SoftmaxLoss(), lambda block, outputs: np.array([0, 0])[block], None, n_outputs=3, penalty=0.0
+    )
     for lead in (20.0, 30.0, 40.0, 300.0):
         theta = np.array([[lead], [0.0], [0.0]])
         # p (1 - p) for the certain class, with p = 1 / (1 + 2 exp(-lead x)).
@@ -166,7 +168,9 @@ def test_no_step_spreads_logits_by_more_than_the_bound(make):
 def test_values_near_zero_keep_their_digits():
     separable = np.array([[-1.0], [1.0]])
     rows = rows_of(separable, 2, None, fit_intercept=False)
-    objective = Objective(rows, SoftmaxLoss(), lambda block, outputs: np.array([0, 1])[block], None, n_outputs=2, penalty=0.0)
+    objective = Objective(
+        rows, SoftmaxLoss(), lambda block, outputs: np.array([0, 1])[block], None, n_outputs=2, penalty=0.0
+    )
     value, gradient = objective.value_and_gradient(np.array([[-30.0], [30.0]]))
     assert_allclose(value, 2 * np.exp(-60), rtol=1e-13)
     assert_allclose(gradient, [[2 * np.exp(-60)], [-2 * np.exp(-60)]], rtol=1e-13)

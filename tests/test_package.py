@@ -24,6 +24,8 @@ FLOORS = [
     {"_indicators"},
     {"_objective"},
     {"_metric"},
+    {"_problem"},
+    {"_certificate"},
     {"_solver"},
     {"_head_start"},
     {"_linear"},

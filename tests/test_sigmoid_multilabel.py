@@ -316,7 +316,9 @@ def test_missing_values_of_nullable_columns_are_unknown():
 def test_repeated_entries_of_a_sparse_Y_are_added_up_and_Y_is_left_alone():
     X, Y, _ = problem()
     whole = sparse.csr_array(Y.astype(float))
-    split = sparse.csr_array((np.full(2 * whole.nnz, 0.5), np.repeat(whole.indices, 2), 2 * whole.indptr), shape=Y.shape)
+    split = sparse.csr_array(
+        (np.full(2 * whole.nnz, 0.5), np.repeat(whole.indices, 2), 2 * whole.indptr), shape=Y.shape
+    )
     assert not split.has_canonical_format
     before = split.data.copy()
     assert_allclose(SigmoidMultiLabel().fit(X, split).coef_, SigmoidMultiLabel().fit(X, Y).coef_, rtol=1e-10)

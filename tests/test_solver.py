@@ -7,6 +7,7 @@ from test_objective import centred_theta, sigmoid_objective, softmax_objective
 
 from skactivation import _metric, _solver
 from skactivation._blocks import rows_of
+from skactivation._certificate import self_concordance_gaps
 from skactivation._metric import Kind, cheapest_plan_for, metric_at
 from skactivation._objective import Objective
 from skactivation._solver import Outcome, minimize
@@ -36,9 +37,7 @@ def test_the_whole_metric_is_a_cholesky_factor_of_the_hessian(make):
     step = metric.to_coefficients(metric.to_coordinates(gradient))
     n_parts = objective.n_parts
     parts = step.reshape(n_parts, -1)
-    assert_allclose(
-        np.einsum("pij,pj->pi", hessian, parts), gradient.reshape(n_parts, -1), rtol=1e-8, atol=1e-10
-    )
+    assert_allclose(np.einsum("pij,pj->pi", hessian, parts), gradient.reshape(n_parts, -1), rtol=1e-8, atol=1e-10)
     assert_allclose(metric.inverse() @ hessian, np.stack([np.eye(parts.shape[1])] * n_parts), atol=1e-8)
     assert_allclose(metric.norms(gradient) ** 2, (gradient.reshape(parts.shape) * parts).sum(axis=1), rtol=1e-10)
     assert_allclose(metric.decrements(gradient), 0.5 * metric.norms(gradient) ** 2, rtol=1e-14)
@@ -211,13 +210,13 @@ def test_the_self_concordance_gap_is_the_largest_fall_that_the_bound_allows(spre
     # The lower bound on F along a step of length r: -norm r + (exp(-S r) + S r - 1) / S^2.
     r = np.linspace(0, 20 / spread, 2_000_001)
     fall = norm * r - (np.expm1(-spread * r) + spread * r) / spread**2
-    (gap,) = _solver._self_concordance_gaps(np.array([spread]), np.array([norm]))
+    (gap,) = self_concordance_gaps(np.array([spread]), np.array([norm]))
     assert fall.max() <= gap * (1 + 1e-6)
     assert gap <= fall.max() * (1 + 2e-3)
 
 
 def test_the_self_concordance_gap_is_unknown_for_long_gradients():
-    gaps = _solver._self_concordance_gaps(np.array([2.0, np.inf]), np.array([0.5, 0.0]))
+    gaps = self_concordance_gaps(np.array([2.0, np.inf]), np.array([0.5, 0.0]))
     assert_array_equal(gaps, np.inf)
 
 

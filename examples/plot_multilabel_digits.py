@@ -5,9 +5,9 @@ Which digits are in it? Sigmoids for several "yes" at once
 
 A picture with two handwritten digits side by side: which of the ten digits are in it? Mostly two, sometimes one that
 occurs twice. "There is a 3" and "there is a 7" don't exclude each other, so that each digit is a question of its own:
-a *logit* for each, and a sigmoid that makes it a probability, whatever the other digits are. The ten probabilities needn't
-sum to one. We compare that with softmax on the same pictures, whose probabilities must, and choose a threshold for each
-digit.
+a *logit* for each, and a sigmoid that makes it a probability, whatever the other digits are. The ten probabilities
+needn't sum to one. We compare that with softmax on the same pictures, whose probabilities must, and choose a
+threshold for each digit.
 """
 
 # %%
@@ -56,9 +56,9 @@ for name, p in (("sigmoids", p_sigmoid), ("softmax", p_softmax)):
 print(f"{'digits in a picture':20}{Y_test.sum(axis=1).mean():14.2f}")
 
 # %%
-# A threshold of 1/2 says yes where yes is more probable than no, which is right if both mistakes cost the same. F1 wants
-# more of the rarer answers found: for each digit, take the threshold that does best on the validation pairs.
-# `threshold` is used by `predict` alone: no other fit is needed.
+# A threshold of 1/2 says yes where yes is more probable than no: right if both mistakes cost the same. F1 wants more
+# of the rarer answers found: for each digit, take the threshold that does best on the validation pairs. `threshold`
+# is used by `predict` alone: no other fit is needed.
 candidates = np.linspace(0.05, 0.95, 91)
 
 

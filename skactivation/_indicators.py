@@ -142,7 +142,7 @@ class LabelWeights:
 
     def totals(self) -> tuple[Array, Array]:
         """Weighted sums of yes and of no (L,), soft labels in part."""
-        largest = 1.0 if self.rows is None else self.rows.max()
+        largest = 1.0 if self.rows is None else float(self.rows.max()) or 1.0
         yes, no = np.zeros(self.units.size), np.zeros(self.units.size)
         outputs = np.arange(self.units.size)
         for rows in self._indicator.slices():

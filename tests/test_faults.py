@@ -12,7 +12,7 @@ from sklearn.datasets import load_digits, load_iris
 from sklearn.exceptions import ConvergenceWarning, NotFittedError
 from threadpoolctl import ThreadpoolController, threadpool_limits
 
-from skactivation import SoftmaxRegression, _objective
+from skactivation import SigmoidMultiLabel, SoftmaxRegression, _objective
 from skactivation._threads import single_threaded_blas
 
 X, Y = load_iris(return_X_y=True)
@@ -39,14 +39,15 @@ def fail_after(n_calls, error, monkeypatch):
 
 @pytest.mark.parametrize("error", [KeyboardInterrupt, MemoryError, RuntimeError("a callback's")])
 @pytest.mark.parametrize("n_calls", [0, 5])
-def test_an_interrupted_fit_leaves_the_estimator_as_it_was(error, n_calls, monkeypatch):
-    unfitted, fitted = SoftmaxRegression(), SoftmaxRegression(C=2.0).fit(X, Y)
+@pytest.mark.parametrize("kind", [SoftmaxRegression, SigmoidMultiLabel])
+def test_an_interrupted_fit_leaves_the_estimator_as_it_was(kind, error, n_calls, monkeypatch):
+    unfitted, fitted = kind(), kind(C=2.0).fit(X, np.eye(3)[Y])
     before = dict(vars(fitted))
     fail_after(n_calls, error, monkeypatch)
     for model in (unfitted, fitted):
         with pytest.raises(error if isinstance(error, type) else type(error)):
-            model.fit(X[:, :3], np.where(Y == 2, 7, Y))
-    assert vars(unfitted) == vars(SoftmaxRegression())
+            model.fit(X[:, :3], np.eye(3)[Y][:, ::-1])
+    assert vars(unfitted) == vars(kind())
     with pytest.raises(NotFittedError):
         unfitted.predict(X)
     assert vars(fitted).keys() == before.keys()
@@ -70,6 +71,15 @@ def test_a_convergence_warning_that_is_an_error_leaves_the_estimator_as_it_was()
     assert not hasattr(model, "coef_")
 
 
+def test_a_refit_to_other_labels_that_fails_leaves_the_old_model():
+    indicator = np.eye(3)[Y]
+    model = SigmoidMultiLabel().fit(X, indicator)
+    probabilities = model.predict_proba(X)
+    with pytest.raises(ValueError, match="no known entry"):
+        model.fit(X[:, :2], np.full((150, 2), np.nan))
+    assert_array_equal(model.predict_proba(X), probabilities)
+
+
 @pytest.mark.parametrize("fails", [False, True])
 def test_filters_errstate_and_thread_limits_are_found_as_they_were(fails, monkeypatch):
     if fails:
@@ -77,6 +87,7 @@ def test_filters_errstate_and_thread_limits_are_found_as_they_were(fails, monkey
     before = np.geterr(), list(warnings.filters), blas_threads()
     try:
         SoftmaxRegression().fit(X, Y).predict(X)
+        SigmoidMultiLabel().fit(X, np.eye(3)[Y]).predict(X)
     except MemoryError:
         assert fails
     assert (np.geterr(), list(warnings.filters), blas_threads()) == before
@@ -88,10 +99,12 @@ def test_a_fit_raises_no_floating_point_error():
         model.predict_log_proba(X * 1e-200)
 
 
-def test_the_arrays_passed_in_are_unchanged():
+@pytest.mark.parametrize("kind", [SoftmaxRegression, SigmoidMultiLabel])
+@pytest.mark.parametrize("smoothing", [0.0, 0.1])
+def test_the_arrays_passed_in_are_unchanged(kind, smoothing):
     X_, y, weights = X.copy(), np.eye(3)[Y], np.arange(150.0)
     copies = X_.copy(), y.copy(), weights.copy()
-    model = SoftmaxRegression(label_smoothing=0.1).fit(X_, y, weights)
+    model = kind(label_smoothing=smoothing).fit(X_, y, weights)
     model.predict_proba(X_)
     model.score(X_, y, weights)
     for array, copy in zip((X_, y, weights), copies, strict=True):
@@ -108,8 +121,9 @@ def test_results_are_the_same_bits_for_any_number_of_threads():
     assert_array_equal(models[0].predict_proba(digits), models[1].predict_proba(digits))
 
 
-def test_eight_threads_predict_the_same_bits():
-    model = SoftmaxRegression().fit(X, Y)
+@pytest.mark.parametrize("kind", [SoftmaxRegression, SigmoidMultiLabel])
+def test_eight_threads_predict_the_same_bits(kind):
+    model = kind().fit(X, np.eye(3)[Y])
     expected = model.predict_proba(X)
     with ThreadPoolExecutor(8) as pool:
         for probabilities in pool.map(lambda _: model.predict_proba(X), range(64)):

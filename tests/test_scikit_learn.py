@@ -1,4 +1,4 @@
-"""SoftmaxRegression inside scikit-learn: its checks, pipelines, searches, cloning, pickling, routing."""
+"""The estimators inside scikit-learn: its checks, pipelines, searches, cloning, pickling, routing."""
 
 import os
 import pickle
@@ -9,30 +9,41 @@ import pytest
 import sklearn
 from numpy.testing import assert_allclose, assert_array_equal
 from sklearn.base import clone
-from sklearn.datasets import load_digits, load_iris
+from sklearn.datasets import load_digits, load_iris, make_multilabel_classification
 from sklearn.linear_model import LogisticRegression
-from sklearn.model_selection import GridSearchCV, cross_validate
+from sklearn.model_selection import GridSearchCV, cross_val_score, cross_validate
+from sklearn.multioutput import ClassifierChain
 from sklearn.pipeline import make_pipeline
 from sklearn.preprocessing import StandardScaler
 from sklearn.utils.estimator_checks import check_estimator, estimator_checks_generator
 
-from skactivation import SoftmaxRegression
+from skactivation import SigmoidMultiLabel, SoftmaxRegression
 
 X, Y = load_iris(return_X_y=True)
+X_LABELS, Y_LABELS = make_multilabel_classification(150, 6, n_classes=4, random_state=0)
+ESTIMATORS = [SoftmaxRegression(), SigmoidMultiLabel()]
 
 
 def check_name(value):
     return getattr(getattr(value, "func", value), "__name__", "")
 
 
-@pytest.mark.parametrize(("estimator", "check"), list(estimator_checks_generator(SoftmaxRegression())), ids=check_name)
+# Some checks hand several classes in one dimension to any classifier.
+@pytest.mark.filterwarnings("ignore:y holds . classes that exclude each other:UserWarning")
+@pytest.mark.parametrize(
+    ("estimator", "check"),
+    [pair for estimator in ESTIMATORS for pair in estimator_checks_generator(estimator)],
+    ids=check_name,
+)
 def test_scikit_learns_checks_pass(estimator, check):
     check(estimator)
 
 
+@pytest.mark.filterwarnings("ignore:y holds . classes that exclude each other:UserWarning")
 @pytest.mark.skipif("SCIPY_ARRAY_API" not in os.environ, reason="scikit-learn needs SCIPY_ARRAY_API=1 to run them all")
-def test_scikit_learn_skips_no_check():
-    results = check_estimator(SoftmaxRegression(), on_skip=None, on_fail=None)
+@pytest.mark.parametrize("estimator", ESTIMATORS, ids=repr)
+def test_scikit_learn_skips_no_check(estimator):
+    results = check_estimator(estimator, on_skip=None, on_fail=None)
     assert len(results) > 50
     assert {result["status"] for result in results} == {"passed"}
 
@@ -68,8 +79,9 @@ def test_a_clone_has_the_parameters_and_no_fit():
     assert not hasattr(copy, "coef_")
 
 
-def test_a_pickled_model_predicts_the_same_bits():
-    model = SoftmaxRegression().fit(X, Y)
+@pytest.mark.parametrize("model", ESTIMATORS, ids=repr)
+def test_a_pickled_model_predicts_the_same_bits(model):
+    model = clone(model).fit(X, np.eye(3)[Y])
     copy = pickle.loads(pickle.dumps(model))
     assert_array_equal(copy.predict_proba(X), model.predict_proba(X))
     assert_array_equal(copy.loss_curve_, model.loss_curve_)
@@ -99,3 +111,41 @@ def test_it_drops_in_for_logistic_regression():
         assert getattr(ours, name).dtype == getattr(theirs, name).dtype
     assert_array_equal(ours.predict(X), theirs.predict(X))
     assert_allclose(ours.predict_log_proba(X), theirs.predict_log_proba(X), rtol=1e-4, atol=1e-6)
+
+
+@pytest.mark.parametrize("scoring", ["roc_auc", "average_precision", "f1_macro"])
+@pytest.mark.parametrize("n_labels", [1, 2, 3, 4])
+def test_multilabel_scorers_take_any_number_of_labels(scoring, n_labels):
+    labels = Y_LABELS[:, :n_labels]
+    scores = cross_val_score(SigmoidMultiLabel(), X_LABELS, labels, scoring=scoring, cv=3)
+    assert np.all((scores > 0.5) & (scores <= 1))
+
+
+def test_a_pipeline_of_labels_is_tuned_with_worker_processes_as_without():
+    searches = [
+        GridSearchCV(
+            make_pipeline(StandardScaler(), SigmoidMultiLabel()),
+            {"sigmoidmultilabel__C": [1e-3, 1.0], "sigmoidmultilabel__threshold": [0.3, 0.5]},
+            scoring="f1_micro",
+            cv=3,
+            n_jobs=n_jobs,
+        ).fit(X_LABELS, Y_LABELS)
+        for n_jobs in (None, 2)
+    ]
+    assert_array_equal(searches[0].cv_results_["mean_test_score"], searches[1].cv_results_["mean_test_score"])
+    assert_array_equal(searches[0].predict_proba(X_LABELS), searches[1].predict_proba(X_LABELS))
+
+
+def test_a_chain_of_labels_takes_it():
+    chain = ClassifierChain(SigmoidMultiLabel(), order=[2, 0, 1, 3]).fit(X_LABELS, Y_LABELS)
+    peer = ClassifierChain(LogisticRegression(solver="newton-cholesky", tol=1e-12), order=[2, 0, 1, 3])
+    assert_allclose(chain.predict_proba(X_LABELS), peer.fit(X_LABELS, Y_LABELS).predict_proba(X_LABELS), atol=1e-6)
+
+
+def test_weights_of_entries_are_routed():
+    weights = np.random.default_rng(0).integers(1, 4, size=Y_LABELS.shape)
+    direct = SigmoidMultiLabel().fit(X_LABELS, Y_LABELS, weights)
+    with sklearn.config_context(enable_metadata_routing=True):
+        model = SigmoidMultiLabel().set_fit_request(sample_weight=True)
+        pipeline = make_pipeline("passthrough", model).fit(X_LABELS, Y_LABELS, sample_weight=weights)
+    assert_array_equal(pipeline[-1].coef_, direct.coef_)

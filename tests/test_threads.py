@@ -9,7 +9,7 @@ from numpy.testing import assert_array_equal
 from sklearn.datasets import load_digits
 from threadpoolctl import threadpool_limits
 
-from skactivation import SoftmaxRegression, _blocks, _head_start, _metric, _threads
+from skactivation import SigmoidMultiLabel, SoftmaxRegression, _blocks, _head_start, _metric, _threads
 from skactivation._threads import in_threads, single_threaded_blas
 
 
@@ -119,6 +119,28 @@ def test_fits_and_predictions_are_the_same_bits_for_any_number_of_threads(
     for number in (1, 2, 3, 7):
         many_threads(number)
         model = SoftmaxRegression(C=settings.get("C", 1.0)).fit(X.astype(dtype), y)
+        found.append((model.coef_, model.intercept_, model.predict_proba(X), model.loss_, model.n_evaluations_))
+    for others in found[1:]:
+        for one, other in zip(found[0], others, strict=True):
+            assert_array_equal(one, other)
+
+
+@pytest.mark.parametrize("n_labels", [3, 40])
+@pytest.mark.parametrize("coarse", [False, True])
+def test_labels_are_the_same_bits_for_any_number_of_threads(n_labels, coarse, many_threads, monkeypatch):
+    monkeypatch.setattr(_blocks, "_DENSE_BLOCK_SIZE", 2000)
+    if coarse:
+        monkeypatch.setattr(_blocks, "_COARSE_WORK", 0)
+        monkeypatch.setattr(_head_start, "_LEAST_SAMPLE", 300)
+        monkeypatch.setattr(_metric, "_LEAST_SAMPLE", 300)
+    X, _ = problem(2000, 10, 3)
+    rng = np.random.default_rng(1)
+    Y = (X @ rng.normal(size=(10, n_labels)) + 5 * rng.normal(size=(2000, n_labels)) > 5).astype(float)
+    Y[rng.random(Y.shape) < 0.1] = np.nan
+    found = []
+    for number in (1, 2, 3, 7):
+        many_threads(number)
+        model = SigmoidMultiLabel().fit(X, Y)
         found.append((model.coef_, model.intercept_, model.predict_proba(X), model.loss_, model.n_evaluations_))
     for others in found[1:]:
         for one, other in zip(found[0], others, strict=True):

@@ -74,7 +74,13 @@ def _unique(labels: Array) -> tuple[Array, Array]:
 
 
 def _as_array(y: Any) -> Array:
-    array = as_array(y, "y")
+    advice = "; sklearn.preprocessing.MultiLabelBinarizer makes columns of collections of labels"
+    try:
+        array = as_array(y, "y")
+    except ValueError as error:
+        raise ValueError(f"{error}{advice}") from error
+    if array.dtype == object and array.ndim == 1 and array.size and isinstance(array[0], (set, frozenset, list, tuple)):
+        raise TypeError(f"y must hold labels, got collections of them, such as {array[0]!r}{advice}")
     if array.ndim > 2:
         raise ValueError(f"y must have the shape (n,) or (n, K), got {array.shape}")
     return array
@@ -125,10 +131,10 @@ class LabelColumns(NamedTuple):
 
 
 def is_indicator(y: Any) -> bool:
-    """Whether y has a column for each label. A single column has if it holds nothing but 0, 1 and what lies between."""
+    """Whether y has a column for each label. A single column has, if all in it is 0, 1 or between them, or missing."""
     if sparse.issparse(y):
         return True
-    array = as_array(y, "y")
+    array = _as_array(y)
     if array.ndim != 2:
         return False
     if array.shape[1] != 1:
@@ -138,7 +144,7 @@ def is_indicator(y: Any) -> bool:
     return array.dtype.kind in "biuf" and bool(np.all(((array >= 0) & (array <= 1)) | (array != array)))
 
 
-def as_label_columns(Y: Any) -> LabelColumns:
+def as_label_columns(Y: Any, name: str = "Y") -> LabelColumns:
     """Columns of labels (n, L) as users give them, dense or sparse."""
     if sparse.issparse(Y):
         values = sparse.csr_array(Y)
@@ -146,12 +152,13 @@ def as_label_columns(Y: Any) -> LabelColumns:
             values = values.copy()
             values.sum_duplicates()
         if values.dtype.kind not in "biuf":
-            raise TypeError(f"Y must hold bools, integers or floats, got a sparse array of dtype {values.dtype}")
+            raise TypeError(f"{name} must hold bools, integers or floats, got a sparse array of dtype {values.dtype}")
         entries, dtype = values.data, values.dtype
     else:
         values = _as_array(Y)
         if values.ndim != 2 or values.shape[1] == 0:
-            raise ValueError(f"Y must have the shape (n, L) with L >= 1, got {values.shape}")
+            advice = "; for labels in one dimension use scikit-learn's metrics" if values.ndim == 1 else ""
+            raise ValueError(f"{name} must have the shape (n, L) with L >= 1, got {values.shape}{advice}")
         dtype = values.dtype
         if dtype.kind == "O":
             # pandas' nullable columns, or None for not known.
@@ -159,18 +166,23 @@ def as_label_columns(Y: Any) -> LabelColumns:
             values = np.array([np.nan if _is_missing(entry) else entry for entry in values.flat]).reshape(values.shape)
         if values.dtype.kind not in "biuf":
             raise TypeError(
-                f"Y must hold 0 and 1 (NaN for not known), a column for each label, got dtype {values.dtype}; "
-                "sklearn.preprocessing.MultiLabelBinarizer makes such columns"
+                f"{name} must hold 0 and 1 (NaN for not known), a column for each label, got entries like "
+                f"{values.flat[0]!s}; turn yes and no into numbers, as in (Y == 'yes').astype(int)"
             )
         entries = values
     wrong = ~((entries >= 0) & (entries <= 1)) & (entries == entries)
     if wrong.any():
         raise ValueError(
-            f"Y must hold 0 and 1 (values between are soft labels, NaN is not known) if it has two dimensions, got "
-            f"{entries[wrong][0]!r}; give labels of exclusive classes in one dimension"
+            f"{name} must hold 0 and 1 (between them soft labels, NaN for not known) if it has two dimensions, got "
+            f"{entries[wrong][0]}; give labels of exclusive classes in one dimension"
         )
     columns = getattr(Y, "columns", None)
-    names = (
-        np.arange(values.shape[1]) if columns is None else np.array([str(column) for column in columns], dtype=object)
-    )
-    return LabelColumns(values, names, dtype)
+    return LabelColumns(values, np.arange(values.shape[1]) if columns is None else _names(columns), dtype)
+
+
+def _names(columns: Any) -> Array:
+    """Names of a data frame's columns (K,): integers, or objects."""
+    names = np.empty(len(columns), dtype=object)
+    for place, name in enumerate(columns):
+        names[place] = name
+    return np.asarray(names.tolist()) if all(_kind(type(name)) == "integer" for name in names) else names

@@ -45,19 +45,22 @@ class SigmoidMultiLabel(ClassifierMixin, LinearLogitModel):
     fit_intercept : bool, default=True
         Whether to fit b. It isn't penalised.
     pos_weight : float, array-like of shape (L,) or "balanced", default=None
-        Positive factor on the loss of "yes", as in PyTorch's BCEWithLogitsLoss. "balanced" makes yes and no weigh the
-        same for each label. It shifts the probabilities: see `prior_correction`.
+        Positive factor on the loss of "yes", as in PyTorch's BCEWithLogitsLoss. "balanced" stands for n0 / n1 of each
+        label, the weights of its no and yes: both weigh n0 then (with `class_weight="balanced"` both weigh n / 2,
+        which is the same but for C). It shifts the probabilities: see `prior_correction`.
     prior_correction : bool, default=False
         Whether log(pos_weight) is subtracted from all logits at prediction, so that probabilities are those of the data
         again. That is exact only for a well-specified model (log-odds that are linear in the features) whose penalty
-        doesn't matter; it may be switched without another fit.
+        doesn't matter; it may be switched without another fit. `predict` and `threshold` go by the corrected
+        probabilities.
     label_smoothing : float in [0, 1), default=0.0
         With e, targets become (1 - e) t + e / 2.
     threshold : float or array-like of shape (L,), default=0.5
         Probability in [0, 1] from which on `predict` says yes. It may be changed without another fit. (Not used by
         `predict` for labels in one dimension of which there are more than two.)
     tol : float, default=1e-6
-        The relative optimality gap to be proved for each label, (F - F*) / F; positive.
+        The relative optimality gap to be proved for each label, (F - F*) / F; positive. Lower it where digits are
+        compared and there are thousands of features: with fewer, fits end far below the default.
     max_iter : int, default=1000
         Most iterations, of L-BFGS and of Newton's method together, each for all labels that need it.
     warm_start : bool, default=False
@@ -68,13 +71,13 @@ class SigmoidMultiLabel(ClassifierMixin, LinearLogitModel):
     classes_ : list of L ndarrays of shape (2,), or ndarray of shape (K,)
         No and yes for each label, of Y's dtype; for labels in one dimension the classes, sorted.
     label_names_ : ndarray of shape (L,)
-        Columns of Y, where it was a data frame, else their numbers. Not there for labels in one dimension.
+        Names of Y's columns, where it was a data frame, else their numbers. Not there for labels in one dimension.
     coef_ : ndarray of shape (L, d)
         Coefficients w of each label. float32 where X is.
     intercept_ : ndarray of shape (L,)
         Intercepts b.
     prior_shift_ : ndarray of shape (L,)
-        log(pos_weight).
+        log(pos_weight), 0 for constant labels.
     n_iter_ : int
         Iterations, of those on all of X.
     n_evaluations_ : int
@@ -108,15 +111,17 @@ class SigmoidMultiLabel(ClassifierMixin, LinearLogitModel):
     -----
     A row of weight 0 isn't there, nor is one of which no label is known. A label that is yes, or no, in all rows where
     it is known has no finite optimum: a warning says so, its coefficients are 0 and its intercept is
-    log((n1 + 1/2) / (n0 + 1/2)), with n1 and n0 the weights of yes and no. (Without an intercept it is fitted as it
-    is.)
+    log((n1 + 1/2) / (n0 + 1/2)), with n1 and n0 the sums of the sample weights of yes and no. (Without an intercept, or
+    with label smoothing, there is an optimum, and it is fitted.)
 
     Labels in one dimension are taken too: two classes are one sigmoid, as in `SoftmaxRegression`. Several classes get
     a sigmoid each, and `predict_proba` divides by their sum; a warning says that `SoftmaxRegression` models that.
 
     scikit-learn's splitters and scorers look at Y in ways of their own. With NaN or soft labels in Y, cross-validate
     with a splitter that is an object and doesn't look (``KFold(5, shuffle=True, random_state=0)``, not ``cv=5``), and
-    score with `skactivation.metrics.neg_multilabel_log_loss`.
+    score with `skactivation.metrics.neg_multilabel_log_loss`. `cross_val_predict` (but for ``method="predict"``) and
+    `ClassifierChain` recode Y, and can't have NaN or soft labels in it at all. scikit-learn's `log_loss` and
+    `brier_score_loss` take indicators for exclusive classes.
 
     Memory above X and Y: a byte an entry of a dense Y, and what doesn't grow with rows. Labels are fitted in groups
     where their curvature would take more than that.
@@ -277,14 +282,16 @@ class SigmoidMultiLabel(ClassifierMixin, LinearLogitModel):
         return chosen if self._container is None else self._container(chosen)
 
     def score(self, X: Any, y: Any, sample_weight: Any = None) -> float:
-        """Share of rows with all labels right, of those that are known: subset accuracy; accuracy in one dimension.
+        """Share of rows whose known labels are all right: subset accuracy; accuracy for labels in one dimension.
+
+        Rows of which no label is known are left out.
 
         Parameters
         ----------
         X : {array-like, sparse matrix} of shape (n, d)
             Rows.
         y : {array-like, sparse matrix} of shape (n, L), or array-like of shape (n,)
-            Indicator, NaN for not known, or labels.
+            Indicator, NaN for not known, or labels. A data frame must have the columns of the fit's.
         sample_weight : array-like of shape (n,), default=None
             Weights of the rows.
 
@@ -296,7 +303,8 @@ class SigmoidMultiLabel(ClassifierMixin, LinearLogitModel):
         Raises
         ------
         ValueError
-            For soft labels, which are neither right nor wrong: use a scorer from `skactivation.metrics`.
+            For soft labels, which are neither right nor wrong, and weights of entries: use the scorer
+            `skactivation.metrics.neg_multilabel_log_loss`.
         """
         check_is_fitted(self)
         if not self._has_columns():
@@ -307,17 +315,31 @@ class SigmoidMultiLabel(ClassifierMixin, LinearLogitModel):
                 "y must hold 0 and 1 for a share of right rows, got soft labels; score with "
                 "skactivation.metrics.neg_multilabel_log_loss"
             )
+        if np.ndim(sample_weight) > 1:
+            raise ValueError(
+                "sample_weight must hold one weight a row for a share of right rows; for weights of entries score with "
+                "skactivation.metrics.neg_multilabel_log_loss"
+            )
         chosen = self.predict(X)
         check_consistent_length(X, y)
         outputs = np.arange(len(self.classes_))
         if indicator.n_labels != outputs.size:
             raise ValueError(f"y must have a column for each of the {outputs.size} labels, got {indicator.n_labels}")
-        right = np.empty(indicator.n_rows)
+        if hasattr(y, "columns") and not np.array_equal(indicator.names, self.label_names_):
+            raise ValueError(
+                f"y must have the columns {self.label_names_.tolist()} in this order, got {indicator.names.tolist()}"
+            )
+        right, known = np.empty(indicator.n_rows), np.empty(indicator.n_rows, dtype=bool)
         for rows in indicator.slices():
             part = chosen[rows].toarray() if sparse.issparse(chosen) else chosen[rows]
             signs = indicator.signs(rows, outputs)
             right[rows] = ((signs == 0) | ((signs < 0) == (part.T == 1))).all(axis=0)
-        return float(np.average(right, weights=check_sample_weight(sample_weight, right.shape)))
+            known[rows] = signs.any(axis=0)
+        weights = check_sample_weight(sample_weight, right.shape)
+        weights = known * (1.0 if weights is None else weights)
+        if not weights.any():
+            raise ValueError("y has no row of positive weight with a known label")
+        return float(np.average(right, weights=weights))
 
     def __sklearn_tags__(self) -> Any:
         """Say that y may be an indicator, and X sparse."""
@@ -340,10 +362,16 @@ class SigmoidMultiLabel(ClassifierMixin, LinearLogitModel):
             indicator = Indicator(y)
             no_and_yes = np.array([0, 1]).astype(indicator.dtype)
             names = indicator.names
-            attributes: dict[str, Any] = {"classes_": [no_and_yes] * indicator.n_labels, "label_names_": names}
+            classes_of_labels = _LabelClasses([no_and_yes] * indicator.n_labels)
+            attributes: dict[str, Any] = {"classes_": classes_of_labels, "label_names_": names}
             self._container = indicator.container
         else:
-            codes, classes = encode_labels(y, sample_weight)
+            self.__dict__.pop("label_names_", None)
+            try:
+                codes, classes = encode_labels(y, sample_weight)
+            except ValueError as error:
+                hint = "unknown or soft values of a single label need a column: y.reshape(-1, 1), or frame[['name']]"
+                raise ValueError(f"{error} ({hint})") from error
             if classes.size < 2:
                 raise ValueError(
                     f"{type(self).__name__} needs at least two classes, got one class in y (in rows of positive "
@@ -368,7 +396,10 @@ class SigmoidMultiLabel(ClassifierMixin, LinearLogitModel):
             )
         pos_weight = check_pos_weight(self.pos_weight, yes, no)
         check_thresholds(self.threshold, pos_weight.size)
-        constant = self._constant_intercepts(yes * pos_weight, no, names)
+        constant = self._constant_intercepts(yes, no, names)
+        if constant is not None:
+            # They learn nothing from it.
+            pos_weight = np.where(np.isnan(constant), pos_weight, 1.0)
         weights.set(pos_weight, float(self.label_smoothing), None if constant is None else np.isnan(constant))
         fitted = slice(None) if constant is None else np.isnan(constant)
         half = 0.5 * self.label_smoothing * (yes + no)
@@ -395,19 +426,23 @@ class SigmoidMultiLabel(ClassifierMixin, LinearLogitModel):
         constant = (yes == 0) | (no == 0)
         if not constant.any():
             return None
-        say = "are constant: their coefficients are 0, their intercepts log((n1 + 1/2) / (n0 + 1/2))"
-        if not self.fit_intercept:
-            say = "are constant"
-        warnings.warn(f"Y's columns for {_listed(names[constant])} {say}", UserWarning, stacklevel=5)
-        if not self.fit_intercept:
-            return None
-        return np.where(constant, np.log(yes + 0.5) - np.log(no + 0.5), np.nan)
+        which = " and ".join(
+            f"always {value} for {_listed(names[other == 0])}"
+            for value, other in ((0, yes), (1, no))
+            if not other.all()
+        )
+        has_optimum = not self.fit_intercept or self.label_smoothing > 0
+        say = "" if has_optimum else ": coefficients are 0 there, intercepts log((n1 + 1/2) / (n0 + 1/2))"
+        warnings.warn(f"Y is {which}{say}", UserWarning, stacklevel=5)
+        return None if has_optimum else np.where(constant, np.log(yes + 0.5) - np.log(no + 0.5), np.nan)
 
     def _store_gaps(self, gaps: Array) -> None:
         self.label_optimality_gaps_ = gaps
 
     def _unproved(self) -> str:
         names = self.label_names_ if self._has_columns() else self.classes_[-len(self.coef_) :]
+        if len(names) == 1:
+            return ""
         unproved = names[self.label_optimality_gaps_ > self.tol]
         return f" ({_listed(unproved)} of {len(names)})"
 
@@ -415,6 +450,14 @@ class SigmoidMultiLabel(ClassifierMixin, LinearLogitModel):
         names = self.label_names_ if self._has_columns() else self.classes_[-len(self.coef_) :]
         separated = names[largest_residuals < 1e-2]
         return _listed(separated) if separated.size else ""
+
+
+class _LabelClasses(list[Array]):
+    """No and yes of each label. scikit-learn's cross_val_predict asks for the shape of `classes_`."""
+
+    @property
+    def shape(self) -> tuple[int]:
+        return (len(self),)
 
 
 def _listed(names: Array) -> str:

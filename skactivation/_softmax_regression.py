@@ -41,6 +41,11 @@ class SoftmaxRegression(ClassifierMixin, LinearLogitModel):
     class_weight : dict or "balanced", default=None
         Positive factors on the weights of each class's rows. "balanced" makes all classes weigh the same. A class that
         a dict doesn't name has the factor 1. Not with soft targets.
+    prior_correction : bool, default=False
+        Whether the logarithms of the classes' factors are subtracted from the logits at prediction, so that
+        probabilities are those of the data again. That is exact only for a well-specified model (log-odds that are
+        linear in the features) whose penalty doesn't matter; it may be switched without another fit. `coef_` and
+        `intercept_` stay as they are.
     label_smoothing : float in [0, 1), default=0.0
         With e, targets become (1 - e) t + e / K for K classes.
     tol : float, default=1e-6
@@ -61,6 +66,8 @@ class SoftmaxRegression(ClassifierMixin, LinearLogitModel):
         ``classes_[1]``. float32 where X is.
     intercept_ : ndarray of shape (K,) or (1,)
         Intercepts b.
+    prior_shift_ : ndarray of shape (K,) or (1,)
+        Logarithms of the factors of `class_weight`; for two classes their difference.
     n_iter_ : int
         Iterations, of those on all of X.
     n_evaluations_ : int
@@ -91,8 +98,8 @@ class SoftmaxRegression(ClassifierMixin, LinearLogitModel):
     y may hold *soft targets*: an array or data frame (n, K) with a distribution over the classes in each row, such as
     another model's probabilities (distillation) or shares of votes. A data frame's columns become `classes_`
     (``pd.DataFrame(probabilities, columns=teacher.classes_)``), an array's are numbered. `score` then is the expected
-    accuracy. In a cross-validation use it, or a scorer of your own that takes soft targets, and
-    ``KFold(shuffle=True)``: scikit-learn's other scorers and its stratified splitters take labels alone.
+    accuracy. In a cross-validation use it, or `skactivation.metrics.neg_cross_entropy`, and ``KFold(shuffle=True)``:
+    scikit-learn's other scorers and its stratified splitters take labels alone.
 
     A row of weight 0 isn't there: a class that occurs in no other rows isn't among `classes_`.
 

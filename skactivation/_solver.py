@@ -146,6 +146,7 @@ class _Run:
         self._n_evaluations = 0
         # Parts on which nothing more could be done with the plan as it was, and the points that they had reached.
         self._stuck: list[tuple[Problem, Point]] = []
+        self._stuck_coarsely = False
         # What is known of all parts.
         self._values = np.zeros(objective.n_parts)
         self._history: list[Array] = []
@@ -228,6 +229,7 @@ class _Run:
             moved = moved | fell
         if not all_of(moved):
             self._stuck.append((problem.select(~moved), point.select(~moved)))
+            self._stuck_coarsely |= not self._exact
             problem, point = problem.select(moved), point.select(moved)
         if problem.parts.size and self._n_evaluations >= self._patience:
             if self._be_exact():
@@ -245,8 +247,10 @@ class _Run:
         if self._values.size > 1:
             order = np.argsort(parts)
             point = Point(*(np.concatenate(arrays)[order] for arrays in zip(*(p for _, p in self._stuck), strict=True)))
-        self._stuck = []
-        if self._be_exact():
+        was_coarse, self._stuck, self._stuck_coarsely = self._stuck_coarsely, [], False
+        if was_coarse:
+            # Others may have gone on to float64 since.
+            self._exact = True
             return problem, self._evaluate(problem, point.theta)
         if self._take_stronger_plan():
             return problem, point

@@ -99,7 +99,7 @@ def check_sample_weight(sample_weight: Any, shape: tuple[int, ...], *, allow_row
         raise ValueError(f"sample_weight has the shape {weights.shape}, but {needed}")
     if weights.size and weights.min() < 0:
         row = np.unravel_index(int(np.argmin(weights)), weights.shape)[0]
-        raise ValueError(f"sample_weight must not be negative, got {weights.min():g} in row {row}; drop such rows")
+        raise ValueError(f"sample_weight must not be negative, got {weights.min():g} in row {row}; 0 leaves it out")
     if weights.size and weights.max() == 0:
         raise ValueError("sample_weight is zero for every row; at least one weight must be positive")
     return weights
@@ -117,6 +117,8 @@ def check_pos_weight(pos_weight: Any, yes: Array, no: Array) -> Array:
     if isinstance(pos_weight, Real):
         number = check_real(pos_weight, "pos_weight", allow_low=False, allow_high=False)
         return np.full(yes.size, number)
+    if isinstance(pos_weight, dict):
+        raise TypeError(f"pos_weight must be a number, an array, 'balanced' or None, got a dict: {pos_weight!r}")
     factors = as_floats(pos_weight, "pos_weight").astype(np.float64)
     if factors.shape != yes.shape:
         raise ValueError(f"pos_weight must be a number or have the shape {yes.shape}, got {factors.shape}")
@@ -129,6 +131,8 @@ def check_thresholds(threshold: Any, n_labels: int) -> Array:
     """Return a probability, or one for each label (L,), as an array."""
     if isinstance(threshold, Real):
         return np.array(check_real(threshold, "threshold", high=1.0))
+    if threshold is None or isinstance(threshold, (str, dict)):
+        raise TypeError(f"threshold must be a number in [0, 1] or an array of them, got {threshold!r}")
     thresholds = as_floats(threshold, "threshold").astype(np.float64)
     if thresholds.shape != (n_labels,):
         raise ValueError(f"threshold must be a number or have the shape {(n_labels,)}, got {thresholds.shape}")

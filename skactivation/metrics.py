@@ -61,7 +61,7 @@ def multilabel_log_loss(y_true: Any, y_proba: ArrayLike, *, sample_weight: Array
     >>> print(round(multilabel_log_loss(y, p), 6))
     0.391629
     """
-    truth = as_label_columns(y_true).values
+    truth = as_label_columns(y_true, "y_true").values
     truth = np.asarray(truth.toarray() if sparse.issparse(truth) else truth, dtype=np.float64)
     probabilities = _as_probabilities(y_proba, truth.shape)
     weights = check_sample_weight(sample_weight, truth.shape)
@@ -111,7 +111,10 @@ def cross_entropy(y_true: ArrayLike, y_proba: ArrayLike, *, sample_weight: Array
     """
     truth = np.asarray(y_true)
     if truth.ndim != 2:
-        raise ValueError(f"y_true must hold a distribution in each row, shape (n, K), got {truth.shape}")
+        raise ValueError(
+            f"y_true must hold a distribution in each row, shape (n, K), got {truth.shape}; for labels use "
+            "sklearn.metrics.log_loss"
+        )
     truth = as_distributions(y_true, "y_true", "for labels that don't exclude each other use multilabel_log_loss")
     if truth.shape[1] == 2 and np.ndim(y_proba) == 1:
         of_second = _as_probabilities(y_proba, truth.shape[:1])

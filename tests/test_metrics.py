@@ -97,9 +97,9 @@ def test_the_true_probabilities_have_the_lowest_expected_loss():
         ([[1, 0]], [[0.5, np.nan]], ValueError, "y_proba must hold probabilities"),
         ([[1, 0]], [[0.5]], ValueError, "y_proba must have y_true's shape"),
         ([[2, 0]], [[0.5, 0.5]], ValueError, "must hold 0 and 1"),
-        ([1, 0], [0.5, 0.5], ValueError, r"shape \(n, L\)"),
+        ([1, 0], [0.5, 0.5], ValueError, r"y_true must have the shape \(n, L\).*scikit-learn's metrics"),
         ([[np.nan]], [[0.5]], ValueError, "mean of no losses"),
-        ([["a", "b"]], [[0.5, 0.5]], TypeError, "MultiLabelBinarizer"),
+        ([["a", "b"]], [[0.5, 0.5]], TypeError, "y_true must hold 0 and 1"),
     ],
 )
 def test_bad_input_is_an_error(y, p, error, message):

@@ -11,7 +11,7 @@ from numpy.testing import assert_allclose, assert_array_equal
 from sklearn.base import clone
 from sklearn.datasets import load_digits, load_iris, make_multilabel_classification
 from sklearn.linear_model import LogisticRegression
-from sklearn.model_selection import GridSearchCV, cross_val_score, cross_validate
+from sklearn.model_selection import GridSearchCV, KFold, cross_val_predict, cross_val_score, cross_validate
 from sklearn.multioutput import ClassifierChain
 from sklearn.pipeline import make_pipeline
 from sklearn.preprocessing import StandardScaler
@@ -134,6 +134,15 @@ def test_a_pipeline_of_labels_is_tuned_with_worker_processes_as_without():
     ]
     assert_array_equal(searches[0].cv_results_["mean_test_score"], searches[1].cv_results_["mean_test_score"])
     assert_array_equal(searches[0].predict_proba(X_LABELS), searches[1].predict_proba(X_LABELS))
+
+
+@pytest.mark.parametrize("method", ["predict", "predict_proba", "predict_log_proba", "decision_function"])
+def test_held_out_predictions_of_labels_come_out_of_a_cross_validation(method):
+    cv = KFold(3)
+    held_out = cross_val_predict(SigmoidMultiLabel(), X_LABELS, Y_LABELS, method=method, cv=cv)
+    train, test = next(cv.split(X_LABELS))
+    model = SigmoidMultiLabel().fit(X_LABELS[train], Y_LABELS[train])
+    assert_allclose(held_out[test], getattr(model, method)(X_LABELS[test]), rtol=1e-12)
 
 
 def test_a_chain_of_labels_takes_it():

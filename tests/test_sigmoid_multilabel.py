@@ -214,7 +214,7 @@ def test_constant_labels_get_the_logarithm_of_their_smoothed_odds(weighted):
     Y[:, 1], Y[:, 3] = 0, 1
     weights = rng.integers(1, 5, size=len(X)) if weighted else np.ones(len(X))
     frame = pd.DataFrame(Y, columns=list("abcde"))
-    with pytest.warns(UserWarning, match="columns for labels 'b', 'd' are constant"):
+    with pytest.warns(UserWarning, match="always 0 for label 'b' and always 1 for label 'd': coefficients are 0"):
         model = SigmoidMultiLabel().fit(X, frame, weights)
     n = weights.sum()
     assert_array_equal(model.coef_[[1, 3]], 0)
@@ -226,8 +226,34 @@ def test_constant_labels_get_the_logarithm_of_their_smoothed_odds(weighted):
     assert_allclose(model.loss_, others.loss_, rtol=1e-12)
 
 
+def test_constant_labels_take_no_part_in_pos_weight_and_its_correction():
+    X, Y, _ = problem()
+    Y[:, 1] = 0
+    with pytest.warns(UserWarning, match="always 0 for label 1"):
+        model = SigmoidMultiLabel(pos_weight=5.0, prior_correction=True).fit(X, Y)
+    assert_allclose(model.decision_function(X)[:, 1], np.log(0.5 / 300.5), rtol=1e-12)
+    assert_allclose(model.prior_shift_, np.log([5, 1, 5, 5, 5]), rtol=1e-12)
+
+
+def test_a_constant_label_that_is_smoothed_has_an_optimum():
+    X, Y, _ = problem()
+    Y[:, 1] = 1
+    with pytest.warns(UserWarning, match="always 1 for label 1$"):
+        model = SigmoidMultiLabel(label_smoothing=0.1).fit(X, Y)
+    assert_allclose(model.intercept_[1] + X @ model.coef_[1], np.log(0.95 / 0.05), rtol=1e-6)
+
+
+def test_names_of_labels_are_those_of_the_columns_and_of_the_last_fit():
+    X, Y, _ = problem()
+    model = SigmoidMultiLabel()
+    assert_array_equal(model.fit(X, pd.DataFrame(Y, columns=[3, 5, 7, 9, 11])).label_names_, [3, 5, 7, 9, 11])
+    pairs = pd.DataFrame(Y, columns=pd.MultiIndex.from_product([["a"], range(5)]))
+    assert model.fit(X, pairs).label_names_.tolist() == [("a", k) for k in range(5)]
+    assert not hasattr(model.fit(X, Y[:, 0]), "label_names_")
+
+
 def test_labels_may_all_be_constant():
-    with pytest.warns(UserWarning, match="constant"):
+    with pytest.warns(UserWarning, match="always 0 for label 1 and always 1 for label 0"):
         model = SigmoidMultiLabel().fit([[0.0], [1.0]], [[1, 0], [1, 0]])
     assert_allclose(model.predict_proba([[5.0]]), [[2.5 / 3, 0.5 / 3]], rtol=1e-14)
     assert_array_equal(model.predict([[5.0]]), [[1, 0]])
@@ -236,7 +262,7 @@ def test_labels_may_all_be_constant():
 def test_a_constant_label_without_an_intercept_is_fitted():
     X, Y, _ = problem()
     Y[:, 2] = 1
-    with pytest.warns(UserWarning, match="constant"):
+    with pytest.warns(UserWarning, match="always 1 for label 2$"):
         model = SigmoidMultiLabel(fit_intercept=False).fit(X, Y)
     assert model.converged_
     assert np.all(model.coef_[2] != 0)
@@ -331,15 +357,18 @@ def test_repeated_entries_of_a_sparse_Y_are_added_up_and_Y_is_left_alone():
         ([[0, 2], [1, 0]], ValueError, "must hold 0 and 1"),
         ([[0, -1], [1, 0]], ValueError, "must hold 0 and 1"),
         ([[0.0, np.inf], [1, 0]], ValueError, "must hold 0 and 1"),
-        ([["a", "b"], ["c", "d"]], TypeError, "MultiLabelBinarizer"),
-        ([[0, 1], [1]], ValueError, "rows of different lengths"),
+        ([["a", "b"], ["c", "d"]], TypeError, r"got entries like a; .*\(Y == 'yes'\)"),
+        ([[0, 1], [1]], ValueError, "rows of different lengths.*MultiLabelBinarizer"),
+        ([{"a"}, {"a", "b"}], TypeError, "MultiLabelBinarizer"),
+        ([0.0, np.nan], ValueError, r"contains NaN.*y.reshape\(-1, 1\)"),
+        ([[np.nan, np.nan]] * 2, ValueError, "no known entry of positive weight for labels 0, 1"),
         ([[0, 1]], ValueError, "inconsistent numbers of samples"),
         (np.zeros((2, 0)), ValueError, "L >= 1"),
         (np.zeros((2, 2, 2)), ValueError, "shape"),
-        (np.zeros((2, 2), dtype=complex), TypeError, "complex"),
+        (np.zeros((2, 2), dtype=complex), TypeError, "got entries like 0j"),
         (sparse.csr_array([[0, 3], [1, 0]]), ValueError, "must hold 0 and 1"),
         ([0, 0], ValueError, "at least two classes"),
-        ([0.5, 0.2], ValueError, "continuous"),
+        ([0.5, 0.2], ValueError, r"continuous.*y.reshape\(-1, 1\)"),
         (None, ValueError, "requires y"),
     ],
     ids=str,
@@ -365,6 +394,8 @@ def test_bad_Y_is_an_error_that_leaves_the_estimator_unfitted(y, error, message)
         ({"pos_weight": "Balanced"}, ValueError, "pos_weight must be"),
         ({"label_smoothing": 1.0}, ValueError, "label_smoothing must be"),
         ({"threshold": 1.5}, ValueError, "threshold must be"),
+        ({"threshold": None}, TypeError, "threshold must be a number"),
+        ({"pos_weight": {0: 2.0}}, TypeError, "pos_weight must be a number.*dict"),
         ({"threshold": [0.5]}, ValueError, r"threshold must be a number or have the shape \(5,\)"),
         ({"threshold": [0.5, 0.5, 0.5, 0.5, np.nan]}, ValueError, "threshold must lie"),
         ({"prior_correction": 1}, TypeError, "prior_correction must be"),
@@ -467,6 +498,18 @@ def test_score_is_the_share_of_rows_with_all_known_labels_right():
     y = Y.astype(float)
     y[~right] = np.nan
     assert model.score(X, y) == 1
+    y[0] = np.nan  # says nothing
+    y[1], y[1, 0] = np.nan, 1 - model.predict(X)[1, 0]
+    known = ~np.isnan(y).all(axis=1)
+    assert_allclose(model.score(X, y), 1 - 1 / known.sum(), rtol=1e-14)
+    with pytest.raises(ValueError, match="no row of positive weight with a known label"):
+        model.score(X, np.full(Y.shape, np.nan))
+    with pytest.raises(ValueError, match=r"one weight a row.*neg_multilabel_log_loss"):
+        model.score(X, Y, np.ones(Y.shape))
+    frame = pd.DataFrame(Y, columns=list("abcde"))
+    assert model.fit(X, frame).score(X, frame) > 0
+    with pytest.raises(ValueError, match="must have the columns"):
+        model.score(X, frame[list("edcba")])
     model.fit(X, sparse.csr_array(Y))
     assert_allclose(model.score(X, sparse.csr_array(Y)), right.all(axis=1).mean(), rtol=1e-14)
     with pytest.raises(ValueError, match="soft labels"):

@@ -250,3 +250,29 @@ def test_a_newton_step_is_shortened_until_it_is_sure_to_lower_the_value():
     assert point.values < far.values
     assert moved.all()
     assert not settled.any()
+
+
+def test_parts_that_lose_in_a_stage_for_all_stay_where_they_were(monkeypatch):
+    objective = sigmoid_objective()
+    run = _solver._Run(objective, tol=1e-6, max_iter=10, certified=True, levels=np.zeros(2))
+    start = run._evaluate(run._problem, np.zeros(objective.shape))
+    run._history.append(start.values.copy())
+    best = run._evaluate(run._problem, best_theta(objective))
+    far = run._evaluate(run._problem, np.full(objective.shape, 9.0))
+    mixed = best.updated(np.array([False, True]), far.select(np.array([False, True])))
+    monkeypatch.setattr(run, "_lbfgs", lambda *arguments: mixed)
+    metric = metric_at(objective, start.theta, Kind.DIAGONAL)
+    after, progressed = run._descend(run._problem, start, metric, np.array([True, True]))
+    assert_array_equal(after.values, [best.values[0], start.values[1]])
+    assert_array_equal(after.theta, [best.theta[0], start.theta[1]])
+    assert progressed.all()
+
+
+def test_what_was_stuck_in_float32_is_evaluated_again_before_anything_is_said_of_it():
+    objective = sigmoid_objective()
+    run = _solver._Run(objective, tol=1e-6, max_iter=10, certified=True, levels=np.zeros(2))
+    point = run._evaluate(run._problem, np.zeros(objective.shape))
+    run._stuck, run._stuck_coarsely = [(run._problem, point._replace(values=2 * point.values))], True
+    problem, again = run._unstuck()
+    assert_array_equal(again.values, point.values)
+    assert problem.parts.size == 2

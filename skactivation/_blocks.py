@@ -371,7 +371,7 @@ class DenseRows:
         # holds is the same in float32 and in float64.
         np.minimum(np.maximum(center, low), high, out=center)
         np.copyto(center, low, where=low == high)
-        center = np.asarray(center.astype(self.dtype), dtype=np.float64)
+        center = np.asarray(center.astype(np.result_type(self._X.dtype, self.dtype)), dtype=np.float64)
         return center, np.maximum(high - center, center - low)
 
 

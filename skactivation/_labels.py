@@ -140,13 +140,15 @@ def is_indicator(y: Any) -> bool:
     if array.shape[1] != 1:
         return True
     if array.dtype.kind == "O":
-        return all(_is_missing(entry) or entry in (0, 1) for entry in array.flat)
+        return all(_is_missing(entry) or (isinstance(entry, Real) and 0 <= float(entry) <= 1) for entry in array.flat)
     return array.dtype.kind in "biuf" and bool(np.all(((array >= 0) & (array <= 1)) | (array != array)))
 
 
 def as_label_columns(Y: Any, name: str = "Y") -> LabelColumns:
     """Columns of labels (n, L) as users give them, dense or sparse."""
     if sparse.issparse(Y):
+        if Y.ndim != 2 or Y.shape[1] == 0:
+            raise ValueError(f"{name} must have the shape (n, L) with L >= 1, got {Y.shape}")
         values = sparse.csr_array(Y)
         if not values.has_canonical_format:
             values = values.copy()

@@ -35,6 +35,8 @@ _WHOLE_HESSIAN = 2000
 
 
 _EPS = float(np.finfo(np.float64).eps)
+# A Hessian in float32 will do where its rounding is at most this part of it.
+_SHARP = 0.3
 # Rows in a sample at least; the part of all rows up to which it pays.
 _LEAST_SAMPLE, _WORTHWHILE = 4096, 0.3
 
@@ -186,14 +188,23 @@ _STAGES = 8, 32
 
 def cheapest_plan(objective: Objective) -> tuple[Plan, float]:
     """The plan that is expected to cost least, and its cost."""
-    rows = objective.rows
+    rows, work = objective.rows, objective.work_of_evaluation
+    # Without a penalty nothing but a Hessian gives a proof: one part at a time, if need be.
+    fewest = _FEWEST_PARTS if objective.has_penalty else 1
     return cheapest_plan_for(
-        objective.shape, objective.n_parts, rows.n_rows, rows.n_entries, rows.gram_cost, objective.work_of_evaluation
+        objective.shape, objective.n_parts, rows.n_rows, rows.n_entries, rows.gram_cost, work, fewest_parts=fewest
     )
 
 
 def cheapest_plan_for(
-    shape: tuple[int, int], n_parts: int, n_rows: int, n_entries: float, gram_cost: float, work: float
+    shape: tuple[int, int],
+    n_parts: int,
+    n_rows: int,
+    n_entries: float,
+    gram_cost: float,
+    work: float,
+    *,
+    fewest_parts: int = _FEWEST_PARTS,
 ) -> tuple[Plan, float]:
     """The plan that is expected to cost least, and its cost, for K outputs of D columns in P parts.
 
@@ -211,7 +222,7 @@ def cheapest_plan_for(
         n_grams = n_outputs * (n_outputs + 1) // 2 if n_parts == 1 else n_parts
         # Making a metric, and its elements.
         metric, memory = {
-            Kind.WHOLE: (n_grams * gram + n_parts * 2 / 3 * size**3, size**2 * min(n_parts, _FEWEST_PARTS)),
+            Kind.WHOLE: (n_grams * gram + n_parts * 2 / 3 * size**3, size**2 * min(n_parts, fewest_parts)),
             Kind.OUTPUTS: (n_outputs * (gram + factor + 1e5), size * n_columns),
             Kind.SHARED: (gram + factor, n_columns**2),
             Kind.DIAGONAL: (evaluation, 0),
@@ -228,7 +239,10 @@ def cheapest_plan_for(
         call = 0 if plan.newton else 1e6
         return plan.n_metrics * cost_of_metric(plan) + last + plan.n_evaluations * (evaluation + call)
 
-    best = min(_PLANS if n_parts == 1 else _PLANS_FOR_PARTS, key=cost)
+    plans = _PLANS if n_parts == 1 else _PLANS_FOR_PARTS
+    if n_parts > 1 and fewest_parts == 1 and size**2 <= _BUDGET:
+        plans = [plan for plan in plans if plan.kind is Kind.WHOLE] or plans
+    best = min(plans, key=cost)
     if n_parts > 1 and best.kind is Kind.WHOLE:
         # A metric is worth as many iterations as it costs.
         length = int(np.clip(cost_of_metric(best) / evaluation, *_STAGES))
@@ -246,7 +260,7 @@ def stronger_plan(plan: Plan, shape: tuple[int, int], n_parts: int) -> Plan | No
     if plan.kind is Kind.DIAGONAL and n_columns**2 <= _BUDGET:
         return _SHARED
     if n_parts > 1:
-        return _PARTS if plan.kind is not Kind.WHOLE and n_outputs * n_columns**2 <= _BUDGET else None
+        return _PARTS if plan.kind is not Kind.WHOLE and n_columns**2 <= _BUDGET else None
     if plan.kind in (Kind.DIAGONAL, Kind.SHARED) and n_outputs * n_columns**2 <= _BUDGET:
         return _OUTPUTS
     if plan.kind is not Kind.WHOLE and n_outputs * n_columns <= _WHOLE_HESSIAN:
@@ -254,12 +268,9 @@ def stronger_plan(plan: Plan, shape: tuple[int, int], n_parts: int) -> Plan | No
     return None
 
 
-def parts_at_once(objective: Objective) -> int:
-    """How many of several parts are minimised together."""
-    plan, _ = cheapest_plan(objective)
-    if plan.kind is not Kind.WHOLE:
-        return objective.n_parts
-    return max(1, _BUDGET // (objective.shape[0] // objective.n_parts * objective.shape[1]) ** 2)
+def parts_at_once(plan: Plan, shape: tuple[int, int], n_parts: int) -> int:
+    """How many parts of several are minimised together."""
+    return n_parts if n_parts == 1 or plan.kind is not Kind.WHOLE else max(1, _BUDGET // shape[1] ** 2)
 
 
 def sample_size(shape: tuple[int, int], n_parts: int) -> int:
@@ -322,7 +333,20 @@ def _factors_of_hessians(
     # small scale would drown). A matrix that stays positive definite without it bounds the Hessian from below.
     size = hessians.shape[-1] * _EPS if exact else (hessians.shape[-1] + 64) * float(np.finfo(np.float32).eps)
     rounding = 4 * size * objective.rounding(hessians)
-    return hessians, in_threads(lambda part: _inverse_of_hessian(hessians[part], rounding[part]), objective.n_parts)
+    factors = in_threads(lambda part: _inverse_of_hessian(hessians[part], rounding[part]), objective.n_parts)
+    if not exact:
+        # Logits in float32 move all curvature of a row, by no more than this relative to it.
+        moved = 4 * float(np.finfo(np.float32).eps) * np.abs(theta).sum(axis=1)
+        factors = [
+            (None if inverse is None else inverse * (1 + move), bounds and _is_sharp(inverse, allowance))
+            for (inverse, bounds), move, allowance in zip(factors, moved, rounding, strict=True)
+        ]
+    return hessians, factors
+
+
+def _is_sharp(inverse: Array | None, allowance: Array) -> bool:
+    """Whether what was taken off a Hessian's diagonal is little beside the Hessian in all directions."""
+    return inverse is not None and float(allowance @ np.square(inverse).sum(axis=0)) < _SHARP
 
 
 def _inverse_of_hessian(hessian: Array, rounding: Array) -> tuple[Array | None, bool]:

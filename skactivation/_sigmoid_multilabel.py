@@ -123,6 +123,9 @@ class SigmoidMultiLabel(ClassifierMixin, LinearLogitModel):
     `ClassifierChain` recode Y, and can't have NaN or soft labels in it at all. scikit-learn's `log_loss` and
     `brier_score_loss` take indicators for exclusive classes.
 
+    With ``C=np.inf`` a proof needs columns that are independent on the rows where a label is known, and at most 2,000
+    of them; where there is none, a warning says so.
+
     Memory above X and Y: a byte an entry of a dense Y, and what doesn't grow with rows. Labels are fitted in groups
     where their curvature would take more than that.
 

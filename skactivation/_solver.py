@@ -13,7 +13,7 @@ from numpy.typing import NDArray
 from scipy import optimize
 
 from skactivation._certificate import convexity_bounds, prove
-from skactivation._metric import Kind, Metric, cheapest_plan, metric_at, parts_at_once, stronger_plan
+from skactivation._metric import Kind, Metric, Plan, cheapest_plan, metric_at, parts_at_once, stronger_plan
 from skactivation._objective import Objective
 from skactivation._problem import Point, Problem, all_of, any_of
 
@@ -95,13 +95,14 @@ def minimize(
     """
     n_parts = objective.n_parts
     levels = np.broadcast_to(separated_below, (n_parts,))
-    n_groups = -(-n_parts // parts_at_once(objective)) if n_parts > 1 else 1
+    plan, _ = cheapest_plan(objective)
+    n_groups = -(-n_parts // parts_at_once(plan, objective.shape, n_parts))
     groups = np.arange(n_parts) * n_groups // n_parts
     solutions = []
     for group in range(n_groups):
         chosen = groups == group
         some = starts if n_groups == 1 else [start[chosen] for start in starts]
-        run = _Run(objective.select(chosen), tol, max_iter, certified, levels[chosen])
+        run = _Run(objective.select(chosen), plan, tol, max_iter, certified, levels[chosen])
         solutions.append(run.solve(some))
     return solutions[0] if n_groups == 1 else _joined(solutions)
 
@@ -126,12 +127,14 @@ def _joined(solutions: list[Solution]) -> Solution:
 class _Run:
     """One minimisation and its counters. Parts leave it, one by one, as they are done."""
 
-    def __init__(self, objective: Objective, tol: float, max_iter: int, certified: bool, levels: Array) -> None:
+    def __init__(
+        self, objective: Objective, plan: Plan, tol: float, max_iter: int, certified: bool, levels: Array
+    ) -> None:
         self._problem = Problem(objective, np.arange(objective.n_parts))
         self._certified = certified
         self._levels = levels
         self._has_penalty = objective.has_penalty
-        self._plan, _ = cheapest_plan(objective)
+        self._plan = plan
         # Evaluations after which another plan is tried.
         self._patience: float = _PATIENCE * self._plan.n_evaluations
         # float32 data are evaluated in float32 until a proof is at stake.
@@ -147,6 +150,8 @@ class _Run:
         # Parts on which nothing more could be done with the plan as it was, and the points that they had reached.
         self._stuck: list[tuple[Problem, Point]] = []
         self._stuck_coarsely = False
+        # Parts for which there was no room with a stronger plan, yet.
+        self._waiting: list[tuple[Problem, Point]] = []
         # What is known of all parts.
         self._values = np.zeros(objective.n_parts)
         self._history: list[Array] = []
@@ -161,7 +166,9 @@ class _Run:
         self._history.append(self._values.copy())
         while problem.parts.size:
             problem, point = self._round(problem, point)
-            if not problem.parts.size and self._stuck:
+            if not problem.parts.size and self._waiting:
+                problem, point = self._waiting.pop()
+            elif not problem.parts.size and self._stuck:
                 problem, point = self._unstuck()
         return Solution(
             theta=self._theta,
@@ -211,6 +218,8 @@ class _Run:
         done = self._gaps[problem.parts] <= self._tol
         separated = ~done & (point.values < self._levels[problem.parts])
         leaves = done | separated
+        if any_of(separated) and self._be_exact():
+            return problem, self._evaluate(problem, point.theta)
         if any_of(leaves):
             stays = ~leaves
             remaining = problem.select(stays), point.select(stays)
@@ -234,8 +243,20 @@ class _Run:
         if problem.parts.size and self._n_evaluations >= self._patience:
             if self._be_exact():
                 return problem, self._evaluate(problem, point.theta)
-            self._take_stronger_plan()
+            if self._take_stronger_plan():
+                return self._as_many_as_fit(problem, point)
         return problem, point
+
+    def _as_many_as_fit(self, problem: Problem, point: Point) -> tuple[Problem, Point]:
+        """The parts that a new plan has room for; the others wait."""
+        self._strictness[problem.parts] = 1
+        n_parts = problem.parts.size
+        at_once = parts_at_once(self._plan, problem.objective.shape, n_parts)
+        for start in range(at_once, n_parts, at_once):
+            some = (np.arange(n_parts) >= start) & (np.arange(n_parts) < start + at_once)
+            self._waiting.append((problem.select(some), point.select(some)))
+        first = np.arange(n_parts) < at_once
+        return problem.select(first), point.select(first)
 
     def _unstuck(self) -> tuple[Problem, Point]:
         """Parts that were stuck go on in float64 or with a stronger plan, or leave."""
@@ -251,9 +272,10 @@ class _Run:
         if was_coarse:
             # Others may have gone on to float64 since.
             self._exact = True
+            self._strictness[problem.parts] = 1
             return problem, self._evaluate(problem, point.theta)
         if self._take_stronger_plan():
-            return problem, point
+            return self._as_many_as_fit(problem, point)
         unknown = np.isinf(self._gaps[problem.parts])
         if any_of(unknown):
             chosen_problem = problem.select(unknown)
@@ -285,10 +307,10 @@ class _Run:
         return problem.select(~parts), point.select(~parts)
 
     def _descend(self, problem: Problem, point: Point, metric: Metric | None, parts: Array) -> tuple[Point, Array]:
-        """A stage of L-BFGS for some parts, and for which there was progress.
+        """A stage of L-BFGS for some parts, and which of them go on: all, where any value fell.
 
-        Iterations that leave a value as it was are none. What several parts gain together need not be a gain for each:
-        those that lost stay where they were, and may do better once others are done.
+        What several parts gain together need not be a gain for each: those that lost stay where they were, and may do
+        better once others are done.
         """
         was_exact = self._exact
         chosen, before = problem.select(parts), point.select(parts)

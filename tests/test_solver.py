@@ -239,7 +239,7 @@ def test_a_newton_step_is_shortened_until_it_is_sure_to_lower_the_value():
         return yes[:, block], 1 - yes[:, block]
 
     objective = Objective(rows, SigmoidLoss(), targets, None, n_outputs=1, penalty=1e-3)
-    run = _solver._Run(objective, tol=1e-6, max_iter=10, certified=True, levels=np.zeros(1))
+    run = _solver._Run(objective, _metric._PARTS, tol=1e-6, max_iter=10, certified=True, levels=np.zeros(1))
     far = run._evaluate(run._problem, np.array([[-9.0]]))
     metric = metric_at(objective, far.theta, Kind.WHOLE)
     full = -metric.to_coefficients(metric.to_coordinates(far.gradient))
@@ -254,7 +254,7 @@ def test_a_newton_step_is_shortened_until_it_is_sure_to_lower_the_value():
 
 def test_parts_that_lose_in_a_stage_for_all_stay_where_they_were(monkeypatch):
     objective = sigmoid_objective()
-    run = _solver._Run(objective, tol=1e-6, max_iter=10, certified=True, levels=np.zeros(2))
+    run = _solver._Run(objective, _metric._PARTS, tol=1e-6, max_iter=10, certified=True, levels=np.zeros(2))
     start = run._evaluate(run._problem, np.zeros(objective.shape))
     run._history.append(start.values.copy())
     best = run._evaluate(run._problem, best_theta(objective))
@@ -270,7 +270,7 @@ def test_parts_that_lose_in_a_stage_for_all_stay_where_they_were(monkeypatch):
 
 def test_what_was_stuck_in_float32_is_evaluated_again_before_anything_is_said_of_it():
     objective = sigmoid_objective()
-    run = _solver._Run(objective, tol=1e-6, max_iter=10, certified=True, levels=np.zeros(2))
+    run = _solver._Run(objective, _metric._PARTS, tol=1e-6, max_iter=10, certified=True, levels=np.zeros(2))
     point = run._evaluate(run._problem, np.zeros(objective.shape))
     run._stuck, run._stuck_coarsely = [(run._problem, point._replace(values=2 * point.values))], True
     problem, again = run._unstuck()

@@ -211,7 +211,8 @@ class Objective:
         penalty_gradient = self.penalty * theta
         gradient += penalty_gradient
         self._project(gradient)
-        return values + 0.5 * (penalty_gradient * theta).reshape(self.n_parts, -1).sum(axis=1), gradient
+        halves = 0.5 * penalty_gradient.reshape(self.n_parts, -1), theta.reshape(self.n_parts, -1)
+        return values + np.einsum("pj,pj->p", *halves), gradient
 
     def hessian(self, theta: Array, *, exact: bool = True) -> Array:
         """The Hessian of each part: (K, D, D) for parts of one output, else (1, K D, K D), classes outermost.

@@ -190,7 +190,8 @@ class _Run:
         none = np.zeros(problem.parts.size, dtype=bool)
         # A Hessian that rounding may have made says little about rows of small weight.
         newton = none if metric is None or not self._plan.newton else metric.bounds_hessian
-        close = self._are_close(problem, point, metric)
+        # Newton's steps show by themselves when they are done.
+        close = none if self._certified and all_of(newton) else self._are_close(problem, point, metric)
         if not self._certified and any_of(close):
             problem, point = self._leave(problem, point, close, Outcome.ESTIMATED)
             if all_of(close):

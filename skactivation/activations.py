@@ -349,9 +349,12 @@ def _sigmoid_block(x: Array, temperature: float) -> Array:
 
 def _log_sigmoid_block(x: Array, temperature: float) -> Array:
     quotient, error = _quotient(x, temperature)
-    decay = _decay(quotient, error)
-    np.log1p(decay, out=decay)
-    return np.subtract(np.minimum(quotient, 0), decay, out=decay)
+    decay = _decay(quotient, None)
+    logs = np.log1p(decay)
+    if error is not None:
+        # The quotient's error, to first order: in the logarithm, where correcting costs less than in the exponential.
+        logs -= error * np.sign(quotient) * (decay / (1 + decay))
+    return np.subtract(np.minimum(quotient, 0), logs, out=logs)
 
 
 def _sigmoid_derivative_block(x: Array, temperature: float) -> Array:

@@ -6,7 +6,7 @@ SigmoidMultiLabel runs with its default settings; OneVsRestClassifier and MultiO
 LogisticRegression with each of its solvers of the same objective and the largest tol with which every label comes
 within a relative gap of 1e-6 of its optimum, on two processes (n_jobs=2), and on one, which is quicker on small data.
 The gap is checked afterwards with one float64 objective, written out below, against the lowest value that anyone found,
-label by label. All else is as in benchmarks/softmax.py. All of it takes an hour.
+label by label. All else is as in benchmarks/softmax.py. All of it takes well over an hour.
 """
 
 import numpy as np

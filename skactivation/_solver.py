@@ -137,7 +137,7 @@ class _Run:
         self._plan = plan
         # Evaluations after which another plan is tried.
         self._patience: float = _PATIENCE * self._plan.n_evaluations
-        # float32 data are evaluated in float32 until a proof is at stake.
+        # Where rows say so, evaluations are in float32 until a proof is at stake.
         self._exact = bool(objective.rows.dtype == np.float64)
         self._tol = tol
         self._strictness = np.ones(objective.n_parts)

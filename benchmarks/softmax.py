@@ -23,7 +23,7 @@ from threadpoolctl import threadpool_info
 
 from skactivation import SoftmaxRegression
 from skactivation._blocks import rows_of
-from skactivation._objective import Objective
+from skactivation._linear_objective import LinearObjective
 from skactivation._threads import single_threaded_blas
 from skactivation.activations import log_sigmoid, log_softmax, sigmoid, softmax
 from skactivation.losses import SoftmaxLoss, softmax_cross_entropy
@@ -161,7 +161,9 @@ def limit_table(n_rounds):
         product = 2 * X.size * W.shape[1] * per_flop
         with single_threaded_blas, np.errstate(all="ignore"):
             rows = rows_of(X, 10, None, fit_intercept=True)
-            function = Objective(rows, SoftmaxLoss(), lambda rows, outputs: y[rows], None, n_outputs=10, penalty=1.0)
+            function = LinearObjective(
+                rows, SoftmaxLoss(), lambda rows, outputs: y[rows], None, n_outputs=10, penalty=1.0
+            )
             theta = np.zeros(function.shape)
             evaluation = median(time(lambda: function.value_and_gradient(theta, exact=False)) for _ in range(n_rounds))
         model = SoftmaxRegression().fit(X[:1000], y[:1000])

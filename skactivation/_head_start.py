@@ -8,8 +8,8 @@ from numpy.typing import NDArray
 from scipy import linalg
 
 from skactivation._blocks import DenseRows
+from skactivation._linear_objective import LinearObjective
 from skactivation._metric import cheapest_plan, cheapest_plan_for
-from skactivation._objective import Objective
 from skactivation._solver import minimize
 
 __all__ = ["head_start"]
@@ -25,7 +25,7 @@ _MOST_ROWS = 2048
 _ROW_SPACE_TOL, _MAX_ITER_IN_ROW_SPACE = 1e-7, 1000
 
 
-def head_start(objective: Objective, strata: Callable[[], Array], starts: list[Array]) -> list[Array]:
+def head_start(objective: LinearObjective, strata: Callable[[], Array], starts: list[Array]) -> list[Array]:
     """Start (K, D) that a smaller problem gives, or none where it isn't worth its while. Its work isn't counted.
 
     `strata` gives whole numbers (n,) from 0 on: the classes, none of which a sample may leave out.
@@ -40,10 +40,10 @@ def head_start(objective: Objective, strata: Callable[[], Array], starts: list[A
     if n_rows < _WORTH * size:
         return []
     sample = objective.part(*_stratified_sample(strata(), size))
-    return [minimize(sample, starts, tol=_TOL, max_iter=_MAX_ITER, certified=False).theta]
+    return [minimize(sample, starts, cheapest_plan(sample)[0], tol=_TOL, max_iter=_MAX_ITER, certified=False).theta]
 
 
-def _row_space_is_cheaper(objective: Objective) -> bool:
+def _row_space_is_cheaper(objective: LinearObjective) -> bool:
     """Whether X has so many more columns than rows that combinations of rows are the easier way."""
     rows, n_rows = objective.rows, objective.rows.n_rows
     if n_rows > _MOST_ROWS or objective.n_features <= n_rows or np.any(rows.units != 1) or not objective.has_penalty:
@@ -55,7 +55,7 @@ def _row_space_is_cheaper(objective: Objective) -> bool:
     return n_rows * rows.n_entries + reduced_cost < cost
 
 
-def _solve_in_row_space(objective: Objective, rows: DenseRows, start: Array) -> Array:
+def _solve_in_row_space(objective: LinearObjective, rows: DenseRows, start: Array) -> Array:
     """The solution (K, D), found among the combinations of rows: with a penalty it is one of them.
 
     With centred rows X = L Q, where L (n, r) is the Cholesky factor of X X^T and the rows of Q are orthonormal, L as
@@ -70,7 +70,9 @@ def _solve_in_row_space(objective: Objective, rows: DenseRows, start: Array) -> 
     features[order] = np.tril(factor)[:, :rank]
     reduced = objective.on(features)
     start = np.hstack([np.zeros((len(start), rank)), start[:, objective.n_features :]])
-    solution = minimize(reduced, [start], tol=_ROW_SPACE_TOL, max_iter=_MAX_ITER_IN_ROW_SPACE)
+    solution = minimize(
+        reduced, [start], cheapest_plan(reduced)[0], tol=_ROW_SPACE_TOL, max_iter=_MAX_ITER_IN_ROW_SPACE
+    )
     coefficients, intercepts = reduced.to_features(solution.theta, np.float64)
     combination = np.zeros((len(start), len(products)))
     combination[:, order[:rank]] = linalg.solve_triangular(

@@ -17,7 +17,8 @@ from sklearn.utils.validation import check_is_fitted, validate_data
 
 from skactivation._blocks import dense_slices, rows_of
 from skactivation._head_start import head_start
-from skactivation._objective import Objective
+from skactivation._linear_objective import LinearObjective
+from skactivation._metric import cheapest_plan
 from skactivation._solver import Outcome, Solution, minimize
 from skactivation._threads import in_threads, single_threaded_blas
 from skactivation._validation import check_boolean, check_integer, check_real, check_sample_weight
@@ -111,7 +112,7 @@ class LinearLogitModel(BaseEstimator, ABC):
                 self._store_constant(encoded, X)
                 return self
             with single_threaded_blas, np.errstate(all="ignore"):
-                objective = Objective(
+                objective = LinearObjective(
                     rows_of(X, n_outputs, weights, fit_intercept=fit_intercept),
                     encoded.loss,
                     encoded.targets,
@@ -126,6 +127,7 @@ class LinearLogitModel(BaseEstimator, ABC):
                 solution = minimize(
                     objective,
                     starts,
+                    cheapest_plan(objective)[0],
                     tol=tol,
                     max_iter=max_iter,
                     separated_below=_separation_levels(encoded, weights) if C == np.inf else 0.0,
@@ -185,7 +187,7 @@ class LinearLogitModel(BaseEstimator, ABC):
                 raise ValueError("X is not a valid sparse array: its indptr must rise from 0 to the number of entries")
         return X
 
-    def _starts(self, objective: Objective, encoded: EncodedTargets, previous: dict[str, Any]) -> list[Array]:
+    def _starts(self, objective: LinearObjective, encoded: EncodedTargets, previous: dict[str, Any]) -> list[Array]:
         """Where to start: no features but the intercepts; and a previous fit to the same outputs and features.
 
         Other data may make a good model a bad start.
@@ -204,7 +206,7 @@ class LinearLogitModel(BaseEstimator, ABC):
         return starts
 
     def _store(
-        self, objective: Objective, solution: Solution, units: Array, encoded: EncodedTargets, dtype: Any
+        self, objective: LinearObjective, solution: Solution, units: Array, encoded: EncodedTargets, dtype: Any
     ) -> None:
         """Set the fitted attributes; they describe the coefficients as they are stored."""
         coef, intercept = objective.to_features(solution.theta, dtype)
@@ -263,7 +265,7 @@ class LinearLogitModel(BaseEstimator, ABC):
         """The shape that sample_weight may have, besides (n,)."""
         return (X.shape[0],)
 
-    def _shortfall(self, objective: Objective, solution: Solution, encoded: EncodedTargets) -> str:
+    def _shortfall(self, objective: LinearObjective, solution: Solution, encoded: EncodedTargets) -> str:
         """Say what was reached, where the gap isn't certified to be at most tol."""
         name = type(self).__name__ + self._unproved()
         reached = (

@@ -12,6 +12,7 @@ import numpy as np
 from numpy.typing import NDArray
 from scipy import linalg
 
+from skactivation._linear_objective import LinearObjective
 from skactivation._objective import Objective
 from skactivation._threads import in_threads
 
@@ -187,7 +188,7 @@ _FEWEST_PARTS = 8
 _STAGES = 8, 32
 
 
-def cheapest_plan(objective: Objective) -> tuple[Plan, float]:
+def cheapest_plan(objective: LinearObjective) -> tuple[Plan, float]:
     """The plan that is expected to cost least, and its cost."""
     rows, work = objective.rows, objective.work_of_evaluation
     # Without a penalty nothing but a Hessian gives a proof: one part at a time, if need be.
@@ -288,7 +289,7 @@ def metric_at(objective: Objective, theta: Array, kind: Kind, *, sampled: bool =
         objective = _sample(objective, theta)
     if kind is Kind.WHOLE:
         # What need not be exact to be proved wrong by no more than this is cheaper.
-        coarse = n_parts > 1 and objective.rows.dtype == np.float32
+        coarse = n_parts > 1 and objective.is_coarse
         hessians, factors = _factors_of_hessians(objective, theta, exact=not coarse)
         vague = np.array([coarse and not bounds for _, bounds in factors])
         if vague.any():

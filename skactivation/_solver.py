@@ -13,7 +13,7 @@ from numpy.typing import NDArray
 from scipy import optimize
 
 from skactivation._certificate import convexity_bounds, prove
-from skactivation._metric import Kind, Metric, Plan, cheapest_plan, metric_at, parts_at_once, stronger_plan
+from skactivation._metric import Kind, Metric, Plan, metric_at, parts_at_once, stronger_plan
 from skactivation._objective import Objective
 from skactivation._problem import Point, Problem, all_of, any_of
 
@@ -82,6 +82,7 @@ class _TooCoarseError(Exception):
 def minimize(
     objective: Objective,
     starts: list[Array],
+    plan: Plan,
     *,
     tol: float,
     max_iter: int,
@@ -95,7 +96,6 @@ def minimize(
     """
     n_parts = objective.n_parts
     levels = np.broadcast_to(separated_below, (n_parts,))
-    plan, _ = cheapest_plan(objective)
     n_groups = -(-n_parts // parts_at_once(plan, objective.shape, n_parts))
     groups = np.arange(n_parts) * n_groups // n_parts
     solutions = []
@@ -138,7 +138,7 @@ class _Run:
         # Evaluations after which another plan is tried.
         self._patience: float = _PATIENCE * self._plan.n_evaluations
         # Where rows say so, evaluations are in float32 until a proof is at stake.
-        self._exact = bool(objective.rows.dtype == np.float64)
+        self._exact = not objective.is_coarse
         self._tol = tol
         self._strictness = np.ones(objective.n_parts)
         self._stage = 0

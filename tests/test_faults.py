@@ -12,7 +12,7 @@ from sklearn.datasets import load_digits, load_iris
 from sklearn.exceptions import ConvergenceWarning, NotFittedError
 from threadpoolctl import ThreadpoolController, threadpool_limits
 
-from skactivation import SigmoidMultiLabel, SoftmaxRegression, _objective
+from skactivation import SigmoidMultiLabel, SoftmaxRegression, _linear_objective
 from skactivation._threads import single_threaded_blas
 
 X, Y = load_iris(return_X_y=True)
@@ -25,7 +25,7 @@ def blas_threads():
 
 def fail_after(n_calls, error, monkeypatch):
     """Let the objective raise an error at its n-th evaluation."""
-    original = _objective.Objective.value_and_gradient
+    original = _linear_objective.LinearObjective.value_and_gradient
     calls = []
 
     def value_and_gradient(self, theta, **options):
@@ -34,7 +34,7 @@ def fail_after(n_calls, error, monkeypatch):
             raise error
         return original(self, theta, **options)
 
-    monkeypatch.setattr(_objective.Objective, "value_and_gradient", value_and_gradient)
+    monkeypatch.setattr(_linear_objective.LinearObjective, "value_and_gradient", value_and_gradient)
 
 
 @pytest.mark.parametrize("error", [KeyboardInterrupt, MemoryError, RuntimeError("a callback's")])

@@ -23,6 +23,7 @@ FLOORS = [
     {"_blocks"},
     {"_indicators"},
     {"_objective"},
+    {"_linear_objective"},
     {"_metric"},
     {"_problem"},
     {"_certificate"},

@@ -554,15 +554,15 @@ def test_labels_that_have_converged_stop_costing(monkeypatch):
     X, Y, _ = problem(n_labels=8)
     Y[:, 5] = X[:, 0] > np.median(X[:, 0])  # told apart by one column: takes longer than the others
     seen = []
-    from skactivation._objective import Objective
+    from skactivation._linear_objective import LinearObjective
 
-    original = Objective.value_and_gradient
+    original = LinearObjective.value_and_gradient
 
     def value_and_gradient(self, theta, **options):
         seen.append(self.shape[0])
         return original(self, theta, **options)
 
-    monkeypatch.setattr(Objective, "value_and_gradient", value_and_gradient)
+    monkeypatch.setattr(LinearObjective, "value_and_gradient", value_and_gradient)
     model = SigmoidMultiLabel(C=1e4).fit(X, Y)
     assert model.converged_
     assert seen[0] == 8

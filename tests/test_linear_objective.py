@@ -8,7 +8,7 @@ from scipy import sparse
 from longhand import softmax_regression_objective
 from skactivation import _blocks
 from skactivation._blocks import rows_of
-from skactivation._objective import Objective
+from skactivation._linear_objective import LinearObjective
 from skactivation.losses import SigmoidLoss, SoftmaxLoss
 
 RNG = np.random.default_rng(0)
@@ -19,7 +19,9 @@ WEIGHTS = RNG.random(80)
 
 def softmax_objective(penalty=0.5, form=np.asarray, fit_intercept=True, weights=WEIGHTS):
     rows = rows_of(form(X), 3, weights, fit_intercept=fit_intercept)
-    return Objective(rows, SoftmaxLoss(), lambda block, outputs: LABELS[block], weights, n_outputs=3, penalty=penalty)
+    return LinearObjective(
+        rows, SoftmaxLoss(), lambda block, outputs: LABELS[block], weights, n_outputs=3, penalty=penalty
+    )
 
 
 def sigmoid_objective(penalty=0.5, form=np.asarray, fit_intercept=True, weights=WEIGHTS):
@@ -29,7 +31,7 @@ def sigmoid_objective(penalty=0.5, form=np.asarray, fit_intercept=True, weights=
     def targets(block, outputs):
         return yes[outputs][:, block], 1 - yes[outputs][:, block]
 
-    return Objective(rows, SigmoidLoss(), targets, weights, n_outputs=2, penalty=penalty)
+    return LinearObjective(rows, SigmoidLoss(), targets, weights, n_outputs=2, penalty=penalty)
 
 
 OBJECTIVES = [softmax_objective, sigmoid_objective]
@@ -89,7 +91,7 @@ def test_the_hessian_is_the_gradients_derivative_for_centred_steps(make, form):
 def test_curvature_keeps_its_digits_where_rows_are_certain():
     x = np.array([[1.0], [2.0]])
     rows = rows_of(x, 3, None, fit_intercept=False)
-    objective = Objective(
+    objective = LinearObjective(
         rows, SoftmaxLoss(), lambda block, outputs: np.array([0, 0])[block], None, n_outputs=3, penalty=0.0
     )
     for lead in (20.0, 30.0, 40.0, 300.0):
@@ -119,7 +121,7 @@ def test_diagonal_and_intercept_blocks_are_parts_of_the_hessian(form):
 def test_weights_are_repeated_rows():
     counts = np.random.default_rng(3).integers(0, 3, size=80)
     weighted = softmax_objective(weights=counts.astype(float))
-    repeated = Objective(
+    repeated = LinearObjective(
         rows_of(np.repeat(X, counts, axis=0), 3, None, fit_intercept=True),
         SoftmaxLoss(),
         lambda block, outputs: np.repeat(LABELS, counts)[block],
@@ -168,7 +170,7 @@ def test_no_step_spreads_logits_by_more_than_the_bound(make):
 def test_values_near_zero_keep_their_digits():
     separable = np.array([[-1.0], [1.0]])
     rows = rows_of(separable, 2, None, fit_intercept=False)
-    objective = Objective(
+    objective = LinearObjective(
         rows, SoftmaxLoss(), lambda block, outputs: np.array([0, 1])[block], None, n_outputs=2, penalty=0.0
     )
     value, gradient = objective.value_and_gradient(np.array([[-30.0], [30.0]]))
@@ -237,7 +239,9 @@ def test_coefficients_that_combine_rows_are_sums_of_centred_rows():
 def test_evaluations_that_are_not_exact_are_those_of_float32(monkeypatch):
     monkeypatch.setattr(_blocks, "_KEPT_SIZE", 0)
     rows = rows_of(X.astype(np.float32), 3, WEIGHTS, fit_intercept=True)
-    objective = Objective(rows, SoftmaxLoss(), lambda block, outputs: LABELS[block], WEIGHTS, n_outputs=3, penalty=0.5)
+    objective = LinearObjective(
+        rows, SoftmaxLoss(), lambda block, outputs: LABELS[block], WEIGHTS, n_outputs=3, penalty=0.5
+    )
     theta = centred_theta(objective)
     exact, coarse = (objective.value_and_gradient(theta, exact=exact) for exact in (True, False))
     assert exact[0] != coarse[0]

@@ -18,7 +18,18 @@ from scipy import sparse
 
 from skactivation._threads import in_threads
 
-__all__ = ["Block", "DenseRows", "Rows", "SparseRows", "dense_slices", "rows_of", "sum_over_blocks"]
+__all__ = [
+    "Block",
+    "Blocks",
+    "DenseRows",
+    "Rows",
+    "SparseRows",
+    "absent_rows",
+    "dense_slices",
+    "even_slices",
+    "rows_of",
+    "sum_over_blocks",
+]
 
 Array = NDArray[Any]
 # What a term returns for a block: numbers and arrays, combined with those of the other blocks.
@@ -72,7 +83,23 @@ class Block(Protocol):
         """The columns as arrays (., D) that are small enough for any kind of X."""
 
 
-class Rows(Protocol):
+class Blocks(Protocol):
+    """Data, block by block."""
+
+    n_passes: int
+    """How often all rows have been read."""
+    slices: list[slice]
+    """The rows of each block."""
+
+    @property
+    def only(self) -> tuple[slice, Any] | None:
+        """The one block, in float64, that small data consist of; None where blocks are made each time."""
+
+    def blocks(self, slices: list[slice], dtype: Any) -> Iterator[tuple[slice, Any]]:
+        """Yield some blocks, one at a time, each with the slice of the rows that it holds."""
+
+
+class Rows(Blocks, Protocol):
     """X, block by block."""
 
     n_rows: int
@@ -91,22 +118,13 @@ class Rows(Protocol):
     """Entries that a product has to look at."""
     gram_cost: float
     """Operations, about, that products of the columns with each other take."""
-    n_passes: int
-    """How often all rows have been read."""
-    slices: list[slice]
-    """The rows of each block."""
-    only: tuple[slice, Block] | None
-    """The one block, in float64, that small data consist of."""
 
     def part(self, chosen: Array, weights: Array) -> "Rows":
         """Some rows, given by their numbers and new weights, with the same columns."""
 
-    def blocks(self, slices: list[slice], dtype: Any) -> Iterator[tuple[slice, Block]]:
-        """Yield some blocks, one at a time, each with the slice of X's rows that it holds."""
-
 
 def sum_over_blocks(
-    rows: Rows, term: Callable[[slice, Block], Parts], *, size: int, dtype: Any = np.float64, combine: Any = np.add
+    rows: Blocks, term: Callable[[slice, Any], Parts], *, size: int, dtype: Any = np.float64, combine: Any = np.add
 ) -> Parts:
     """Add up what a term gives for each block, in an order that follows from the data's shape alone.
 
@@ -168,7 +186,7 @@ def _units(largest: Array, dtype: Any) -> Array:
     return np.ldexp(1.0, np.where(extreme, -exponents, 0))
 
 
-def _absent_rows(weights: Array | None) -> Array | None:
+def absent_rows(weights: Array | None) -> Array | None:
     """Which rows (n,) have weight 0, or None for none."""
     if weights is None or weights.min() > 0:
         return None
@@ -262,7 +280,7 @@ class DenseRows:
     ) -> None:
         self._X = X
         self._n_outputs = n_outputs
-        self._absent = _absent_rows(weights)
+        self._absent = absent_rows(weights)
         self._scaled = False
         self._columns: dict[Any, Array] = {}
         self.only: tuple[slice, Block] | None = None
@@ -469,7 +487,7 @@ class SparseRows:
         self._is_tidy = view is not None and bool(view.has_canonical_format)
         self._n_outputs = n_outputs
         self._fit_intercept = fit_intercept
-        self._absent = _absent_rows(weights)
+        self._absent = absent_rows(weights)
         self.n_rows, n_features = X.shape
         self.n_columns = n_features + fit_intercept
         self.n_passes = 0

@@ -1,0 +1,177 @@
+"""The best scaling of given logits: whether there is one, in closed form, then the project's solver."""
+
+from dataclasses import dataclass
+from enum import Enum
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+from skactivation._metric import Kind, Plan
+from skactivation._scaled_logits import AffineObjective, Logits, Summary, TemperatureObjective
+from skactivation._solver import minimize
+
+__all__ = ["Limit", "Scaling", "fit_scaling"]
+
+Array = NDArray[Any]
+
+_EPS = float(np.finfo(np.float64).eps)
+# A start is found on so many rows, where that is at most this part of all.
+_SAMPLE, _LEAST_SAMPLE, _PART = 4096, 256, 4
+# L-BFGS in the coordinates of one second derivative, to a gap below what sampling leaves; few rows are enough to tell.
+_FROM_AFAR = Plan(Kind.WHOLE, False, newton=False, shortest=16, longest=32, n_metrics=2, n_evaluations=30)
+_SAMPLE_TOL, _MAX_ITER_ON_SAMPLE = 1e-5, 32
+# Newton's method, with a second derivative from each evaluation.
+_NEARBY = Plan(Kind.WHOLE, False, newton=True, shortest=8, longest=16, n_metrics=4, n_evaluations=8, useful=0.0)
+_TOL, _MAX_ITER = 1e-12, 1000
+
+
+class Limit(Enum):
+    """Why a temperature is not a minimum of the cross-entropy."""
+
+    CONSTANT = "all logits of each row are equal"
+    ZERO = "the true class has the largest logit in every row"
+    INFINITE = "the logits contradict the labels"
+
+
+@dataclass(frozen=True)
+class Scaling:
+    """Calibrated logits are slope * z + bias, for each of P parts or each column."""
+
+    slopes: Array
+    """(P,) for a temperature, else (K,) for a bias, too."""
+    biases: Array | None
+    """(K,), or None for none."""
+    temperatures: Array
+    """1 / slopes, without the detour where they are at a limit."""
+    limits: list[Limit | None]
+    """For each part."""
+    before: Array
+    """Mean cross-entropy (P,) at a temperature of 1 without a bias."""
+    after: Array
+    gaps: Array
+    """Bounds (P,) on (F - F*) / F; 0 at a limit."""
+    n_passes: int
+    """How often all logits were read."""
+
+    @property
+    def unproved(self) -> Array:
+        """Parts (P,) whose minimum isn't proved, within what floating point allows."""
+        return self.gaps > 1e-8
+
+
+def fit_scaling(logits: Logits, *, biased: bool = False, shared: bool = True) -> Scaling:
+    """The best temperature; or the best slopes, one or one a column, and biases.
+
+    For holders of `single_threaded_blas`.
+    """
+    summary = logits.summary()
+    limits = _limits(summary)
+    free = np.array([limit is None for limit in limits])
+    unit, n_parts = logits.unit, free.size
+    temperatures, values, gaps = np.ones(n_parts), np.zeros(n_parts), np.zeros(n_parts)
+    with np.errstate(all="ignore"):
+        # In units in which logits are near 1, beta is 1 / unit at a temperature of 1.
+        before = summary.logs + summary.expected / unit
+    beta = np.full(n_parts, 1 / unit)
+    objective = TemperatureObjective(logits, summary)
+    if free.any():
+        start = _start(logits, summary, free)
+        solution = minimize(objective.select(free), [start], _NEARBY, tol=_TOL, max_iter=_MAX_ITER)
+        beta[free], values[free], gaps[free] = solution.theta[:, 0], solution.values, solution.gaps
+    if Limit.ZERO in limits:
+        zero = np.array([limit is Limit.ZERO for limit in limits])
+        # Where the least sure row has a probability of about machine epsilon left for others.
+        beta[zero] = -np.log(_EPS) / logits.smallest_margins()[zero]
+        values[zero] = objective.select(zero).value_and_gradient(beta[zero, np.newaxis])[0]
+    for part, limit in enumerate(limits):
+        if limit is Limit.INFINITE:
+            beta[part] = 0.0
+            values[part] = _value_at_infinity(logits)[part]
+        elif limit is Limit.CONSTANT:
+            values[part] = before[part]
+    with np.errstate(all="ignore"):
+        temperatures = 1 / (beta * unit)
+    slopes, biases = beta * unit, None
+    if biased:
+        slopes, biases, values, gaps = _with_biases(logits, beta, limits, values, shared=shared)
+        with np.errstate(all="ignore"):
+            temperatures = 1 / slopes
+    return Scaling(
+        slopes=slopes,
+        biases=biases,
+        temperatures=temperatures,
+        limits=limits,
+        before=before / summary.total,
+        after=values / summary.total,
+        gaps=gaps,
+        n_passes=logits.n_passes,
+    )
+
+
+def _limits(summary: Summary) -> list[Limit | None]:
+    """For each part why there is no finite minimum above 0, or None where there is one."""
+    limits: list[Limit | None] = []
+    for expected, null, widest, worst in zip(
+        summary.expected, summary.null, summary.widest, summary.worst, strict=True
+    ):
+        if widest == 0:
+            limits.append(Limit.CONSTANT)
+        elif worst == 0:
+            limits.append(Limit.ZERO)
+        else:
+            limits.append(Limit.INFINITE if expected >= null * (1 - 4 * _EPS) else None)
+    return limits
+
+
+def _start(logits: Logits, summary: Summary, free: Array) -> Array:
+    """Inverse temperatures (., 1) to start from, for the parts that have a minimum: those of a sample of the rows."""
+    # Small enough that Newton's method doesn't go beyond the minimum, nearly always.
+    start = (summary.total[free] / summary.null[free])[:, np.newaxis]
+    n_rows = logits.values.shape[0]
+    size = min(_SAMPLE, max(_LEAST_SAMPLE, n_rows // _PART))
+    if n_rows < 2 * size:
+        return start
+    sample = logits.sample(np.sort(np.random.default_rng(0).integers(0, n_rows, size)))
+    part = sample.summary()
+    known = free & np.array([limit is None for limit in _limits(part)])
+    if not known.any():
+        return start
+    objective = TemperatureObjective(sample, part).select(known)
+    starts = [start[known[free]]]
+    solution = minimize(objective, starts, _FROM_AFAR, tol=_SAMPLE_TOL, max_iter=_MAX_ITER_ON_SAMPLE, certified=False)
+    good = np.isfinite(solution.theta) & (solution.theta > 0)
+    start[known[free]] = np.where(good, solution.theta * (sample.unit / logits.unit), starts[0])
+    return start
+
+
+def _value_at_infinity(logits: Logits) -> Array:
+    """Sums of cross-entropies (P,) at an infinite temperature: all finite logits are equally probable."""
+    objective = TemperatureObjective(logits, Summary(*np.zeros((6, logits.n_parts))))
+    return objective.value_and_gradient(np.zeros((logits.n_parts, 1)))[0]
+
+
+def _with_biases(
+    logits: Logits, beta: Array, limits: list[Limit | None], values: Array, *, shared: bool
+) -> tuple[Array, Array, Array, Array]:
+    """Slopes, biases (K,), values and gaps (P,), from the best temperature on."""
+    objective = AffineObjective(logits, shared=shared)
+    theta, gaps = objective.start(beta), np.zeros(len(limits))
+    # Constant logits say nothing, and separated rows have no better minimum with a bias.
+    free = np.array([limit not in (Limit.CONSTANT, Limit.ZERO) for limit in limits])
+    if free.any():
+        level = np.log(2) * _lightest(logits)
+        solution = minimize(
+            objective.select(free), [theta[free]], _NEARBY, tol=_TOL, max_iter=_MAX_ITER, separated_below=level
+        )
+        theta[free], gaps[free] = solution.theta, solution.gaps
+        values = values.copy()
+        values[free] = solution.values
+    slopes, biases = objective.slopes_and_biases(theta)
+    return slopes * logits.unit, biases, values, gaps
+
+
+def _lightest(logits: Logits) -> float:
+    """The least positive weight of a row."""
+    weights = logits.weights
+    return 1.0 if weights is None else float(weights[weights > 0].min())

@@ -2,9 +2,19 @@
 
 from importlib.metadata import version
 
-from skactivation import activations, losses, metrics
+from skactivation import activations, calibration, losses, metrics
 from skactivation._sigmoid_multilabel import SigmoidMultiLabel
 from skactivation._softmax_regression import SoftmaxRegression
+from skactivation.calibration import TemperatureCalibrator, fit_temperature
 
-__all__ = ["SigmoidMultiLabel", "SoftmaxRegression", "activations", "losses", "metrics"]
+__all__ = [
+    "SigmoidMultiLabel",
+    "SoftmaxRegression",
+    "TemperatureCalibrator",
+    "activations",
+    "calibration",
+    "fit_temperature",
+    "losses",
+    "metrics",
+]
 __version__ = version("skactivation")

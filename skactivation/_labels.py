@@ -11,9 +11,21 @@ from sklearn.utils.multiclass import check_classification_targets
 
 from skactivation._validation import as_array, as_distributions
 
-__all__ = ["LabelColumns", "as_label_columns", "as_labels", "encode_labels", "is_indicator", "soft_targets"]
+__all__ = [
+    "LabelColumns",
+    "abridged",
+    "as_label_columns",
+    "as_labels",
+    "columns_of_labels",
+    "encode_labels",
+    "is_indicator",
+    "soft_targets",
+]
 
 Array = NDArray[Any]
+
+# Labels that a message names.
+_NAMED = 8
 
 
 def soft_targets(y: Any) -> tuple[Array, Array | None] | None:
@@ -49,15 +61,31 @@ def encode_labels(y: Any, sample_weight: Array | None) -> tuple[Array, Array]:
 
     Rows of weight 0 whose class doesn't occur otherwise get the code 0.
     """
-    labels = as_labels(y)
-    classes: Array
-    if sample_weight is None:
-        classes, codes = _unique(labels)
-    else:
-        classes = np.unique(labels[sample_weight > 0])
-        codes = np.minimum(np.searchsorted(classes, labels), classes.size - 1)
-        codes[classes[codes] != labels] = 0
+    classes, codes = _unique(as_labels(y))
+    if sample_weight is not None:
+        counts = np.bincount(codes, sample_weight > 0, minlength=classes.size)
+        present = counts > 0
+        codes = np.maximum(np.cumsum(present) - 1, 0)[codes] * present[codes]
+        classes = classes[present]
     return codes.astype(np.min_scalar_type(classes.size)), classes
+
+
+def columns_of_labels(y: Any, classes: Array, sample_weight: Array | None) -> Array:
+    """The place in `classes` (n,) of each label. Those that aren't there are an error, but in rows of weight 0."""
+    codes, found = encode_labels(y, sample_weight)
+    places = {label: place for place, label in enumerate(classes.tolist())}
+    missing = [label for label in found.tolist() if label not in places]
+    if missing:
+        raise ValueError(f"y holds labels that aren't among the classes {abridged(classes)}: {abridged(missing)}")
+    table = np.array([places[label] for label in found.tolist()], dtype=np.min_scalar_type(classes.size))
+    return np.asarray(table[codes])
+
+
+def abridged(labels: Any) -> str:
+    """Some labels, for a message."""
+    labels = list(np.asarray(labels).tolist())
+    more = f", ... ({len(labels)} of them)" if len(labels) > _NAMED else ""
+    return f"[{', '.join(map(repr, labels[:_NAMED]))}{more}]"
 
 
 def _unique(labels: Array) -> tuple[Array, Array]:

@@ -2,8 +2,7 @@
 
 import warnings
 from abc import ABC, abstractmethod
-from collections.abc import Callable, Iterator
-from contextlib import contextmanager
+from collections.abc import Callable
 from dataclasses import dataclass, field
 from typing import Any, Self
 
@@ -21,7 +20,7 @@ from skactivation._linear_objective import LinearObjective
 from skactivation._metric import cheapest_plan
 from skactivation._solver import Outcome, Solution, minimize
 from skactivation._threads import in_threads, single_threaded_blas
-from skactivation._validation import check_boolean, check_integer, check_real, check_sample_weight
+from skactivation._validation import check_boolean, check_integer, check_real, check_sample_weight, unchanged_on_error
 from skactivation.losses import Loss
 
 __all__ = ["EncodedTargets", "LinearLogitModel"]
@@ -86,7 +85,7 @@ class LinearLogitModel(BaseEstimator, ABC):
 
     def _fit(self, X: Any, y: Any, sample_weight: Any) -> Self:
         """Fit; whatever goes wrong, the estimator is as it was before."""
-        with _unchanged_on_error(self):
+        with unchanged_on_error(self):
             C = check_real(self.C, "C", allow_low=False)
             tol = check_real(self.tol, "tol", allow_low=False)
             max_iter = check_integer(self.max_iter, "max_iter", low=1)
@@ -314,18 +313,6 @@ class LinearLogitModel(BaseEstimator, ABC):
             f"{name} stopped before its optimum was proved: floating point allows no more. Raise tol or lower C; "
             f"columns that depend on each other, or on very different scales, may be the cause. ({reached})"
         )
-
-
-@contextmanager
-def _unchanged_on_error(estimator: BaseEstimator) -> Iterator[None]:
-    """Restore all attributes if anything is raised, Ctrl-C included."""
-    before = dict(vars(estimator))
-    try:
-        yield
-    except BaseException:
-        estimator.__dict__.clear()
-        estimator.__dict__.update(before)
-        raise
 
 
 def _separation_levels(encoded: EncodedTargets, weights: Array | None) -> Array:

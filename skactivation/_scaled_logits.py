@@ -131,15 +131,13 @@ class Logits:
     def _summary(self) -> "Summary":
         tops = np.empty(self.values.shape[0]) if self.exclusive else None
         self.tops, self.has_infinite = None, False
-        kinds = (np.add,) * 4 + (np.maximum,) * 3 + (np.minimum,)
+        kinds = (np.add,) * 6 + (np.maximum,) * 3 + (np.minimum,)
         term = self._softmax_summary(tops) if tops is not None else self._sigmoid_summary
-        expected, null, logs, total, widest, worst, infinite, bad = sum_over_blocks(
-            self, term, size=7 * self.n_parts, combine=kinds
-        )
+        *sums, infinite, bad = sum_over_blocks(self, term, size=10 * self.n_parts, combine=kinds)
         if bad < self.values.shape[0]:
             self._refuse(int(bad))
         self.tops, self.has_infinite = tops, bool(infinite)
-        return Summary(expected, null, logs, total, widest, worst)
+        return Summary(*sums)
 
     def _softmax_summary(self, tops: Array) -> Callable[[slice, _Block], Any]:
         def term(rows: slice, block: _Block) -> Any:
@@ -159,18 +157,19 @@ class Logits:
                 n_finite = len(z) - infinite.sum(axis=0)
             expected = _expected(z, self.targets(rows))
             bad = ~np.isfinite(top) | (expected == np.inf)
-            np.exp(z if self.unit == 1 else z / self.unit, out=spare)
-            logs = _log_sums(spare)
             if infinite is not None:
                 z[infinite] = 0
             null = z.sum(axis=0) / -n_finite
+            logs, first, second = _softmax_terms(z, spare, 1 / self.unit, infinite)
             weights = None if self.weights is None else self.weights[rows]
             if weights is not None and self._absent is not None:
                 here = ~self._absent[rows]
                 bad &= here
-                expected, null, logs, widths, weights = (a[here] for a in (expected, null, logs, widths, weights))
+                widths, weights = widths[here], weights[here]
+                expected, null, logs, first, second = (a[here] for a in (expected, null, logs, first, second))
             total = float(expected.size) if weights is None else weights.sum()
-            sums = (array.sum() if weights is None else weights @ array for array in (expected, null, logs))
+            terms = expected, null, logs, first, second
+            sums = (array.sum() if weights is None else weights @ array for array in terms)
             numbers = [*sums, total, widths.max(initial=0), expected.max(initial=0)]
             first_bad = rows.start + int(np.argmax(bad)) if bad.any() else self.values.shape[0]
             return *np.array(numbers)[:, np.newaxis], float(infinite is not None), first_bad
@@ -188,9 +187,9 @@ class Logits:
         expected = yes * np.maximum(-z, 0) + no * np.maximum(z, 0)
         sizes = np.abs(z)
         entries = yes + no
-        np.exp(sizes / -self.unit, out=spare)
-        spare[infinite] = 0
-        sums = (entry @ row_weights for entry in (expected, 0.5 * entries * sizes, entries * np.log1p(spare), entries))
+        null = 0.5 * entries * sizes
+        terms = _sigmoid_terms(sizes.copy(), spare, np.full((len(z), 1), 1 / self.unit), infinite)
+        sums = (array @ row_weights for array in (expected, null, *(entries * term for term in terms), entries))
         largest = (np.max(entry * counts, axis=1) for entry in (sizes, expected))
         bad_rows = bad.any(axis=0)
         first_bad = rows.start + int(np.argmax(bad_rows)) if bad_rows.any() else self.values.shape[0]
@@ -237,7 +236,11 @@ class Summary:
     null: Array
     """Weighted sum of the mean of D: what E_p[D] is at beta = 0."""
     logs: Array
-    """Weighted sum of log(sum_k exp(-D_k)), at beta = 1 in units of their own."""
+    """Weighted sum of log(sum_k exp(-D_k)), at a temperature of 1."""
+    first: Array
+    """Weighted sum of E_p[D], at a temperature of 1."""
+    second: Array
+    """Weighted sum of Var_p[D], at a temperature of 1."""
     total: Array
     """Sum of the weights."""
     widest: Array
@@ -326,24 +329,10 @@ class TemperatureObjective(Objective):
 
         def term(rows: slice, block: _Block) -> Any:
             z, spare, infinite = block
-            np.multiply(z, beta, out=spare)
-            np.exp(spare, out=spare)
-            if infinite is not None:
-                spare[infinite] = 0
-            logs = _log_sums(spare)
-            sums = spare.sum(axis=0)
-            # z is -D.
-            spare *= z
-            first = spare.sum(axis=0)
-            first /= sums
-            spare *= z
-            second = spare.sum(axis=0)
-            second /= sums
-            second -= np.square(first)
-            np.negative(first, out=first)
+            terms = _softmax_terms(z, spare, beta, infinite)
             if weights is None:
-                return (np.array([[array.sum()] for array in (logs, first, second)]),)
-            return (np.array([[weights[rows] @ array] for array in (logs, first, second)]),)
+                return (np.array([[array.sum()] for array in terms]),)
+            return (np.array([[weights[rows] @ array] for array in terms]),)
 
         return term
 
@@ -360,16 +349,8 @@ class TemperatureObjective(Objective):
                 z, spare = z[self._parts], spare[: self._parts.size]
                 entries, infinite = (None if array is None else array[self._parts] for array in (entries, infinite))
             np.abs(z, out=z)
-            np.multiply(z, -theta, out=spare)
-            np.exp(spare, out=spare)
-            if infinite is not None:
-                spare[infinite] = 0
-            logs = np.log1p(spare)
-            z /= 1 + spare
-            spare *= z
-            z *= spare
-            # Now they are the first and the second derivatives, but for signs.
-            return (np.array([_weighted_sums(array, entries, weights, rows) for array in (logs, spare, z)]),)
+            terms = _sigmoid_terms(z, spare, theta, infinite)
+            return (np.array([_weighted_sums(array, entries, weights, rows) for array in terms]),)
 
         return term
 
@@ -574,6 +555,37 @@ class AffineObjective(Objective):
         return z, spare, targets
 
 
+def _softmax_terms(z: Array, spare: Array, beta: float, infinite: Array | None) -> tuple[Array, Array, Array]:
+    """log(sum_k exp(-beta D_k)), E_p[D] and Var_p[D], all (b,), for -D (K, b); `spare` is overwritten."""
+    np.multiply(z, beta, out=spare)
+    np.exp(spare, out=spare)
+    if infinite is not None:
+        spare[infinite] = 0
+    logs = _log_sums(spare)
+    sums = spare.sum(axis=0)
+    spare *= z
+    first = spare.sum(axis=0)
+    first /= sums
+    spare *= z
+    second = spare.sum(axis=0)
+    second /= sums
+    second -= np.square(first)
+    return logs, np.negative(first, out=first), second
+
+
+def _sigmoid_terms(z: Array, spare: Array, beta: Array, infinite: Array | None) -> tuple[Array, Array, Array]:
+    """The same, all (L, b), for sigmoids with abs(z) (L, b) and beta (L, 1); both arrays are overwritten."""
+    np.multiply(z, -beta, out=spare)
+    np.exp(spare, out=spare)
+    if infinite is not None:
+        spare[infinite] = 0
+    logs = np.log1p(spare)
+    z /= 1 + spare
+    spare *= z
+    z *= spare
+    return logs, spare, z
+
+
 def _log_sums(exponentials: Array) -> Array:
     """log of the sums (b,) of class-major exponentials (K, b) of which the largest is 1."""
     sums = exponentials.sum(axis=0)
@@ -585,7 +597,10 @@ def _log_sums(exponentials: Array) -> Array:
 def _expected(z: Array, targets: Array) -> Array:
     """<t, D> (b,) for -D (K, b); a target of 0 takes no part."""
     if targets.ndim == 1:
-        return np.negative(z[targets, np.arange(targets.size)])
+        # Flat places are found faster than pairs of indices.
+        chosen = np.multiply(targets, targets.size, dtype=np.intp)
+        chosen += np.arange(targets.size)
+        return np.negative(z.reshape(-1).take(chosen))
     return np.asarray(-np.multiply(targets, z, out=np.zeros_like(z), where=targets > 0).sum(axis=0))
 
 

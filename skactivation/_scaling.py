@@ -24,6 +24,8 @@ _SAMPLE_TOL, _MAX_ITER_ON_SAMPLE = 1e-5, 32
 # Newton's method, with a second derivative from each evaluation.
 _NEARBY = Plan(Kind.WHOLE, False, newton=True, shortest=8, longest=16, n_metrics=4, n_evaluations=8, useful=0.0)
 _TOL, _MAX_ITER = 1e-12, 1000
+# What is known at a temperature of 1 says little of others beyond these inverse temperatures.
+_NEAR_ONE = 0.05, 20.0
 
 
 class Limit(Enum):
@@ -126,11 +128,10 @@ def _limits(summary: Summary) -> list[Limit | None]:
 
 def _start(logits: Logits, summary: Summary, free: Array) -> Array:
     """Inverse temperatures (., 1) to start from, for the parts that have a minimum: those of a sample of the rows."""
-    # Small enough that Newton's method doesn't go beyond the minimum, nearly always.
-    start = (summary.total[free] / summary.null[free])[:, np.newaxis]
+    start = _guesses(summary, logits.unit)[free, np.newaxis]
     n_rows = logits.values.shape[0]
     size = min(_SAMPLE, max(_LEAST_SAMPLE, n_rows // _PART))
-    if n_rows < 2 * size:
+    if len(logits.slices) == 1:
         return start
     sample = logits.sample(np.sort(np.random.default_rng(0).integers(0, n_rows, size)))
     part = sample.summary()
@@ -145,9 +146,37 @@ def _start(logits: Logits, summary: Summary, free: Array) -> Array:
     return start
 
 
+def _guesses(summary: Summary, unit: float) -> Array:
+    """Inverse temperatures (P,) near the best, if a temperature of 1 isn't too far from it.
+
+    E_p[D], which falls with beta, is taken to be N (1 + c beta)^-q, with its value at 0, and value and slope at a
+    temperature of 1; the best beta makes it the mean of <t, D>.
+    """
+    means = summary.null / summary.total
+    falls = np.log(summary.null / summary.expected)
+    guesses = np.maximum(1, falls) / means
+    for part, (fall, null, first, second) in enumerate(
+        zip(falls, summary.null, summary.first, summary.second / unit, strict=True)
+    ):
+        if not (0 < first < null and second > 0):
+            continue
+        fall_at_one = np.log(null / first)
+        # (1 + c) log(1 + c) / c is what value and slope say it is, for beta in units of a temperature of 1.
+        wanted = fall_at_one * first / second
+        guess, c = fall / fall_at_one, 2 * (wanted - 1)
+        if 0.01 < c < 100:
+            for _ in range(8):
+                log = np.log1p(c)
+                c -= ((1 + c) * log / c - wanted) * c**2 / (c - log)
+            guess = np.expm1(guess * np.log1p(c)) / c
+        if _NEAR_ONE[0] < guess < _NEAR_ONE[1]:
+            guesses[part] = guess / unit
+    return guesses
+
+
 def _value_at_infinity(logits: Logits) -> Array:
     """Sums of cross-entropies (P,) at an infinite temperature: all finite logits are equally probable."""
-    objective = TemperatureObjective(logits, Summary(*np.zeros((6, logits.n_parts))))
+    objective = TemperatureObjective(logits, Summary(*np.zeros((8, logits.n_parts))))
     return objective.value_and_gradient(np.zeros((logits.n_parts, 1)))[0]
 
 

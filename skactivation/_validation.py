@@ -1,11 +1,17 @@
-"""Checks of parameters, weights and soft targets: each error names the parameter, what was got and what to do."""
+"""Checks of parameters, weights and soft targets: each error names the parameter, what was got and what to do.
 
+And what an error in a fit leaves behind: the estimator as it was.
+"""
+
+from collections.abc import Iterator
+from contextlib import contextmanager
 from numbers import Real
 from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
 from scipy import sparse
+from sklearn.base import BaseEstimator
 from sklearn.utils import assert_all_finite
 
 __all__ = [
@@ -18,6 +24,7 @@ __all__ = [
     "check_real",
     "check_sample_weight",
     "check_thresholds",
+    "unchanged_on_error",
 ]
 
 Array = NDArray[Any]
@@ -163,3 +170,15 @@ def as_distributions(targets: Any, name: str, advice: str) -> Array:
             f"{sums[row]:.6g} ({np.count_nonzero(wrong)} of {wrong.size} rows don't sum to 1); {advice}"
         )
     return array
+
+
+@contextmanager
+def unchanged_on_error(estimator: BaseEstimator) -> Iterator[None]:
+    """Restore all attributes if anything is raised, Ctrl-C included."""
+    before = dict(vars(estimator))
+    try:
+        yield
+    except BaseException:
+        estimator.__dict__.clear()
+        estimator.__dict__.update(before)
+        raise

@@ -29,8 +29,9 @@ FLOORS = [
     {"_certificate"},
     {"_solver"},
     {"_head_start", "_scaling"},
-    {"_linear"},
+    {"_linear", "_labelled_logits", "_held_out"},
     {"_softmax_regression", "_sigmoid_multilabel"},
+    {"calibration"},
     {"__init__"},
 ]
 

@@ -1,0 +1,225 @@
+"""Logits of any classifier, and those of rows that it hasn't seen in its fit.
+
+What a model's output is, is decided by the method that gave it, never by looking at the values: `decision_function`
+gives logits; else the logarithms of `predict_proba` do, floored at the machine epsilon of its dtype.
+"""
+
+from collections.abc import Iterable
+from typing import Any, NamedTuple
+
+import numpy as np
+from numpy.typing import NDArray
+from scipy import sparse
+from sklearn.base import clone
+from sklearn.utils import _safe_indexing, get_tags, indexable
+
+from skactivation._labels import columns_of_labels, encode_labels
+from skactivation._validation import as_array, as_floats
+
+__all__ = [
+    "HeldOut",
+    "aligned",
+    "classes_of",
+    "gives_several_labels",
+    "held_out_logits",
+    "logits_of",
+    "response_of",
+    "seen_logits",
+    "shape_of",
+]
+
+Array = NDArray[Any]
+
+# Rows, at most, on which `predict` is compared with the largest logit; the share of them that may differ: SVC breaks
+# ties between votes in another way than its decision function does, which concerned up to 2 % of rows where measured.
+_COMPARED, _MAY_DIFFER = 1000, 0.1
+
+
+class HeldOut(NamedTuple):
+    """Logits of rows that a model hasn't seen in its fit."""
+
+    rows: Array
+    """Their numbers (m,); a row may be there several times, or not at all."""
+    logits: Array
+    """(m, K) in the order of the classes, or (m, 1) for two classes."""
+
+
+def response_of(estimator: Any) -> str:
+    """The method that gives logits."""
+    for method in ("decision_function", "predict_proba"):
+        if hasattr(estimator, method):
+            return method
+    raise TypeError(
+        f"estimator must have a decision_function or predict_proba to be calibrated, got {type(estimator).__name__} "
+        "without either"
+    )
+
+
+def gives_several_labels(estimator: Any, y: Any) -> bool:
+    """Whether a fitted classifier gives several labels for each row, not one of several classes."""
+    if isinstance(estimator.classes_, list):
+        return True
+    shape = shape_of(y)
+    return len(shape) == 2 and shape[1] > 1 and bool(get_tags(estimator).classifier_tags.multi_label)
+
+
+def shape_of(y: Any) -> tuple[int, ...]:
+    """The shape of anything that can be made an array."""
+    return tuple(y.shape if hasattr(y, "shape") else np.asarray(y).shape)
+
+
+def classes_of(estimator: Any) -> Array:
+    """The classes (K,) of a fitted classifier, in the order of its outputs."""
+    classes = np.asarray(estimator.classes_)
+    if classes.ndim != 1 or classes.size < 2:
+        raise ValueError(f"estimator must know at least two classes, got one class or none: {classes.tolist()}")
+    return classes
+
+
+def logits_of(estimator: Any, X: Any, *, several: bool) -> Array:
+    """Logits (n, K) of a fitted classifier, (n, 1) for two classes; (n, L) for several labels."""
+    method = response_of(estimator)
+    output = getattr(estimator, method)(X)
+    if isinstance(output, list):
+        # Several outputs: a list of (n, 2) for labels of which both values occurred.
+        outputs = zip(output, estimator.classes_, strict=True)
+        columns = [_yes(as_array(of_label, method), no_and_yes) for of_label, no_and_yes in outputs]
+        return _log_odds(as_floats(np.column_stack(columns), method))
+    logits = as_floats(output.toarray() if sparse.issparse(output) else output, method)
+    if method == "predict_proba":
+        if several:
+            return _log_odds(logits)
+        logits = np.asarray(np.log(np.maximum(logits, np.finfo(logits.dtype).eps)))
+        return np.asarray(logits[:, 1:] - logits[:, :1]) if logits.shape[1] == 2 else logits
+    logits = logits.reshape(len(logits), -1)
+    n_classes = logits.shape[1] if several else classes_of(estimator).size
+    if logits.shape[1] != (1 if n_classes == 2 and not several else n_classes):
+        raise ValueError(
+            f"{type(estimator).__name__}'s decision_function gives {logits.shape[1]} columns for {n_classes} classes: "
+            "no logit for each class, but perhaps one for each pair of classes, as with "
+            "SVC(decision_function_shape='ovo'); use 'ovr'"
+        )
+    return logits
+
+
+def seen_logits(estimator: Any, X: Any, classes: Array | None) -> Array:
+    """Logits of a fitted classifier in the order of some classes, checked against its predictions.
+
+    None stands for several labels.
+    """
+    logits = logits_of(estimator, X, several=classes is None)
+    if classes is None:
+        return logits
+    own_classes = classes_of(estimator)
+    _check_that_they_agree(estimator, X, logits, own_classes)
+    return aligned(logits, own_classes, classes)
+
+
+def aligned(logits: Array, own_classes: Array, classes: Array) -> Array:
+    """Logits in the order of some classes; one that the classifier doesn't know has the logit -inf."""
+    if np.array_equal(own_classes, classes):
+        return logits
+    if classes.size == 2:
+        return -logits
+    if logits.shape[1] == 1:
+        logits = np.hstack([np.zeros_like(logits), logits])
+    result = np.full((len(logits), classes.size), -np.inf, dtype=logits.dtype)
+    result[:, columns_of_labels(own_classes, classes, None)] = logits
+    return result
+
+
+def held_out_logits(
+    estimator: Any,
+    X: Any,
+    y: Any,
+    splits: Iterable[tuple[Array, Array]],
+    fit_params: dict[str, Any],
+    *,
+    classes: Array | None,
+    weights: Array | None,
+) -> tuple[list[HeldOut], list[Any]]:
+    """Logits of each split's test rows from a copy of the classifier that was fitted to its training rows; the copies.
+
+    `classes` (K,) gives the order of the columns, None is for several labels.
+
+    Raises
+    ------
+    ValueError
+        Where rows are to be predicted whose class none of the training rows has.
+    """
+    parts, copies = [], []
+    X, y = indexable(X, y)
+    n_rows = y.shape[0] if hasattr(y, "shape") else len(y)
+    for train, test in splits:
+        train, test = np.asarray(train), np.asarray(test)
+        if train.dtype == bool:
+            train, test = np.flatnonzero(train), np.flatnonzero(test)
+        params = {name: _of_rows(value, train, n_rows) for name, value in fit_params.items()}
+        copy = clone(estimator).fit(_safe_indexing(X, train), _safe_indexing(y, train), **params)
+        X_test = _safe_indexing(X, test)
+        if classes is not None:
+            counts = None if weights is None else weights[test]
+            _check_that_classes_are_known(copy, _safe_indexing(y, test), counts)
+        parts.append(HeldOut(test, seen_logits(copy, X_test, classes)))
+        copies.append(copy)
+    if not parts or not sum(part.rows.size for part in parts):
+        raise ValueError("cv must leave some rows out, but no split of it does")
+    return parts, copies
+
+
+def _check_that_classes_are_known(estimator: Any, y: Any, weights: Array | None) -> None:
+    """See that the classes of held-out rows occurred in the fit."""
+    if np.ndim(y) != 1 or (weights is not None and not weights.any()):
+        return
+    _, present = encode_labels(y, weights)
+    known = set(classes_of(estimator).tolist())
+    missing = [label for label in present.tolist() if label not in known]
+    if missing:
+        raise ValueError(
+            f"a split of cv holds out all rows of the class {missing[0]!r}, so that the classifier fitted to the "
+            "others doesn't know it: give cv fewer splits, stratify it, or leave that class out"
+        )
+
+
+def _check_that_they_agree(estimator: Any, X: Any, logits: Array, classes: Array) -> None:
+    """See that the largest logit is that of the class that is predicted, but for ties."""
+    n_rows = len(logits)
+    step = -(-n_rows // _COMPARED)
+    if step > 1:
+        X, logits = _safe_indexing(X, np.arange(0, n_rows, step)), logits[::step]
+    predicted = columns_of_labels(estimator.predict(X), classes, None)
+    if logits.shape[1] == 1:
+        wrong = (logits[:, 0] > 0) != predicted
+        wrong &= logits[:, 0] != 0
+    else:
+        wrong = logits[np.arange(predicted.size), predicted] < logits.max(axis=1)
+    n_wrong = int(np.count_nonzero(wrong))
+    if n_wrong > max(1, _MAY_DIFFER * wrong.size):
+        row = int(np.argmax(wrong))
+        largest = classes[int(logits[row, 0] > 0) if logits.shape[1] == 1 else int(logits[row].argmax())]
+        raise ValueError(
+            f"{type(estimator).__name__}'s logits contradict its predictions in {n_wrong} of {wrong.size} rows: in row "
+            f"{row * step} the largest logit is that of {largest!r}, but {classes[predicted[row]]!r} is predicted. "
+            "They can't be calibrated as logits of the classes (SVC(decision_function_shape='ovo') gives one for each pair "
+            "of classes; predictions may go by another threshold)"
+        )
+
+
+def _yes(probabilities: Array, no_and_yes: Array) -> Array:
+    """The probability (n,) of the label 1, given those of the values that occurred."""
+    place = np.flatnonzero(np.asarray(no_and_yes) == 1)
+    return probabilities[:, place[0]] if place.size else np.zeros(len(probabilities), probabilities.dtype)
+
+
+def _log_odds(probabilities: Array) -> Array:
+    """Logits (n, L) from probabilities, floored on both sides."""
+    eps = np.finfo(probabilities.dtype).eps
+    return np.asarray(np.log(np.maximum(probabilities, eps)) - np.log(np.maximum(1 - probabilities, eps)))
+
+
+def _of_rows(value: Any, rows: Array, n_rows: int) -> Any:
+    """Some rows of a parameter of fit that has as many as X, else the parameter."""
+    if isinstance(value, (str, dict)) or not any(hasattr(value, name) for name in ("shape", "__len__", "__array__")):
+        return value
+    shape = shape_of(value)
+    return _safe_indexing(indexable(value)[0], rows) if shape[:1] == (n_rows,) else value

@@ -1,0 +1,90 @@
+"""Logits together with y as users give it: labels of any kind, distributions, indicators."""
+
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+from sklearn.utils import _safe_indexing, indexable
+
+from skactivation._indicators import Indicator, LabelWeights
+from skactivation._labels import abridged, columns_of_labels, encode_labels, soft_targets
+from skactivation._scaled_logits import Logits
+from skactivation.losses import LabelSigns, softmax_targets
+
+__all__ = ["classes_in", "classes_of_columns", "labelled"]
+
+Array = NDArray[Any]
+
+
+def labelled(logits: Array, y: Any, classes: Array | None, weights: Array | None, rows: Array | None = None) -> Logits:
+    """Logits (m, K) of classes, (m, 1) of two, or of several labels where `classes` is None, with their targets.
+
+    `rows` (m,) says which rows of y and of the weights they belong to, None that it is all of them.
+    """
+    if rows is not None:
+        y, weights = _safe_indexing(indexable(y)[0], rows), None if weights is None else weights[rows]
+    if weights is not None:
+        if not weights.any():
+            raise ValueError("sample_weight is zero for every row that is to calibrate; at least one must be positive")
+        # Sums of weights of any size stay in range.
+        weights = weights / weights.max()
+    if classes is None:
+        return _of_labels(logits, Indicator(y), weights)
+    soft = soft_targets(y)
+    if soft is None:
+        return _of_classes(logits, columns_of_labels(y, classes, weights), weights)
+    targets, names = soft
+    if targets.shape[1] != classes.size:
+        raise ValueError(f"y must have a column for each of the {classes.size} classes, got {targets.shape[1]}")
+    if names is not None and not np.array_equal(names, classes):
+        raise ValueError(f"y must have the columns {abridged(classes)} in this order, got {abridged(names)}")
+    return _of_classes(logits, targets, weights)
+
+
+def classes_in(y: Any, weights: Array | None) -> Array:
+    """The classes (K,) of labels or distributions."""
+    soft = soft_targets(y)
+    if soft is None:
+        return encode_labels(y, weights)[1]
+    targets, names = soft
+    return np.arange(targets.shape[1]) if names is None else names
+
+
+def classes_of_columns(y: Any, n_classes: int, weights: Array | None) -> Array:
+    """The class (K,) of each column of logits, as far as y tells without doubt."""
+    found = classes_in(y, weights)
+    if found.size == n_classes or soft_targets(y) is not None:
+        return found
+    if found.dtype.kind in "iu" and found[0] == 0 and found[-1] < n_classes:
+        return np.arange(n_classes)
+    raise ValueError(
+        f"y holds {found.size} different labels, {abridged(found)}, for {n_classes} columns of logits: which label "
+        "belongs to which column isn't clear. Pass `classes`, the label of each column, to fit_temperature"
+    )
+
+
+def _of_classes(logits: Array, encoded: Array, weights: Array | None) -> Logits:
+    n_classes = logits.shape[1]
+    if n_classes > 1:
+        return Logits(logits, True, lambda rows: softmax_targets(encoded[rows], n_classes, 0.0), weights)
+    if encoded.ndim == 1:
+        signs = np.where(encoded == 1, -1, 1).astype(np.int8)[np.newaxis]
+        return Logits(logits, False, lambda rows: LabelSigns(signs[:, rows], None), weights)
+    yes = (encoded[:, 1] / encoded.sum(axis=1, dtype=np.float64))[np.newaxis]
+    return Logits(logits, False, lambda rows: (yes[:, rows], 1 - yes[:, rows]), weights)
+
+
+def _of_labels(logits: Array, indicator: Indicator, weights: Array | None) -> Logits:
+    n_labels = logits.shape[1]
+    if indicator.n_labels != n_labels:
+        raise ValueError(f"y must have a column for each of the {n_labels} labels, got {indicator.n_labels}")
+    of_labels = LabelWeights(indicator, weights)
+    yes, no = of_labels.totals()
+    unknown = np.flatnonzero(yes + no == 0)
+    if unknown.size:
+        raise ValueError(
+            f"y has no known entry of positive weight for {abridged(indicator.names[unknown])}: drop these columns, "
+            "and those of their logits"
+        )
+    outputs = np.arange(n_labels)
+    return Logits(logits, False, lambda rows: of_labels.targets(rows, outputs), of_labels.rows)

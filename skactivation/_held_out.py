@@ -200,8 +200,8 @@ def _check_that_they_agree(estimator: Any, X: Any, logits: Array, classes: Array
         raise ValueError(
             f"{type(estimator).__name__}'s logits contradict its predictions in {n_wrong} of {wrong.size} rows: in row "
             f"{row * step} the largest logit is that of {largest!r}, but {classes[predicted[row]]!r} is predicted. "
-            "They can't be calibrated as logits of the classes (SVC(decision_function_shape='ovo') gives one for each pair "
-            "of classes; predictions may go by another threshold)"
+            "They can't be calibrated as logits of the classes (SVC(decision_function_shape='ovo') gives one for each "
+            "pair of classes; predictions may go by another threshold)"
         )
 
 

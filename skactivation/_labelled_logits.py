@@ -53,8 +53,10 @@ def classes_in(y: Any, weights: Array | None) -> Array:
 def classes_of_columns(y: Any, n_classes: int, weights: Array | None) -> Array:
     """The class (K,) of each column of logits, as far as y tells without doubt."""
     found = classes_in(y, weights)
-    if found.size == n_classes or soft_targets(y) is not None:
+    if found.size == n_classes:
         return found
+    if soft_targets(y) is not None:
+        raise ValueError(f"y must have a column for each of the {n_classes} classes, got {found.size}")
     if found.dtype.kind in "iu" and found[0] == 0 and found[-1] < n_classes:
         return np.arange(n_classes)
     raise ValueError(

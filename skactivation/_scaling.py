@@ -79,8 +79,11 @@ def fit_scaling(logits: Logits, *, biased: bool = False, shared: bool = True) ->
     objective = TemperatureObjective(logits, summary)
     if free.any():
         start = _start(logits, summary, free)
-        solution = minimize(objective.select(free), [start], _NEARBY, tol=_TOL, max_iter=_MAX_ITER)
-        beta[free], values[free], gaps[free] = solution.theta[:, 0], solution.values, solution.gaps
+        chosen = objective.select(free)
+        solution = minimize(chosen, [start], _NEARBY, tol=_TOL, max_iter=_MAX_ITER)
+        # Derivatives tell the last digits of the minimum, which no value shows.
+        last_step = solution.gradient[:, 0] / chosen.hessian(solution.theta)[:, 0, 0]
+        beta[free], values[free], gaps[free] = solution.theta[:, 0] - last_step, solution.values, solution.gaps
     if Limit.ZERO in limits:
         zero = np.array([limit is Limit.ZERO for limit in limits])
         # Where the least sure row has a probability of about machine epsilon left for others.

@@ -92,3 +92,27 @@ def softmax_regression_objective(coef, intercept, X, targets, weights, penalised
     penalty = np.zeros_like(coef)
     penalty[-len(penalised) :] = penalised / C
     return value, np.hstack([residuals.T @ X + penalty, residuals.sum(axis=0)[:, np.newaxis]])
+
+
+def mean_cross_entropy(logits, targets, temperature):
+    """Mean over rows of logsumexp(z / T) - <t, z / T>, in extended precision."""
+    z = np.asarray(logits, dtype=np.longdouble) / temperature
+    z = z - z.max(axis=1, keepdims=True)
+    return float(np.mean(np.log(np.exp(z).sum(axis=1)) - (targets * z).sum(axis=1)))
+
+
+def best_temperature(logits, targets, weights=None):
+    """The root of the derivative of the cross-entropy by 1 / T, by bisection in extended precision."""
+    z = np.asarray(logits, dtype=np.longdouble)
+    z = z - z.max(axis=1, keepdims=True)
+    low, high = np.longdouble(-60), np.longdouble(60)
+
+    def derivative(log_beta):
+        p = np.exp(z * np.exp(log_beta))
+        p /= p.sum(axis=1, keepdims=True)
+        return np.average((p * z).sum(axis=1) - (targets * z).sum(axis=1), weights=weights)
+
+    for _ in range(75):
+        middle = (low + high) / 2
+        low, high = (middle, high) if derivative(middle) < 0 else (low, middle)
+    return float(np.exp(-low))

@@ -11,9 +11,10 @@ import numpy as np
 from numpy.typing import NDArray
 from scipy import sparse
 from sklearn.base import clone
+from sklearn.frozen import FrozenEstimator
 from sklearn.utils import _safe_indexing, get_tags, indexable
 
-from skactivation._labels import columns_of_labels, encode_labels
+from skactivation._labels import columns_of_labels, encode_labels, soft_targets
 from skactivation._validation import as_array, as_floats
 
 __all__ = [
@@ -56,11 +57,19 @@ def response_of(estimator: Any) -> str:
 
 
 def gives_several_labels(estimator: Any, y: Any) -> bool:
-    """Whether a fitted classifier gives several labels for each row, not one of several classes."""
-    if isinstance(estimator.classes_, list):
+    """Whether a classifier, fitted or not, gives several labels for each row of y, not one of several classes."""
+    if isinstance(getattr(estimator, "classes_", None), list) or getattr(estimator, "multilabel_", False):
         return True
     shape = shape_of(y)
-    return len(shape) == 2 and shape[1] > 1 and bool(get_tags(estimator).classifier_tags.multi_label)
+    if len(shape) != 2 or shape[1] < 2:
+        return False
+    if get_tags(estimator).classifier_tags.multi_label:
+        return True
+    # Some that take indicators don't say so; what they can't be is distributions over the classes.
+    try:
+        return soft_targets(y) is None
+    except (TypeError, ValueError):
+        return True
 
 
 def shape_of(y: Any) -> tuple[int, ...]:
@@ -155,6 +164,8 @@ def held_out_logits(
         if train.dtype == bool:
             train, test = np.flatnonzero(train), np.flatnonzero(test)
         params = {name: _of_rows(value, train, n_rows) for name, value in fit_params.items()}
+        if not test.size:
+            continue
         copy = clone(estimator).fit(_safe_indexing(X, train), _safe_indexing(y, train), **params)
         X_test = _safe_indexing(X, test)
         if classes is not None:
@@ -162,7 +173,7 @@ def held_out_logits(
             _check_that_classes_are_known(copy, _safe_indexing(y, test), counts)
         parts.append(HeldOut(test, seen_logits(copy, X_test, classes)))
         copies.append(copy)
-    if not parts or not sum(part.rows.size for part in parts):
+    if not parts:
         raise ValueError("cv must leave some rows out, but no split of it does")
     return parts, copies
 
@@ -196,10 +207,12 @@ def _check_that_they_agree(estimator: Any, X: Any, logits: Array, classes: Array
     n_wrong = int(np.count_nonzero(wrong))
     if n_wrong > max(1, _MAY_DIFFER * wrong.size):
         row = int(np.argmax(wrong))
-        largest = classes[int(logits[row, 0] > 0) if logits.shape[1] == 1 else int(logits[row].argmax())]
+        names = classes.tolist()
+        largest = names[int(logits[row, 0] > 0) if logits.shape[1] == 1 else int(logits[row].argmax())]
+        model = estimator.estimator if isinstance(estimator, FrozenEstimator) else estimator
         raise ValueError(
-            f"{type(estimator).__name__}'s logits contradict its predictions in {n_wrong} of {wrong.size} rows: in row "
-            f"{row * step} the largest logit is that of {largest!r}, but {classes[predicted[row]]!r} is predicted. "
+            f"{type(model).__name__}'s logits contradict its predictions in {n_wrong} of {wrong.size} rows: in row "
+            f"{row * step} the largest logit is that of {largest!r}, but {names[predicted[row]]!r} is predicted. "
             "They can't be calibrated as logits of the classes (SVC(decision_function_shape='ovo') gives one for each "
             "pair of classes; predictions may go by another threshold)"
         )

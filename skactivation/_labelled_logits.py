@@ -16,10 +16,19 @@ __all__ = ["classes_in", "classes_of_columns", "labelled"]
 Array = NDArray[Any]
 
 
-def labelled(logits: Array, y: Any, classes: Array | None, weights: Array | None, rows: Array | None = None) -> Logits:
+def labelled(
+    logits: Array,
+    y: Any,
+    classes: Array | None,
+    weights: Array | None,
+    rows: Array | None = None,
+    *,
+    every_class: bool = False,
+) -> Logits:
     """Logits (m, K) of classes, (m, 1) of two, or of several labels where `classes` is None, with their targets.
 
-    `rows` (m,) says which rows of y and of the weights they belong to, None that it is all of them.
+    `rows` (m,) says which rows of y and of the weights they belong to, None that it is all of them. Where every class
+    must have a share in the targets, one without is an error.
     """
     if rows is not None:
         y, weights = _safe_indexing(indexable(y)[0], rows), None if weights is None else weights[rows]
@@ -29,15 +38,20 @@ def labelled(logits: Array, y: Any, classes: Array | None, weights: Array | None
         # Sums of weights of any size stay in range.
         weights = weights / weights.max()
     if classes is None:
-        return _of_labels(logits, Indicator(y), weights)
+        return _of_labels(logits, Indicator(y), weights, every_class=every_class)
     soft = soft_targets(y)
     if soft is None:
-        return _of_classes(logits, columns_of_labels(y, classes, weights), weights)
+        codes = columns_of_labels(y, classes, weights)
+        counts = np.bincount(codes, weights, minlength=classes.size)
+        _check_shares(counts, classes, every_class=every_class)
+        return _of_classes(logits, codes, weights)
     targets, names = soft
     if targets.shape[1] != classes.size:
         raise ValueError(f"y must have a column for each of the {classes.size} classes, got {targets.shape[1]}")
     if names is not None and not np.array_equal(names, classes):
         raise ValueError(f"y must have the columns {abridged(classes)} in this order, got {abridged(names)}")
+    shares = targets.sum(axis=0, dtype=np.float64) if weights is None else weights @ targets
+    _check_shares(shares, classes, every_class=every_class)
     return _of_classes(logits, targets, weights)
 
 
@@ -65,6 +79,15 @@ def classes_of_columns(y: Any, n_classes: int, weights: Array | None) -> Array:
     )
 
 
+def _check_shares(shares: Array, names: Array, *, every_class: bool) -> None:
+    absent = names[shares == 0]
+    if every_class and absent.size:
+        raise ValueError(
+            f"y has no row of positive weight for the classes {abridged(absent)}, so that their biases have no finite "
+            "optimum; use scaling='temperature'"
+        )
+
+
 def _of_classes(logits: Array, encoded: Array, weights: Array | None) -> Logits:
     n_classes = logits.shape[1]
     if n_classes > 1:
@@ -76,7 +99,7 @@ def _of_classes(logits: Array, encoded: Array, weights: Array | None) -> Logits:
     return Logits(logits, False, lambda rows: (yes[:, rows], 1 - yes[:, rows]), weights)
 
 
-def _of_labels(logits: Array, indicator: Indicator, weights: Array | None) -> Logits:
+def _of_labels(logits: Array, indicator: Indicator, weights: Array | None, *, every_class: bool) -> Logits:
     n_labels = logits.shape[1]
     if indicator.n_labels != n_labels:
         raise ValueError(f"y must have a column for each of the {n_labels} labels, got {indicator.n_labels}")
@@ -88,5 +111,6 @@ def _of_labels(logits: Array, indicator: Indicator, weights: Array | None) -> Lo
             f"y has no known entry of positive weight for {abridged(indicator.names[unknown])}: drop these columns, "
             "and those of their logits"
         )
+    _check_shares(np.minimum(yes, no), indicator.names, every_class=every_class)
     outputs = np.arange(n_labels)
     return Logits(logits, False, lambda rows: of_labels.targets(rows, outputs), of_labels.rows)

@@ -34,7 +34,6 @@ from skactivation._held_out import (
 )
 from skactivation._labelled_logits import classes_in, classes_of_columns, labelled
 from skactivation._labels import abridged, as_labels, encode_labels
-from skactivation._scaled_logits import Logits
 from skactivation._scaling import Limit, Scaling, fit_scaling
 from skactivation._softmax_regression import SoftmaxRegression
 from skactivation._threads import single_threaded_blas
@@ -490,7 +489,7 @@ class TemperatureCalibrator(ClassifierMixin, MetaEstimatorMixin, BaseEstimator):
         weights = check_sample_weight(sample_weight, logits.shape[:1])
         self._several, self._is_ensemble, self.response_method_ = False, False, None
         self.classes_ = classes_of_columns(y, max(2, logits.shape[1]), weights)
-        self._calibrate(labelled(logits, y, self.classes_, weights))
+        self._calibrate(logits, y, self.classes_, weights, None)
 
     def _fit_classifier(self, X: Any, y: Any, sample_weight: Any, fit_params: dict[str, Any]) -> None:
         estimator = self._classifier()
@@ -502,6 +501,11 @@ class TemperatureCalibrator(ClassifierMixin, MetaEstimatorMixin, BaseEstimator):
         shape = shape_of(y)
         weights = check_sample_weight(sample_weight, shape if len(shape) == 2 else shape[:1])
         routed = self._routed(estimator, sample_weight, fit_params)
+        if not frozen and len(shape) == 1 and (found := classes_in(y, weights)).size < 2:
+            raise ValueError(
+                f"{type(self).__name__} needs at least two classes, got one class in y (in rows of positive weight): "
+                f"{found.tolist()}"
+            )
         whole = not self.ensemble or frozen
         if whole:
             fitted = estimator if frozen else clone(estimator).fit(X, y, **routed.estimator.fit)
@@ -510,7 +514,7 @@ class TemperatureCalibrator(ClassifierMixin, MetaEstimatorMixin, BaseEstimator):
             classes = None if several else classes_of(fitted)
             self.estimator_, self.classes_ = fitted, fitted.classes_ if several else classes
         else:
-            several = len(shape) == 2 and shape[1] > 1 and bool(get_tags(estimator).classifier_tags.multi_label)
+            several = gives_several_labels(estimator, y)
             classes = None if several else classes_in(y, weights)
             self.classes_ = classes
         self._several, self._is_ensemble = several, not whole
@@ -529,7 +533,7 @@ class TemperatureCalibrator(ClassifierMixin, MetaEstimatorMixin, BaseEstimator):
             logits = np.vstack([part.logits for part in parts])
         self.response_method_ = response_of(self.estimator_)
         self._take_features_of(self.estimator_)
-        self._calibrate(labelled(logits, y, classes, weights, rows))
+        self._calibrate(logits, y, classes, weights, rows)
 
     def _keep(self, parts: list[Any], copies: list[Any], y: Any, classes: Array | None, weights: Array | None) -> None:
         """Calibrate the classifiers of an ensemble, each on the rows that its split held out."""
@@ -540,7 +544,7 @@ class TemperatureCalibrator(ClassifierMixin, MetaEstimatorMixin, BaseEstimator):
             calibrated._several, calibrated._is_ensemble = classes is None, False
             calibrated.response_method_ = response_of(copy)
             calibrated._take_features_of(copy)
-            calibrated._calibrate(labelled(part.logits, y, classes, weights, part.rows))
+            calibrated._calibrate(part.logits, y, classes, weights, part.rows)
             self.calibrated_estimators_.append(calibrated)
         first = self.calibrated_estimators_[0]
         self.response_method_ = first.response_method_
@@ -559,13 +563,14 @@ class TemperatureCalibrator(ClassifierMixin, MetaEstimatorMixin, BaseEstimator):
             value = combined([getattr(copy, name) for copy in every], axis=0)
             setattr(self, name, value if classes is None else value.item())
 
-    def _calibrate(self, rows: Logits) -> None:
-        """Fit the scaling and set its attributes."""
+    def _calibrate(self, logits: Array, y: Any, classes: Array | None, weights: Array | None, rows: Any) -> None:
+        """Fit the scaling to logits of some rows, or all, and set its attributes."""
         several, biased = self._several, self.scaling != "temperature"
+        labelled_logits = labelled(logits, y, classes, weights, rows, every_class=biased)
         with single_threaded_blas, np.errstate(all="ignore"):
-            scaling = fit_scaling(rows, biased=biased, shared=self.scaling != "vector")
+            scaling = fit_scaling(labelled_logits, biased=biased, shared=self.scaling != "vector")
         _warn(scaling, several=several, stacklevel=6)
-        n_columns = rows.values.shape[1]
+        n_columns = logits.shape[1]
         # Each column its own temperature with several labels, and with "vector".
         single = not several and (scaling.temperatures.size == 1 or self.scaling != "vector")
         self.temperature_ = float(scaling.temperatures[0]) if single else scaling.temperatures

@@ -1,4 +1,4 @@
-"""fit_temperature and TemperatureCalibrator: what scikit-learn's temperature scaling gets wrong, and what they promise."""
+"""fit_temperature: the minimum, labels of any kind, limits, numbers of any size, weights, several labels."""
 
 import tracemalloc
 import warnings

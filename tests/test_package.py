@@ -70,7 +70,7 @@ def test_all_names_what_exists(path):
 
 
 def test_every_public_name_has_a_docstring_with_an_example():
-    for module in (skactivation.activations, skactivation.losses, skactivation.metrics):
+    for module in (skactivation.activations, skactivation.calibration, skactivation.losses, skactivation.metrics):
         for name in module.__all__:
             if not name.startswith("neg_"):  # scorers, made of metrics
                 assert ">>>" in getattr(module, name).__doc__

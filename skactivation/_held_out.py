@@ -133,7 +133,7 @@ def aligned(logits: Array, own_classes: Array, classes: Array) -> Array:
     if logits.shape[1] == 1:
         logits = np.hstack([np.zeros_like(logits), logits])
     result = np.full((len(logits), classes.size), -np.inf, dtype=logits.dtype)
-    result[:, columns_of_labels(own_classes, classes, None)] = logits
+    result[:, columns_of_labels(own_classes, classes)] = logits
     return result
 
 
@@ -198,7 +198,7 @@ def _check_that_they_agree(estimator: Any, X: Any, logits: Array, classes: Array
     step = -(-n_rows // _COMPARED)
     if step > 1:
         X, logits = _safe_indexing(X, np.arange(0, n_rows, step)), logits[::step]
-    predicted = columns_of_labels(estimator.predict(X), classes, None)
+    predicted = columns_of_labels(estimator.predict(X), classes)
     if logits.shape[1] == 1:
         wrong = (logits[:, 0] > 0) != predicted
         wrong &= logits[:, 0] != 0

@@ -7,11 +7,11 @@ from numpy.typing import NDArray
 from sklearn.utils import _safe_indexing, indexable
 
 from skactivation._indicators import Indicator, LabelWeights
-from skactivation._labels import abridged, columns_of_labels, encode_labels, soft_targets
+from skactivation._labels import abridged, encode_labels, recode_labels, soft_targets
 from skactivation._scaled_logits import Logits
 from skactivation.losses import LabelSigns, softmax_targets
 
-__all__ = ["classes_in", "classes_of_columns", "labelled"]
+__all__ = ["classes_in", "labelled"]
 
 Array = NDArray[Any]
 
@@ -19,16 +19,18 @@ Array = NDArray[Any]
 def labelled(
     logits: Array,
     y: Any,
-    classes: Array | None,
     weights: Array | None,
-    rows: Array | None = None,
     *,
+    classes: Array | None = None,
+    several: bool = False,
+    rows: Array | None = None,
     every_class: bool = False,
-) -> Logits:
-    """Logits (m, K) of classes, (m, 1) of two, or of several labels where `classes` is None, with their targets.
+) -> tuple[Logits, Array]:
+    """Logits (m, K) of classes, (m, 1) of two, or (m, L) of several labels, with their targets; the classes or labels.
 
-    `rows` (m,) says which rows of y and of the weights they belong to, None that it is all of them. Where every class
-    must have a share in the targets, one without is an error.
+    Where `classes` doesn't name the columns, y does, as far as that is clear. `rows` (m,) says which rows of y and of
+    the weights belong to the logits, None that it is all of them. Where every class must have a share in the targets,
+    one without is an error.
     """
     if rows is not None:
         y, weights = _safe_indexing(indexable(y)[0], rows), None if weights is None else weights[rows]
@@ -37,22 +39,25 @@ def labelled(
             raise ValueError("sample_weight is zero for every row that is to calibrate; at least one must be positive")
         # Sums of weights of any size stay in range.
         weights = weights / weights.max()
-    if classes is None:
+    if several:
         return _of_labels(logits, Indicator(y), weights, every_class=every_class)
+    n_classes = max(2, logits.shape[1])
     soft = soft_targets(y)
     if soft is None:
-        codes = columns_of_labels(y, classes, weights)
-        counts = np.bincount(codes, weights, minlength=classes.size)
-        _check_shares(counts, classes, every_class=every_class)
-        return _of_classes(logits, codes, weights)
-    targets, names = soft
-    if targets.shape[1] != classes.size:
-        raise ValueError(f"y must have a column for each of the {classes.size} classes, got {targets.shape[1]}")
-    if names is not None and not np.array_equal(names, classes):
-        raise ValueError(f"y must have the columns {abridged(classes)} in this order, got {abridged(names)}")
-    shares = targets.sum(axis=0, dtype=np.float64) if weights is None else weights @ targets
-    _check_shares(shares, classes, every_class=every_class)
-    return _of_classes(logits, targets, weights)
+        encoded, found = encode_labels(y, weights)
+        classes = _classes_of_columns(found, n_classes) if classes is None else classes
+        encoded = recode_labels(encoded, found, classes)
+    else:
+        encoded, names = soft
+        if encoded.shape[1] != n_classes:
+            raise ValueError(f"y must have a column for each of the {n_classes} classes, got {encoded.shape[1]}")
+        if classes is None:
+            classes = np.arange(n_classes) if names is None else names
+        elif names is not None and not np.array_equal(names, classes):
+            raise ValueError(f"y must have the columns {abridged(classes)} in this order, got {abridged(names)}")
+    if every_class:
+        _check_shares(_shares(encoded, n_classes, weights), classes)
+    return _of_classes(logits, encoded, weights), classes
 
 
 def classes_in(y: Any, weights: Array | None) -> Array:
@@ -64,13 +69,10 @@ def classes_in(y: Any, weights: Array | None) -> Array:
     return np.arange(targets.shape[1]) if names is None else names
 
 
-def classes_of_columns(y: Any, n_classes: int, weights: Array | None) -> Array:
-    """The class (K,) of each column of logits, as far as y tells without doubt."""
-    found = classes_in(y, weights)
+def _classes_of_columns(found: Array, n_classes: int) -> Array:
+    """The class (K,) of each column of logits, as far as the labels that were found tell without doubt."""
     if found.size == n_classes:
         return found
-    if soft_targets(y) is not None:
-        raise ValueError(f"y must have a column for each of the {n_classes} classes, got {found.size}")
     if found.dtype.kind in "iu" and found[0] == 0 and found[-1] < n_classes:
         return np.arange(n_classes)
     raise ValueError(
@@ -79,9 +81,16 @@ def classes_of_columns(y: Any, n_classes: int, weights: Array | None) -> Array:
     )
 
 
-def _check_shares(shares: Array, names: Array, *, every_class: bool) -> None:
+def _shares(encoded: Array, n_classes: int, weights: Array | None) -> Array:
+    """The weight (K,) of each class."""
+    if encoded.ndim == 1:
+        return np.bincount(encoded, weights, minlength=n_classes)
+    return np.asarray(encoded.sum(axis=0, dtype=np.float64) if weights is None else weights @ encoded)
+
+
+def _check_shares(shares: Array, names: Array) -> None:
     absent = names[shares == 0]
-    if every_class and absent.size:
+    if absent.size:
         raise ValueError(
             f"y has no row of positive weight for the classes {abridged(absent)}, so that their biases have no finite "
             "optimum; use scaling='temperature'"
@@ -99,7 +108,9 @@ def _of_classes(logits: Array, encoded: Array, weights: Array | None) -> Logits:
     return Logits(logits, False, lambda rows: (yes[:, rows], 1 - yes[:, rows]), weights)
 
 
-def _of_labels(logits: Array, indicator: Indicator, weights: Array | None, *, every_class: bool) -> Logits:
+def _of_labels(
+    logits: Array, indicator: Indicator, weights: Array | None, *, every_class: bool
+) -> tuple[Logits, Array]:
     n_labels = logits.shape[1]
     if indicator.n_labels != n_labels:
         raise ValueError(f"y must have a column for each of the {n_labels} labels, got {indicator.n_labels}")
@@ -111,6 +122,7 @@ def _of_labels(logits: Array, indicator: Indicator, weights: Array | None, *, ev
             f"y has no known entry of positive weight for {abridged(indicator.names[unknown])}: drop these columns, "
             "and those of their logits"
         )
-    _check_shares(np.minimum(yes, no), indicator.names, every_class=every_class)
+    if every_class:
+        _check_shares(np.minimum(yes, no), indicator.names)
     outputs = np.arange(n_labels)
-    return Logits(logits, False, lambda rows: of_labels.targets(rows, outputs), of_labels.rows)
+    return Logits(logits, False, lambda rows: of_labels.targets(rows, outputs), of_labels.rows), indicator.names

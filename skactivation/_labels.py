@@ -19,6 +19,7 @@ __all__ = [
     "columns_of_labels",
     "encode_labels",
     "is_indicator",
+    "recode_labels",
     "soft_targets",
 ]
 
@@ -70,9 +71,15 @@ def encode_labels(y: Any, sample_weight: Array | None) -> tuple[Array, Array]:
     return codes.astype(np.min_scalar_type(classes.size)), classes
 
 
-def columns_of_labels(y: Any, classes: Array, sample_weight: Array | None) -> Array:
-    """The place in `classes` (n,) of each label. Those that aren't there are an error, but in rows of weight 0."""
-    codes, found = encode_labels(y, sample_weight)
+def columns_of_labels(y: Any, classes: Array) -> Array:
+    """The place in `classes` (n,) of each label."""
+    return recode_labels(*encode_labels(y, None), classes)
+
+
+def recode_labels(codes: Array, found: Array, classes: Array) -> Array:
+    """The place in `classes` (n,) of each label, given its code among those that were found; all must be there."""
+    if np.array_equal(found, classes):
+        return codes
     places = {label: place for place, label in enumerate(classes.tolist())}
     missing = [label for label in found.tolist() if label not in places]
     if missing:

@@ -32,7 +32,7 @@ from skactivation._held_out import (
     seen_logits,
     shape_of,
 )
-from skactivation._labelled_logits import classes_in, classes_of_columns, labelled
+from skactivation._labelled_logits import classes_in, labelled
 from skactivation._labels import abridged, as_labels, encode_labels
 from skactivation._scaling import Limit, Scaling, fit_scaling
 from skactivation._softmax_regression import SoftmaxRegression
@@ -174,13 +174,10 @@ def fit_temperature(
     z = z.reshape(len(z), -1)
     check_consistent_length(z, y)
     weights = check_sample_weight(sample_weight, z.shape if several else z.shape[:1])
-    names = None
     if several and classes is not None:
         raise ValueError("classes can't be given with multilabel=True: the columns of y are those of logits")
-    if not several:
-        n_classes = max(2, z.shape[1])
-        names = classes_of_columns(y, n_classes, weights) if classes is None else _checked_classes(classes, n_classes)
-    rows = labelled(z, y, names, weights)
+    names = None if classes is None else _checked_classes(classes, max(2, z.shape[1]))
+    rows, _ = labelled(z, y, weights, classes=names, several=several)
     with single_threaded_blas, np.errstate(all="ignore"):
         scaling = fit_scaling(rows)
     _warn(scaling, several=several, stacklevel=3)
@@ -488,8 +485,7 @@ class TemperatureCalibrator(ClassifierMixin, MetaEstimatorMixin, BaseEstimator):
         check_consistent_length(logits, y)
         weights = check_sample_weight(sample_weight, logits.shape[:1])
         self._several, self._is_ensemble, self.response_method_ = False, False, None
-        self.classes_ = classes_of_columns(y, max(2, logits.shape[1]), weights)
-        self._calibrate(logits, y, self.classes_, weights, None)
+        self.classes_ = self._calibrate(logits, y, None, weights, None)
 
     def _fit_classifier(self, X: Any, y: Any, sample_weight: Any, fit_params: dict[str, Any]) -> None:
         estimator = self._classifier()
@@ -563,10 +559,12 @@ class TemperatureCalibrator(ClassifierMixin, MetaEstimatorMixin, BaseEstimator):
             value = combined([getattr(copy, name) for copy in every], axis=0)
             setattr(self, name, value if classes is None else value.item())
 
-    def _calibrate(self, logits: Array, y: Any, classes: Array | None, weights: Array | None, rows: Any) -> None:
-        """Fit the scaling to logits of some rows, or all, and set its attributes."""
+    def _calibrate(self, logits: Array, y: Any, classes: Array | None, weights: Array | None, rows: Any) -> Array:
+        """Fit the scaling to logits of some rows, or all, and set its attributes; return the classes of the columns."""
         several, biased = self._several, self.scaling != "temperature"
-        labelled_logits = labelled(logits, y, classes, weights, rows, every_class=biased)
+        labelled_logits, names = labelled(
+            logits, y, weights, classes=classes, several=several, rows=rows, every_class=biased
+        )
         with single_threaded_blas, np.errstate(all="ignore"):
             scaling = fit_scaling(labelled_logits, biased=biased, shared=self.scaling != "vector")
         _warn(scaling, several=several, stacklevel=6)
@@ -580,6 +578,7 @@ class TemperatureCalibrator(ClassifierMixin, MetaEstimatorMixin, BaseEstimator):
         self.loss_before_, self.loss_after_, self.at_limit_, self.optimality_gap_ = (
             array if several else array[0].item() for array in numbers
         )
+        return names
 
     def _routed(self, estimator: Any, sample_weight: Any, fit_params: dict[str, Any]) -> Any:
         """What goes to the classifier's fit and to the splitter."""

@@ -1,6 +1,6 @@
 """The best scaling of given logits: whether there is one, in closed form, then the project's solver."""
 
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from enum import Enum
 from typing import Any
 
@@ -9,7 +9,7 @@ from numpy.typing import NDArray
 
 from skactivation._metric import Kind, Plan
 from skactivation._scaled_logits import AffineObjective, Logits, Summary, TemperatureObjective
-from skactivation._solver import minimize
+from skactivation._solver import Solution, minimize
 
 __all__ = ["Limit", "Scaling", "fit_scaling"]
 
@@ -23,6 +23,8 @@ _FROM_AFAR = Plan(Kind.WHOLE, False, newton=False, shortest=16, longest=32, n_me
 _SAMPLE_TOL, _MAX_ITER_ON_SAMPLE = 1e-5, 32
 # Newton's method, with a second derivative from each evaluation.
 _NEARBY = Plan(Kind.WHOLE, False, newton=True, shortest=8, longest=16, n_metrics=4, n_evaluations=8, useful=0.0)
+# For one coefficient the last step needs no value where it is less than this part of it: its square is what is left.
+_TO_LAST_STEP, _LAST_STEP, _MOST_LAST_STEPS = replace(_NEARBY, negligible=1e-12), 3e-7, 4
 _TOL, _MAX_ITER = 1e-12, 1000
 # What is known at a temperature of 1 says little of others beyond these inverse temperatures.
 _NEAR_ONE = 0.05, 20.0
@@ -80,10 +82,8 @@ def fit_scaling(logits: Logits, *, biased: bool = False, shared: bool = True) ->
     if free.any():
         start = _start(logits, summary, free)
         chosen = objective.select(free)
-        solution = minimize(chosen, [start], _NEARBY, tol=_TOL, max_iter=_MAX_ITER)
-        # Derivatives tell the last digits of the minimum, which no value shows.
-        last_step = solution.gradient[:, 0] / chosen.hessian(solution.theta)[:, 0, 0]
-        beta[free], values[free], gaps[free] = solution.theta[:, 0] - last_step, solution.values, solution.gaps
+        solution = minimize(chosen, [start], _TO_LAST_STEP, tol=_TOL, max_iter=_MAX_ITER)
+        beta[free], values[free], gaps[free] = *_polished(chosen, solution), solution.gaps
     if Limit.ZERO in limits:
         zero = np.array([limit is Limit.ZERO for limit in limits])
         # Where the least sure row has a probability of about machine epsilon left for others.
@@ -147,6 +147,18 @@ def _start(logits: Logits, summary: Summary, free: Array) -> Array:
     good = np.isfinite(solution.theta) & (solution.theta > 0)
     start[known[free]] = np.where(good, solution.theta * (sample.unit / logits.unit), starts[0])
     return start
+
+
+def _polished(objective: TemperatureObjective, solution: Solution) -> tuple[Array, Array]:
+    """Inverse temperatures and values (P,) after Newton's last steps, for digits that no value shows."""
+    theta, values, gradient = solution.theta, solution.values, solution.gradient
+    for _ in range(_MOST_LAST_STEPS):
+        step = gradient / objective.hessian(theta)[:, :, 0]
+        theta = theta - step
+        if np.all(np.abs(step) <= _LAST_STEP * theta):
+            return theta[:, 0], values - 0.5 * (gradient * step)[:, 0]
+        values, gradient = objective.value_and_gradient(theta)
+    return theta[:, 0], values
 
 
 def _guesses(summary: Summary, unit: float) -> Array:

@@ -41,6 +41,10 @@ class HandsLogitsOn(ClassifierMixin, BaseEstimator):
         """Return X."""
         return X
 
+    def predict(self, X):
+        """Find the largest logit."""
+        return self.classes_[X.argmax(axis=1)]
+
 
 def scikit_learn_one_split(z, y):
     """CalibratedClassifierCV with a single split that trains and calibrates on all rows."""
@@ -108,7 +112,7 @@ def compare(z, y, n_rounds, limit):
     seconds, temperatures = {}, {}
     for _ in range(n_rounds + 1):
         for name, solver in SOLVERS.items():
-            if name in seconds and (sum(seconds[name]) > limit or seconds[name] is None):
+            if name in seconds and (not seconds[name] or sum(seconds[name]) > limit):
                 continue
 
             def run(name=name, solver=solver):
@@ -119,8 +123,6 @@ def compare(z, y, n_rounds, limit):
             except Exception as error:
                 print(f"{name} fails: {type(error).__name__}: {str(error)[:80]}")
                 seconds[name] = []
-                SOLVERS.pop(name)
-                break
     # The first run loads and warms up.
     return {name: median(times[1:] or times) for name, times in seconds.items() if times}, temperatures
 

@@ -8,7 +8,7 @@ from sklearn.utils import _safe_indexing, indexable
 
 from skactivation._indicators import Indicator, LabelWeights
 from skactivation._labels import abridged, encode_labels, recode_labels, soft_targets
-from skactivation._scaled_logits import Logits
+from skactivation._logits import Logits
 from skactivation.losses import LabelSigns, softmax_targets
 
 __all__ = ["classes_in", "labelled"]

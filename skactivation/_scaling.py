@@ -1,17 +1,22 @@
 """The best scaling of given logits: whether there is one, in closed form, then the project's solver."""
 
+import warnings
 from dataclasses import dataclass, replace
 from enum import Enum
 from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
+from sklearn.exceptions import ConvergenceWarning
 
+from skactivation._affine_objective import AffineObjective
+from skactivation._labels import abridged
+from skactivation._logits import Logits, Summary
 from skactivation._metric import Kind, Plan
-from skactivation._scaled_logits import AffineObjective, Logits, Summary, TemperatureObjective
 from skactivation._solver import Solution, minimize
+from skactivation._temperature_objective import TemperatureObjective
 
-__all__ = ["Limit", "Scaling", "fit_scaling"]
+__all__ = ["Limit", "Scaling", "fit_scaling", "warn_of"]
 
 Array = NDArray[Any]
 
@@ -38,6 +43,15 @@ class Limit(Enum):
     INFINITE = "the logits contradict the labels"
 
 
+_CONSEQUENCES = {
+    Limit.CONSTANT: "they say nothing, and the temperature is left at 1",
+    Limit.ZERO: "the lower the temperature, the lower the loss. It is set where the least sure row leaves others a "
+    "probability of about machine epsilon; more rows, on which the classifier errs, would tell more",
+    Limit.INFINITE: "the higher the temperature, the lower the loss, and it is set to infinity, where all classes are "
+    "equally probable; does the order of the columns fit the labels?",
+}
+
+
 @dataclass(frozen=True)
 class Scaling:
     """Calibrated logits are slope * z + bias, for each of P parts or each column."""
@@ -57,6 +71,11 @@ class Scaling:
     """Bounds (P,) on (F - F*) / F; 0 at a limit."""
     n_passes: int
     """How often all logits were read."""
+
+    @property
+    def at_limit(self) -> Array:
+        """Whether a temperature (P,) is at a limit."""
+        return np.array([limit is not None for limit in self.limits])
 
     @property
     def unproved(self) -> Array:
@@ -219,3 +238,19 @@ def _lightest(logits: Logits) -> float:
     """The least positive weight of a row."""
     weights = logits.weights
     return 1.0 if weights is None else float(weights[weights > 0].min())
+
+
+def warn_of(scaling: Scaling, *, several: bool, stacklevel: int) -> None:
+    """Warn of temperatures that are no minimum, and of optima that weren't proved."""
+    for limit, consequence in _CONSEQUENCES.items():
+        parts = [part for part, found in enumerate(scaling.limits) if found is limit]
+        if parts:
+            of_labels = f" for the labels in the columns {abridged(parts)}" if several else ""
+            warnings.warn(f"{limit.value}{of_labels}: {consequence}", UserWarning, stacklevel=stacklevel)
+    if scaling.unproved.any():
+        warnings.warn(
+            f"the optimum of the scaling could not be proved (certified gap {scaling.gaps.max():.2g}): there may be "
+            "none since slopes and biases tell some classes apart without a mistake; scaling='temperature' needs less",
+            ConvergenceWarning,
+            stacklevel=stacklevel,
+        )

@@ -14,7 +14,7 @@ from sklearn.metrics import log_loss
 from threadpoolctl import threadpool_limits
 
 from longhand import best_temperature, mean_cross_entropy
-from skactivation import _scaled_logits, fit_temperature
+from skactivation import _logits, fit_temperature
 from skactivation.activations import sigmoid, softmax
 from skactivation.losses import softmax_cross_entropy
 
@@ -59,7 +59,7 @@ def test_data_of_many_blocks_take_few_passes_and_reach_the_minimum(monkeypatch):
     fit = fit_temperature(logits, y)
     assert fit.n_passes <= 6
     assert_allclose(fit.temperature, best_temperature(logits, np.eye(10)[y]), rtol=1e-12)
-    monkeypatch.setattr(_scaled_logits, "_BLOCK_SIZE", 2**12)
+    monkeypatch.setattr(_logits, "_BLOCK_SIZE", 2**12)
     assert_allclose(fit_temperature(logits, y).temperature, fit.temperature, rtol=1e-12)
 
 
@@ -400,7 +400,7 @@ def test_limits_of_some_labels_leave_the_others_alone():
 
 def test_many_blocks_of_several_labels(monkeypatch):
     expected = fit_temperature(LABEL_LOGITS, INDICATOR, multilabel=True).temperature
-    monkeypatch.setattr(_scaled_logits, "_BLOCK_SIZE", 2**7)
+    monkeypatch.setattr(_logits, "_BLOCK_SIZE", 2**7)
     assert_allclose(fit_temperature(LABEL_LOGITS, INDICATOR, multilabel=True).temperature, expected, rtol=1e-12)
 
 

@@ -3,17 +3,18 @@
     python benchmarks/temperature.py [--only "1,797 x 10"] [--rounds 7]
 
 The logits are given, overconfident by a factor of 1.5; labels are integers from 0 on, which everyone gets right. All
-run in this process, in turns; the median of the runs counts. Each temperature is checked: its mean cross-entropy, in
-float64 written out below, must be within 1e-6, relatively, of the least that anyone found; what misses that is listed
-without a ratio. Peers are scikit-learn's CalibratedClassifierCV(method="temperature") over a classifier that hands the
-logits on (in the two settings that cost least: one split, or a frozen estimator), and where they are installed
-probmetrics and netcal.
+run in this process, in turns, each after a short rest; the median of the runs counts. Each temperature is checked: its
+mean cross-entropy, in float64 written out below, must be within 1e-6, relatively, of the least that anyone found; what
+misses that is listed without a ratio. Peers are scikit-learn's CalibratedClassifierCV(method="temperature") over a
+classifier that hands the logits on (in the two settings that cost least: one split, or a frozen estimator), and where
+they are installed probmetrics and netcal.
 """
 
 import argparse
 import importlib.util
 import warnings
 from statistics import median
+from time import sleep
 
 import numpy as np
 from comparison import geometric_mean, machine, time
@@ -118,6 +119,8 @@ def compare(z, y, n_rounds, limit):
             def run(name=name, solver=solver):
                 temperatures[name] = solver(z, y)
 
+            # Threads of the one before, which may spin for a while, are to sleep.
+            sleep(0.2)
             try:
                 seconds.setdefault(name, []).append(time(run))
             except Exception as error:

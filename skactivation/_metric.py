@@ -169,8 +169,6 @@ class Plan:
     """The gap relative to F, as far as a Hessian can tell, from which on Newton steps and a certificate are tried."""
     useful: float = 0.01
     """A Newton step that leaves less than this part of the gradient is followed by another with the same Hessian."""
-    negligible: float = 1e-22
-    """Newton steps end where what is left is less than this part of F: that is negligible even in the coefficients."""
 
 
 # Far from the optimum a Hessian is soon out of date; the less it says, the longer it is worth the memory of L-BFGS.

@@ -1,7 +1,7 @@
 """The best scaling of given logits: whether there is one, in closed form, then the project's solver."""
 
 import warnings
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 from enum import Enum
 from typing import Any
 
@@ -10,10 +10,11 @@ from numpy.typing import NDArray
 from sklearn.exceptions import ConvergenceWarning
 
 from skactivation._affine_objective import AffineObjective
+from skactivation._certificate import self_concordance_gaps
 from skactivation._labels import abridged
 from skactivation._logits import Logits, Summary
 from skactivation._metric import Kind, Plan
-from skactivation._solver import Solution, minimize
+from skactivation._solver import minimize
 from skactivation._temperature_objective import TemperatureObjective
 
 __all__ = ["Limit", "Scaling", "fit_scaling", "warn_of"]
@@ -28,8 +29,9 @@ _FROM_AFAR = Plan(Kind.WHOLE, False, newton=False, shortest=16, longest=32, n_me
 _SAMPLE_TOL, _MAX_ITER_ON_SAMPLE = 1e-5, 32
 # Newton's method, with a second derivative from each evaluation.
 _NEARBY = Plan(Kind.WHOLE, False, newton=True, shortest=8, longest=16, n_metrics=4, n_evaluations=8, useful=0.0)
-# For one coefficient the last step needs no value where it is less than this part of it: its square is what is left.
-_TO_LAST_STEP, _LAST_STEP, _MOST_LAST_STEPS = replace(_NEARBY, negligible=1e-12), 3e-7, 4
+# The gap relative to F, about, from which on Newton's method needs no care for one coefficient. Its last step needs no
+# value where it is less than a part of the coefficient: the square of that part is what is left.
+_NEAR, _LAST_STEP, _MOST_LAST_STEPS = 1e-3, 3e-7, 8
 _TOL, _MAX_ITER = 1e-12, 1000
 # What is known at a temperature of 1 says little of others beyond these inverse temperatures.
 _NEAR_ONE = 0.05, 20.0
@@ -100,9 +102,7 @@ def fit_scaling(logits: Logits, *, biased: bool = False, shared: bool = True) ->
     objective = TemperatureObjective(logits, summary)
     if free.any():
         start = _start(logits, summary, free)
-        chosen = objective.select(free)
-        solution = minimize(chosen, [start], _TO_LAST_STEP, tol=_TOL, max_iter=_MAX_ITER)
-        beta[free], values[free], gaps[free] = *_polished(chosen, solution), solution.gaps
+        beta[free], values[free], gaps[free] = _best_temperatures(objective.select(free), start)
     if Limit.ZERO in limits:
         zero = np.array([limit is Limit.ZERO for limit in limits])
         # Where the least sure row has a probability of about machine epsilon left for others.
@@ -168,16 +168,35 @@ def _start(logits: Logits, summary: Summary, free: Array) -> Array:
     return start
 
 
-def _polished(objective: TemperatureObjective, solution: Solution) -> tuple[Array, Array]:
-    """Inverse temperatures and values (P,) after Newton's last steps, for digits that no value shows."""
+def _best_temperatures(objective: TemperatureObjective, start: Array) -> tuple[Array, Array, Array]:
+    """Inverse temperatures, values and proved gaps, all (P,).
+
+    Once the minimum is near, Newton's steps are sure to do: a value comes with its derivatives.
+    """
+    solution = minimize(objective, [start], _NEARBY, tol=_NEAR, max_iter=_MAX_ITER, certified=False)
     theta, values, gradient = solution.theta, solution.values, solution.gradient
+    left = np.full(theta.shape, np.inf)
     for _ in range(_MOST_LAST_STEPS):
-        step = gradient / objective.hessian(theta)[:, :, 0]
+        curvature = objective.hessian(theta)[:, :, 0]
+        step = gradient / curvature
+        before, left = left, gradient * step
         theta = theta - step
-        if np.all(np.abs(step) <= _LAST_STEP * theta):
-            return theta[:, 0], values - 0.5 * (gradient * step)[:, 0]
+        is_last = np.abs(step) <= _LAST_STEP * theta
+        if is_last.all():
+            return theta[:, 0], values - 0.5 * left[:, 0], _gaps(objective, values, gradient, curvature)
+        if not np.all(is_last | ((left < before / 4) & (theta > 0))):
+            break
         values, gradient = objective.value_and_gradient(theta)
-    return theta[:, 0], values
+    solution = minimize(objective, [solution.theta], _NEARBY, tol=_TOL, max_iter=_MAX_ITER)
+    last_step = solution.gradient / objective.hessian(solution.theta)[:, :, 0]
+    return (solution.theta - last_step)[:, 0], solution.values, solution.gaps
+
+
+def _gaps(objective: TemperatureObjective, values: Array, gradient: Array, curvature: Array) -> Array:
+    """Bounds (P,) on (F - F*) / F at a point, by self-concordance."""
+    spreads = objective.largest_logit_range(1 / curvature[:, :, np.newaxis])
+    bounds = self_concordance_gaps(spreads, np.abs(gradient[:, 0]) / np.sqrt(curvature[:, 0]))
+    return np.asarray(bounds / values + objective.rounding_of_value(gradient))
 
 
 def _guesses(summary: Summary, unit: float) -> Array:

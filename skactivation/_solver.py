@@ -33,6 +33,8 @@ _COARSE_CHANGE, _COARSE_TRIALS = 1e-6, 2
 _NEAR = 1e-3
 # Each failure to certify makes the solver go further before it tries again, down to where values can't be told apart.
 _STRICTER, _STRICTEST = 1e-2, 1e-7
+# Newton steps end where what is left is negligible even in the coefficients.
+_NEGLIGIBLE = 1e-22
 _NEWTON_STEPS = 8
 # L-BFGS first tries twice the share of a Newton step that is safe: that is for the worst row.
 _CAUTION = 2.0
@@ -466,7 +468,7 @@ class _Run:
         norms, travelled = first, np.zeros(going.size)
         whole, moved = np.zeros(going.size, dtype=bool), np.zeros(going.size, dtype=bool)
         for _ in range(min(_NEWTON_STEPS, self._remaining)):
-            going = going & (norms**2 > self._plan.negligible * point.values)
+            going = going & (norms**2 > _NEGLIGIBLE * point.values)
             if not any_of(going):
                 break
             step = -metric.to_coefficients(u)
@@ -481,7 +483,7 @@ class _Run:
             # For the others a Hessian taken anew will do better.
             going = stepped & (norms < self._plan.useful * before)
         near = first**2 <= 2 * _NEAR * point.values
-        settled = (norms**2 <= self._plan.negligible * point.values) | (near & (norms > first / 2))
+        settled = (norms**2 <= _NEGLIGIBLE * point.values) | (near & (norms > first / 2))
         return point, travelled, settled & stepping, whole, moved
 
     def _newton_step(

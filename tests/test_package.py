@@ -77,6 +77,7 @@ def test_every_public_name_has_a_docstring_with_an_example():
                 assert ">>>" in getattr(module, name).__doc__
     assert ">>>" in skactivation.SoftmaxRegression.__doc__
     assert ">>>" in skactivation.SigmoidMultiLabel.__doc__
+    assert ">>>" in skactivation.TemperatureCalibrator.__doc__
 
 
 def test_importing_skactivation_imports_no_optional_package():
@@ -107,7 +108,7 @@ def test_the_readmes_examples_run():
         subprocess.run([sys.executable, "-W", "error", "-c", block], capture_output=True, text=True, check=True).stdout
         for block in blocks
     ]
-    assert len(blocks) == 3
+    assert len(blocks) == 4
     # The number of evaluations may differ between machines.
     without_counts = [re.sub(r"after \d+", "", text) for text in (outputs[0], printed[0])]
     assert without_counts[0] == without_counts[1]

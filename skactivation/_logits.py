@@ -20,6 +20,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from skactivation._blocks import absent_rows, even_slices, sum_over_blocks
+from skactivation._labels import abridged
 from skactivation.activations import sum_of_others
 from skactivation.losses import LabelSigns
 
@@ -130,15 +131,16 @@ class Logits:
     def _summary(self) -> "Summary":
         tops = np.empty(self.values.shape[0]) if self.exclusive else None
         self.tops, self.has_infinite = None, False
-        kinds = (np.add,) * 6 + (np.maximum,) * 3 + (np.minimum,)
-        term = self._softmax_summary(tops) if tops is not None else self._sigmoid_summary
-        *sums, infinite, bad = sum_over_blocks(self, term, size=10 * self.n_parts, combine=kinds)
-        if bad < self.values.shape[0]:
-            self._refuse(int(bad))
+        bad = np.zeros(self.values.shape[0], dtype=bool)
+        kinds = (np.add,) * 6 + (np.maximum,) * 3
+        term = self._sigmoid_summary(bad) if tops is None else self._softmax_summary(bad, tops)
+        *sums, infinite = sum_over_blocks(self, term, size=9 * self.n_parts, combine=kinds)
+        if bad.any():
+            self._refuse(np.flatnonzero(bad))
         self.tops, self.has_infinite = tops, bool(infinite)
         return Summary(*sums)
 
-    def _softmax_summary(self, tops: Array) -> Callable[[slice, LogitBlock], Any]:
+    def _softmax_summary(self, bad: Array, tops: Array) -> Callable[[slice, LogitBlock], Any]:
         def term(rows: slice, block: LogitBlock) -> Any:
             z, spare, _ = block
             top, lowest = z.max(axis=0), z.min(axis=0)
@@ -155,7 +157,7 @@ class Logits:
                 widths = top - np.min(values * self.unit, axis=0, where=~infinite, initial=np.inf)
                 n_finite = len(z) - infinite.sum(axis=0)
             expected = _expected(z, self.targets(rows))
-            bad = ~np.isfinite(top) | (expected == np.inf)
+            bad[rows] = ~np.isfinite(top) | (expected == np.inf)
             if infinite is not None:
                 z[infinite] = 0
             null = z.sum(axis=0) / -n_finite
@@ -163,50 +165,52 @@ class Logits:
             weights = None if self.weights is None else self.weights[rows]
             if weights is not None and self._absent is not None:
                 here = ~self._absent[rows]
-                bad &= here
+                bad[rows] &= here
                 widths, weights = widths[here], weights[here]
                 expected, null, logs, first, second = (a[here] for a in (expected, null, logs, first, second))
             total = float(expected.size) if weights is None else weights.sum()
             terms = expected, null, logs, first, second
             sums = (array.sum() if weights is None else weights @ array for array in terms)
             numbers = [*sums, total, widths.max(initial=0), expected.max(initial=0)]
-            first_bad = rows.start + int(np.argmax(bad)) if bad.any() else self.values.shape[0]
-            return *np.array(numbers)[:, np.newaxis], float(infinite is not None), first_bad
+            return *np.array(numbers)[:, np.newaxis], float(infinite is not None)
 
         return term
 
-    def _sigmoid_summary(self, rows: slice, block: LogitBlock) -> Any:
-        z, spare, _ = block
-        yes, no = weights_of_labels(self.targets(rows), z.shape)
-        row_weights = np.ones(z.shape[1]) if self.weights is None else self.weights[rows]
-        counts = ((yes + no) > 0) & (row_weights > 0)
-        infinite = np.isinf(z) & counts
-        bad = (np.isnan(z) | ((z == np.inf) & (no > 0)) | ((z == -np.inf) & (yes > 0))) & counts
-        z[~counts | infinite | bad] = 0
-        expected = yes * np.maximum(-z, 0) + no * np.maximum(z, 0)
-        sizes = np.abs(z)
-        entries = yes + no
-        null = 0.5 * entries * sizes
-        terms = sigmoid_terms(sizes.copy(), spare, np.full((len(z), 1), 1 / self.unit), infinite)
-        sums = (array @ row_weights for array in (expected, null, *(entries * term for term in terms), entries))
-        largest = (np.max(entry * counts, axis=1) for entry in (sizes, expected))
-        bad_rows = bad.any(axis=0)
-        first_bad = rows.start + int(np.argmax(bad_rows)) if bad_rows.any() else self.values.shape[0]
-        return *sums, *largest, float(infinite.any()), first_bad
+    def _sigmoid_summary(self, bad: Array) -> Callable[[slice, LogitBlock], Any]:
+        def term(rows: slice, block: LogitBlock) -> Any:
+            z, spare, _ = block
+            yes, no = weights_of_labels(self.targets(rows), z.shape)
+            row_weights = np.ones(z.shape[1]) if self.weights is None else self.weights[rows]
+            entries = yes + no
+            counts = (entries > 0) & (row_weights > 0)
+            infinite = np.isinf(z) & counts
+            wrong = (np.isnan(z) | ((z == np.inf) & (no > 0)) | ((z == -np.inf) & (yes > 0))) & counts
+            bad[rows] = wrong.any(axis=0)
+            z[~counts | infinite | wrong] = 0
+            expected = yes * np.maximum(-z, 0) + no * np.maximum(z, 0)
+            sizes = np.abs(z, out=z)
+            widest, worst = sizes.max(axis=1), np.max(expected * counts, axis=1)
+            null = 0.5 * entries * sizes
+            terms = sigmoid_terms(sizes, spare, np.full((len(z), 1), 1 / self.unit), infinite)
+            sums = (array @ row_weights for array in (expected, null, *(entries * term for term in terms), entries))
+            return *sums, widest, worst, float(infinite.any())
 
-    def _refuse(self, row: int) -> None:
-        """Say what is wrong with the first of the rows that can't be."""
-        values = self.values[row]
-        if np.isnan(values).any():
-            raise ValueError(f"logits must not be NaN, but row {row} is {values}")
-        if self.exclusive and not np.isfinite(values.max()):
+        return term
+
+    def _refuse(self, rows: Array) -> None:
+        """Say what is wrong with rows, given by their numbers, that can't be."""
+        first = self.values[rows[0]]
+        numbers = f"in row{'s' if rows.size > 1 else ''} {abridged(rows)}, the first of which is {abridged(first)}"
+        if np.isnan(first).any():
+            raise ValueError(f"logits must not be NaN, as {numbers}")
+        if self.exclusive and not np.isfinite(first.max()):
             raise ValueError(
-                f"logits must have a finite largest entry in each row, but row {row} is {values}: -inf is a "
-                "probability of 0, +inf is none"
+                f"logits must have a finite largest entry in each row, not as {numbers}: -inf is a probability of 0, "
+                "+inf is none"
             )
         raise ValueError(
-            f"logits give a true class the probability 0, so that its loss is infinite at every temperature: row {row} "
-            f"is {values}; floor the probabilities that such logits are logarithms of"
+            f"logits must not give a true class the probability 0, as {numbers}: the loss is infinite at every "
+            "temperature; floor the probabilities that such logits are logarithms of"
         )
 
     def smallest_margins(self) -> Array:

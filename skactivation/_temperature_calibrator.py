@@ -211,7 +211,7 @@ class TemperatureCalibrator(ClassifierMixin, MetaEstimatorMixin, BaseEstimator):
             Labels out of `classes_`.
         """
         check_is_fitted(self)
-        if self.scaling == "temperature" and hasattr(self, "estimator_"):
+        if hasattr(self, "estimator_") and self._keeps_order:
             return self.estimator_.predict(X)
         probabilities = self.predict_proba(X)
         if self._several:
@@ -298,7 +298,7 @@ class TemperatureCalibrator(ClassifierMixin, MetaEstimatorMixin, BaseEstimator):
             A number from 0 to 1.
         """
         check_is_fitted(self)
-        if self.scaling == "temperature" and hasattr(self, "estimator_"):
+        if hasattr(self, "estimator_") and self._keeps_order:
             weighted = {} if sample_weight is None else {"sample_weight": sample_weight}
             return float(self.estimator_.score(X, y, **weighted))
         return float(super().score(X, y, sample_weight))
@@ -394,7 +394,7 @@ class TemperatureCalibrator(ClassifierMixin, MetaEstimatorMixin, BaseEstimator):
             calibrated._several, calibrated._is_ensemble = classes is None, False
             calibrated.response_method_ = response_of(copy)
             calibrated._take_features_of(copy)
-            calibrated._calibrate(part.logits, y, classes, weights, part.rows)
+            calibrated._calibrate(part.logits, y, classes, weights, part.rows, stacklevel=6)
             self.calibrated_estimators_.append(calibrated)
         first = self.calibrated_estimators_[0]
         self.response_method_ = first.response_method_
@@ -413,15 +413,18 @@ class TemperatureCalibrator(ClassifierMixin, MetaEstimatorMixin, BaseEstimator):
             value = combined([getattr(copy, name) for copy in every], axis=0)
             setattr(self, name, value if classes is None else value.item())
 
-    def _calibrate(self, logits: Array, y: Any, classes: Array | None, weights: Array | None, rows: Any) -> Array:
+    def _calibrate(
+        self, logits: Array, y: Any, classes: Array | None, weights: Array | None, rows: Any, *, stacklevel: int = 5
+    ) -> Array:
         """Fit the scaling to logits of some rows, or all, and set its attributes; return the classes of the columns."""
         several, biased = self._several, self.scaling != "temperature"
+        self._keeps_order = not biased
         labelled_logits, names = labelled(
             logits, y, weights, classes=classes, several=several, rows=rows, every_class=biased
         )
         with single_threaded_blas, np.errstate(all="ignore"):
             scaling = fit_scaling(labelled_logits, biased=biased, shared=self.scaling != "vector")
-        warn_of(scaling, several=several, stacklevel=5)
+        warn_of(scaling, several=several, stacklevel=stacklevel)
         n_columns = logits.shape[1]
         # Each column its own temperature with several labels, and with "vector".
         single = not several and (scaling.temperatures.size == 1 or self.scaling != "vector")
@@ -481,7 +484,7 @@ class TemperatureCalibrator(ClassifierMixin, MetaEstimatorMixin, BaseEstimator):
 
     def _raw(self, X: Any) -> Array:
         """Logits (n, K) before calibration."""
-        if isinstance(self.estimator, str):
+        if self.response_method_ is None:
             return self._as_logits(X, reset=False)
         logits = logits_of(self.estimator_, X, several=self._several)
         return logits if self._several else aligned(logits, classes_of(self.estimator_), self.classes_)
@@ -489,16 +492,13 @@ class TemperatureCalibrator(ClassifierMixin, MetaEstimatorMixin, BaseEstimator):
     def _scaled(self, X: Any) -> Array:
         logits = self._raw(X)
         with np.errstate(all="ignore"):
-            if self.scaling == "temperature":
-                scaled = logits / np.asarray(self.temperature_)
-            else:
-                scaled = logits * self.slope_ + self.bias_
+            scaled = logits / np.asarray(self.temperature_) if self._keeps_order else logits * self.slope_ + self.bias_
         # What has the probability 0 keeps it.
         np.copyto(scaled, logits, where=np.isinf(logits), casting="same_kind")
         return np.asarray(scaled, dtype=logits.dtype)
 
     def _activated(self, X: Any, of_labels: Callable[..., Array], of_classes: Callable[..., Array]) -> Array:
-        if self.scaling == "temperature" and not self._several:
+        if self._keeps_order and not self._several:
             logits, temperature = self._raw(X), self.temperature_
         else:
             logits, temperature = self._scaled(X), 1.0

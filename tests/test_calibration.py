@@ -289,19 +289,23 @@ def test_minus_infinity_takes_no_part_in_means():
 @pytest.mark.parametrize(
     ("row", "message"),
     [
-        ([-np.inf, 1, 2, 3, 4], "true class the probability 0.*row 3 is"),
-        ([np.nan, 1, 2, 3, 4], "must not be NaN, but row 3"),
-        ([np.inf, 1, 2, 3, 4], "finite largest entry in each row, but row 3"),
-        ([-np.inf] * 5, "finite largest entry in each row, but row 3"),
+        (
+            [-np.inf, 1, 2, 3, 4],
+            r"true class the probability 0, as in rows \[3, 9\], the first of which is \[-inf, 1.0",
+        ),
+        ([np.nan, 1, 2, 3, 4], r"must not be NaN, as in rows \[3, 9\]"),
+        ([np.inf, 1, 2, 3, 4], r"finite largest entry in each row, not as in rows \[3, 9\]"),
+        ([-np.inf] * 5, r"finite largest entry in each row, not as in rows \[3, 9\]"),
     ],
 )
 def test_rows_that_have_no_distribution_or_no_loss_are_an_error_naming_them(row, message):
     logits, y = LOGITS.copy(), Y.copy()
-    logits[3], y[3] = row, 0
+    logits[[3, 9]], y[[3, 9]] = row, 0
     with pytest.raises(ValueError, match=message):
         fit_temperature(logits, y)
-    weights = (np.arange(N) != 3).astype(float)
-    expected = fit_temperature(np.delete(LOGITS, 3, axis=0), np.delete(Y, 3)).temperature
+    weights = np.ones(N)
+    weights[[3, 9]] = 0
+    expected = fit_temperature(np.delete(LOGITS, [3, 9], axis=0), np.delete(Y, [3, 9])).temperature
     assert_allclose(fit_temperature(logits, y, sample_weight=weights).temperature, expected, rtol=1e-12)
 
 

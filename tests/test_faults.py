@@ -8,11 +8,14 @@ from concurrent.futures import ThreadPoolExecutor
 import numpy as np
 import pytest
 from numpy.testing import assert_array_equal
+from sklearn.base import clone
 from sklearn.datasets import load_digits, load_iris
 from sklearn.exceptions import ConvergenceWarning, NotFittedError
+from sklearn.model_selection import KFold
+from sklearn.naive_bayes import GaussianNB
 from threadpoolctl import ThreadpoolController, threadpool_limits
 
-from skactivation import SigmoidMultiLabel, SoftmaxRegression, _linear_objective
+from skactivation import SigmoidMultiLabel, SoftmaxRegression, TemperatureCalibrator, _linear_objective, fit_temperature
 from skactivation._threads import single_threaded_blas
 
 X, Y = load_iris(return_X_y=True)
@@ -88,6 +91,7 @@ def test_filters_errstate_and_thread_limits_are_found_as_they_were(fails, monkey
     try:
         SoftmaxRegression().fit(X, Y).predict(X)
         SigmoidMultiLabel().fit(X, np.eye(3)[Y]).predict(X)
+        TemperatureCalibrator(GaussianNB(), cv=3, scaling="bias_corrected").fit(X[:, :2], Y).predict(X[:, :2])
     except MemoryError:
         assert fails
     assert (np.geterr(), list(warnings.filters), blas_threads()) == before
@@ -121,9 +125,13 @@ def test_results_are_the_same_bits_for_any_number_of_threads():
     assert_array_equal(models[0].predict_proba(digits), models[1].predict_proba(digits))
 
 
-@pytest.mark.parametrize("kind", [SoftmaxRegression, SigmoidMultiLabel])
-def test_eight_threads_predict_the_same_bits(kind):
-    model = kind().fit(X, np.eye(3)[Y])
+@pytest.mark.parametrize(
+    "model",
+    [SoftmaxRegression(), SigmoidMultiLabel(), TemperatureCalibrator(SoftmaxRegression(), cv=KFold(3, shuffle=True))],
+    ids=repr,
+)
+def test_eight_threads_predict_the_same_bits(model):
+    model = clone(model).fit(X, np.eye(3)[Y])
     expected = model.predict_proba(X)
     with ThreadPoolExecutor(8) as pool:
         for probabilities in pool.map(lambda _: model.predict_proba(X), range(64)):
@@ -163,6 +171,20 @@ def test_a_limit_that_another_thread_set_is_overridden_and_restored():
         thread.join()
         assert set(seen[0]) <= {1}
         assert blas_threads() == before
+
+
+def test_eight_threads_calibrate_to_the_same_bits():
+    expected = fit_temperature(X[:, :3], Y)
+    with ThreadPoolExecutor(8) as pool:
+        for fit in pool.map(lambda _: fit_temperature(X[:, :3], Y), range(32)):
+            assert fit == expected
+
+
+def test_calibration_raises_no_floating_point_error():
+    with np.errstate(all="raise"):
+        model = TemperatureCalibrator("logits", scaling="vector").fit(X[:, :3] * 1e-200, Y)
+        model.predict_log_proba(X[:, :3] * 1e-200)
+        fit_temperature(X[:, :3] * 1e300, Y)
 
 
 def test_a_row_alone_has_the_probabilities_of_the_same_row_in_a_batch():

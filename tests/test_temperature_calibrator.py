@@ -731,3 +731,34 @@ def test_a_second_fit_forgets_the_first():
     model.set_params(ensemble=False).fit(X_TWO, Y_TWO)
     assert not hasattr(model, "calibrated_estimators_")
     assert not hasattr(model, "feature_names_in_")
+
+
+def test_parameters_changed_after_a_fit_change_no_prediction():
+    model = TemperatureCalibrator(SoftmaxRegression(), cv=3, scaling="bias_corrected").fit(X[:, :2], Y)
+    before = model.predict_proba(X[:, :2])
+    model.set_params(scaling="temperature", estimator="logits", ensemble=True)
+    assert_array_equal(model.predict_proba(X[:, :2]), before)
+
+
+@pytest.mark.parametrize("ensemble", [False, True])
+def test_warnings_point_at_the_line_that_called_fit(ensemble):
+    y = (X[:, 2] > 2.5).astype(int)
+    for estimator in ("logits", GaussianNB()):
+        with warnings.catch_warnings(record=True) as caught:
+            warnings.simplefilter("always")
+            features = X[:, [2]] - 2.5 if estimator == "logits" else X
+            TemperatureCalibrator(estimator, ensemble=ensemble, cv=2).fit(features, y)
+        assert {warning.filename for warning in caught} == {__file__}
+
+
+def test_a_search_with_worker_processes_finds_what_a_serial_one_finds():
+    searches = [
+        GridSearchCV(
+            TemperatureCalibrator(GaussianNB(), cv=3),
+            {"estimator__var_smoothing": [1e-9, 1e-2]},
+            scoring="neg_log_loss",
+            n_jobs=n_jobs,
+        ).fit(DIGITS, Y_DIGITS)
+        for n_jobs in (1, 2)
+    ]
+    assert_array_equal(searches[0].cv_results_["mean_test_score"], searches[1].cv_results_["mean_test_score"])

@@ -14,7 +14,7 @@ from sklearn.metrics import log_loss
 from threadpoolctl import threadpool_limits
 
 from longhand import best_temperature, mean_cross_entropy
-from skactivation import _logits, fit_temperature
+from skactivation import _logits, _scaling, fit_temperature
 from skactivation.activations import sigmoid, softmax
 from skactivation.losses import softmax_cross_entropy
 
@@ -261,6 +261,23 @@ def test_differences_beyond_the_range_of_floats():
     assert_allclose(fit.temperature, 2.0**1000 * fit_temperature(logits * 2.0**-1000, y).temperature, rtol=1e-12)
 
 
+@pytest.mark.parametrize("gap", [3.0, 30.0, 300.0])
+def test_losses_close_to_zero_keep_their_digits(gap):
+    logits = gap * np.eye(K)[Y] + 0.01 * LOGITS
+    with pytest.warns(UserWarning, match="largest logit"):
+        fit = fit_temperature(logits, Y)
+    assert_allclose(fit.loss_before, softmax_cross_entropy(logits, Y), rtol=1e-12)
+    assert_allclose(fit.loss_after, softmax_cross_entropy(logits / fit.temperature, Y), rtol=1e-9)
+
+
+def test_where_newtons_steps_alone_do_not_get_there_the_solver_does(monkeypatch):
+    expected = fit_temperature(LOGITS, Y)
+    monkeypatch.setattr(_scaling, "_MOST_LAST_STEPS", 0)
+    fit = fit_temperature(LOGITS, Y)
+    assert_allclose(fit.temperature, expected.temperature, rtol=1e-12)
+    assert fit.optimality_gap < 1e-12
+
+
 def test_float32_logits_are_taken_as_they_are():
     single = LOGITS.astype(np.float32)
     fit = fit_temperature(single, Y)
@@ -284,6 +301,10 @@ def test_minus_infinity_takes_no_part_in_means():
     with pytest.warns(UserWarning, match="contradict"):
         fit = fit_temperature(logits, [0, 0], classes=[0, 1, 2])
     assert_allclose(fit.loss_after, np.log(2), rtol=1e-14)
+    # Wrong by 1 in two rows of five: less than half of 1, which is the mean of finite logits, more than a third of it.
+    logits = np.array([[1.0, 0.0, -np.inf]] * 5)
+    fit = fit_temperature(logits, [0, 0, 0, 1, 1], classes=[0, 1, 2])
+    assert_allclose(fit.temperature, 1 / np.log(3 / 2), rtol=1e-12)
 
 
 @pytest.mark.parametrize(
@@ -328,7 +349,7 @@ def test_integer_weights_are_repeated_rows_and_zero_is_none():
     assert_allclose(weighted.loss_after, repeated.loss_after, rtol=1e-12)
 
 
-@pytest.mark.parametrize("scale", [1e-300, 1e300])
+@pytest.mark.parametrize("scale", [1e-300, 1e306])
 def test_weights_of_any_size(scale):
     expected = fit_temperature(LOGITS, Y, sample_weight=WEIGHTS).temperature
     assert_allclose(fit_temperature(LOGITS, Y, sample_weight=WEIGHTS * scale).temperature, expected, rtol=1e-12)

@@ -117,6 +117,8 @@ def test_parts_of_an_objective_are_what_they_are_in_it():
     beta = np.linspace(0.4, 0.9, K)[:, np.newaxis]
     chosen = np.array([True, False, True, True])
     some, with_biases = whole.select(chosen), affine(several, True)
+    whole.value_and_gradient(beta)
+    assert_allclose(whole.select(chosen).hessian(beta[chosen]), whole.hessian(beta)[chosen], rtol=1e-13)
     for objective, part, theta in (
         (whole, some, beta),
         (with_biases, with_biases.select(chosen), with_biases.start(beta[:, 0])),

@@ -294,6 +294,33 @@ def test_ties_do_not_contradict():
     assert np.isfinite(model.loss_after_)
 
 
+def test_ties_of_two_classes_do_not_contradict():
+    z = np.where(np.arange(90) < 40, 0.0, np.where(np.arange(90) < 65, 1.0, -1.0))
+
+    class YesAtZero(PassThrough):
+        def predict(self, X):
+            return (X >= 0).astype(int)
+
+    y = np.where(np.arange(90) % 7 == 0, z <= 0, z > 0).astype(int)
+    model = TemperatureCalibrator(FrozenEstimator(YesAtZero().fit(z, [0, 1]))).fit(z, y)
+    assert np.isfinite(model.temperature_)
+
+
+@pytest.mark.parametrize("labels", [np.array([7, 3]), np.array([7, 3, 5])])
+@pytest.mark.parametrize("ensemble", [False, True])
+def test_classes_in_another_order_than_sorted(labels, ensemble):
+    rng = np.random.default_rng(0)
+    y = rng.integers(labels.size, size=200)
+    z = rng.normal(size=(200, labels.size)) + np.eye(labels.size)[y]
+    z = z[:, 1] - z[:, 0] if labels.size == 2 else z
+    model = TemperatureCalibrator(PassThrough(classes=labels), ensemble=ensemble).fit(z, labels[y])
+    expected = fit_temperature(z, labels[y], classes=labels)
+    probabilities = model.predict_proba(z)
+    order = [model.classes_.tolist().index(label) for label in labels]
+    assert_array_equal(probabilities[:, order].argmax(axis=1), y * 0 + (z > 0 if z.ndim == 1 else z.argmax(axis=1)))
+    assert_allclose(np.mean(model.temperature_), expected.temperature, rtol=0.2)
+
+
 def test_a_classifier_without_logits_is_an_error():
     class Mute(PassThrough):
         decision_function = property()
@@ -449,6 +476,26 @@ def test_scalings_with_biases_reach_the_minimum(scaling, weighted):
     assert_allclose(model.decision_function(z), z * model.slope_ + model.bias_, rtol=1e-12)
     assert_array_equal(model.predict(z), model.decision_function(z).argmax(axis=1))
     assert model.optimality_gap_ < 1e-11
+
+
+@pytest.mark.parametrize("scaling", ["bias_corrected", "vector"])
+@pytest.mark.parametrize("scale", [1e200, 1e-200])
+def test_slopes_are_equivariant_under_scaling(scaling, scale):
+    rng = np.random.default_rng(12)
+    y = rng.integers(3, size=300)
+    z = rng.normal(size=(300, 3)) + np.eye(3)[y]
+    expected = TemperatureCalibrator("logits", scaling=scaling).fit(z, y)
+    model = TemperatureCalibrator("logits", scaling=scaling).fit(z * scale, y)
+    assert_allclose(model.slope_ * scale, expected.slope_, rtol=1e-8)
+    assert_allclose(model.bias_, expected.bias_, rtol=1e-8)
+
+
+def test_minus_infinity_stays_a_probability_of_zero_at_an_infinite_temperature():
+    z = np.column_stack([-np.eye(2)[np.arange(60) % 2], np.full(60, -np.inf)])
+    with pytest.warns(UserWarning, match="contradict"):
+        model = TemperatureCalibrator("logits").fit(z, np.arange(60) % 2)
+    assert_array_equal(model.decision_function(z), [[0, 0, -np.inf]] * 60)
+    assert_allclose(model.predict_proba(z), [[0.5, 0.5, 0]] * 60)
 
 
 def test_more_parameters_lose_less_on_the_rows_that_they_were_fitted_to():

@@ -77,7 +77,7 @@ axes.set(
     ylim=(0.05, 4),
     xlabel="temperature T",
     ylabel="log loss on test pictures, nats",
-    title="Left of its minimum a model is too sure, right of it too timid (dots: the T that was found)",
+    title="Left of its minimum a model is too sure, right of it too timid\n(dots: the T that was found)",
 )
 axes.legend()
 figure.savefig("temperature_loss.png", dpi=120)

@@ -13,8 +13,9 @@ from scipy import sparse
 from sklearn.base import clone
 from sklearn.frozen import FrozenEstimator
 from sklearn.utils import _safe_indexing, get_tags, indexable
+from sklearn.utils.parallel import Parallel, delayed
 
-from skactivation._labels import columns_of_labels, encode_labels, soft_targets
+from skactivation._labels import columns_of_labels, encode_labels, shape_of, soft_targets
 from skactivation._validation import as_array, as_floats
 
 __all__ = [
@@ -26,7 +27,6 @@ __all__ = [
     "logits_of",
     "response_of",
     "seen_logits",
-    "shape_of",
 ]
 
 Array = NDArray[Any]
@@ -51,8 +51,8 @@ def response_of(estimator: Any) -> str:
         if hasattr(estimator, method):
             return method
     raise TypeError(
-        f"estimator must have a decision_function or predict_proba to be calibrated, got {type(estimator).__name__} "
-        "without either"
+        f"estimator must have a decision_function or predict_proba to be calibrated, got {_name(estimator)} without "
+        "either"
     )
 
 
@@ -72,13 +72,10 @@ def gives_several_labels(estimator: Any, y: Any) -> bool:
         return True
 
 
-def shape_of(y: Any) -> tuple[int, ...]:
-    """The shape of anything that can be made an array."""
-    return tuple(y.shape if hasattr(y, "shape") else np.asarray(y).shape)
-
-
 def classes_of(estimator: Any) -> Array:
     """The classes (K,) of a fitted classifier, in the order of its outputs."""
+    if not hasattr(estimator, "classes_"):
+        raise TypeError(f"estimator must have classes_ once it is fitted, as classifiers do, got {_name(estimator)}")
     classes = np.asarray(estimator.classes_)
     if classes.ndim != 1 or classes.size < 2:
         raise ValueError(f"estimator must know at least two classes, got one class or none: {classes.tolist()}")
@@ -104,7 +101,7 @@ def logits_of(estimator: Any, X: Any, *, several: bool) -> Array:
     n_classes = logits.shape[1] if several else classes_of(estimator).size
     if logits.shape[1] != (1 if n_classes == 2 and not several else n_classes):
         raise ValueError(
-            f"{type(estimator).__name__}'s decision_function gives {logits.shape[1]} columns for {n_classes} classes: "
+            f"{_name(estimator)}'s decision_function gives {logits.shape[1]} columns for {n_classes} classes: "
             "no logit for each class, but perhaps one for each pair of classes, as with "
             "SVC(decision_function_shape='ovo'); use 'ovr'"
         )
@@ -146,6 +143,7 @@ def held_out_logits(
     *,
     classes: Array | None,
     weights: Array | None,
+    n_jobs: int | None = None,
 ) -> tuple[list[HeldOut], list[Any]]:
     """Logits of each split's test rows from a copy of the classifier that was fitted to its training rows; the copies.
 
@@ -156,26 +154,36 @@ def held_out_logits(
     ValueError
         Where rows are to be predicted whose class none of the training rows has.
     """
-    parts, copies = [], []
     X, y = indexable(X, y)
-    n_rows = y.shape[0] if hasattr(y, "shape") else len(y)
-    for train, test in splits:
-        train, test = np.asarray(train), np.asarray(test)
-        if train.dtype == bool:
-            train, test = np.flatnonzero(train), np.flatnonzero(test)
+    n_rows = shape_of(y)[0]
+    pairwise = get_tags(estimator).input_tags.pairwise
+
+    def held_out(train: Array, test: Array) -> tuple[HeldOut, Any]:
         params = {name: _of_rows(value, train, n_rows) for name, value in fit_params.items()}
-        if not test.size:
-            continue
-        copy = clone(estimator).fit(_safe_indexing(X, train), _safe_indexing(y, train), **params)
-        X_test = _safe_indexing(X, test)
+        X_train, X_test = (X[np.ix_(rows, train)] if pairwise else _safe_indexing(X, rows) for rows in (train, test))
+        copy = clone(estimator).fit(X_train, _safe_indexing(y, train), **params)
         if classes is not None:
             counts = None if weights is None else weights[test]
             _check_that_classes_are_known(copy, _safe_indexing(y, test), counts)
-        parts.append(HeldOut(test, seen_logits(copy, X_test, classes)))
-        copies.append(copy)
-    if not parts:
+        return HeldOut(test, seen_logits(copy, X_test, classes)), copy
+
+    pairs = [(_numbers(train), _numbers(test)) for train, test in splits]
+    pairs = [(train, test) for train, test in pairs if test.size]
+    if not pairs:
         raise ValueError("cv must leave some rows out, but no split of it does")
-    return parts, copies
+    parts, copies = zip(*Parallel(n_jobs=n_jobs)(delayed(held_out)(*pair) for pair in pairs), strict=True)
+    return list(parts), list(copies)
+
+
+def _numbers(rows: Any) -> Array:
+    """Numbers of rows that may be given by a mask."""
+    rows = np.asarray(rows)
+    return np.flatnonzero(rows) if rows.dtype == bool else rows
+
+
+def _name(estimator: Any) -> str:
+    """What a message calls an estimator."""
+    return type(estimator.estimator if isinstance(estimator, FrozenEstimator) else estimator).__name__
 
 
 def _check_that_classes_are_known(estimator: Any, y: Any, weights: Array | None) -> None:
@@ -188,7 +196,8 @@ def _check_that_classes_are_known(estimator: Any, y: Any, weights: Array | None)
     if missing:
         raise ValueError(
             f"a split of cv holds out all rows of the class {missing[0]!r}, so that the classifier fitted to the "
-            "others doesn't know it: give cv fewer splits, stratify it, or leave that class out"
+            "others doesn't know it: stratify cv, give it fewer splits, or leave the class out, as must be if it has a "
+            "single row"
         )
 
 
@@ -197,7 +206,7 @@ def _check_that_they_agree(estimator: Any, X: Any, logits: Array, classes: Array
     n_rows = len(logits)
     step = -(-n_rows // _COMPARED)
     if step > 1:
-        X, logits = _safe_indexing(X, np.arange(0, n_rows, step)), logits[::step]
+        X, logits = _safe_indexing(indexable(X)[0], np.arange(0, n_rows, step)), logits[::step]
     predicted = columns_of_labels(estimator.predict(X), classes)
     if logits.shape[1] == 1:
         wrong = (logits[:, 0] > 0) != predicted
@@ -209,12 +218,11 @@ def _check_that_they_agree(estimator: Any, X: Any, logits: Array, classes: Array
         row = int(np.argmax(wrong))
         names = classes.tolist()
         largest = names[int(logits[row, 0] > 0) if logits.shape[1] == 1 else int(logits[row].argmax())]
-        model = estimator.estimator if isinstance(estimator, FrozenEstimator) else estimator
         raise ValueError(
-            f"{type(model).__name__}'s logits contradict its predictions in {n_wrong} of {wrong.size} rows: in row "
+            f"{_name(estimator)}'s logits contradict its predictions in {n_wrong} of {wrong.size} rows: in row "
             f"{row * step} the largest logit is that of {largest!r}, but {names[predicted[row]]!r} is predicted. "
-            "They can't be calibrated as logits of the classes (SVC(decision_function_shape='ovo') gives one for each "
-            "pair of classes; predictions may go by another threshold)"
+            "They can't be calibrated as logits of the classes. (SVC(decision_function_shape='ovo') gives one for each "
+            "pair of classes: use 'ovr'. A classifier with a threshold of its own belongs around the calibrator.)"
         )
 
 

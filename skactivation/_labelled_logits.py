@@ -7,13 +7,28 @@ from numpy.typing import NDArray
 from sklearn.utils import _safe_indexing, indexable
 
 from skactivation._indicators import Indicator, LabelWeights
-from skactivation._labels import abridged, encode_labels, recode_labels, soft_targets
+from skactivation._labels import abridged, as_labels, encode_labels, recode_labels, shape_of, soft_targets
 from skactivation._logits import Logits
 from skactivation.losses import LabelSigns, softmax_targets
 
-__all__ = ["classes_in", "labelled"]
+__all__ = ["classes_in", "labelled", "named_columns"]
 
 Array = NDArray[Any]
+
+_ADVICE = (
+    "divide each row by its sum; labels that don't exclude each other are calibrated by "
+    "fit_temperature(..., multilabel=True)"
+)
+
+
+def named_columns(logits: Any, y: Any) -> Array | None:
+    """The names of a data frame's columns (K,), where they are strings and all labels are among them; else None."""
+    names = getattr(logits, "columns", None)
+    if names is None or not all(isinstance(name, str) for name in names) or soft_targets(y, _ADVICE) is not None:
+        return None
+    classes = np.array(list(names), dtype=object)
+    labels = as_labels(y).tolist()
+    return classes if set(labels) <= set(classes.tolist()) else None
 
 
 def labelled(
@@ -40,9 +55,11 @@ def labelled(
         # Sums of weights of any size stay in range.
         weights = weights / weights.max()
     if several:
+        if len(shape_of(y)) == 1:
+            raise ValueError("y must have a column for each of several labels, got one dimension")
         return _of_labels(logits, Indicator(y), weights, every_class=every_class)
     n_classes = max(2, logits.shape[1])
-    soft = soft_targets(y)
+    soft = soft_targets(y, _ADVICE)
     if soft is None:
         encoded, found = encode_labels(y, weights)
         classes = _classes_of_columns(found, n_classes) if classes is None else classes
@@ -77,7 +94,8 @@ def _classes_of_columns(found: Array, n_classes: int) -> Array:
         return np.arange(n_classes)
     raise ValueError(
         f"y holds {found.size} different labels, {abridged(found)}, for {n_classes} columns of logits: which label "
-        "belongs to which column isn't clear. Pass `classes`, the label of each column, to fit_temperature"
+        "belongs to which column isn't clear. Pass `classes`, the label of each column, to fit_temperature, or a "
+        "data frame of logits whose columns have the labels as names"
     )
 
 

@@ -12,6 +12,7 @@ from sklearn.utils.multiclass import check_classification_targets
 from skactivation._validation import as_array, as_distributions
 
 __all__ = [
+    "LabelClasses",
     "LabelColumns",
     "abridged",
     "as_label_columns",
@@ -20,6 +21,7 @@ __all__ = [
     "encode_labels",
     "is_indicator",
     "recode_labels",
+    "shape_of",
     "soft_targets",
 ]
 
@@ -29,15 +31,16 @@ Array = NDArray[Any]
 _NAMED = 8
 
 
-def soft_targets(y: Any) -> tuple[Array, Array | None] | None:
+_EXCLUSIVE = "divide each row by its sum, or, for labels that don't exclude each other, use SigmoidMultiLabel"
+
+
+def soft_targets(y: Any, advice: str = _EXCLUSIVE) -> tuple[Array, Array | None] | None:
     """Distributions (n, K) and the names of a data frame's columns (K,), or None where y holds labels."""
     shape = _as_array(y).shape
     if len(shape) != 2 or shape[1] < 2:
         return None
     names = getattr(y, "columns", None)
-    targets = as_distributions(
-        y, "y", "divide each row by its sum, or, for labels that don't exclude each other, use SigmoidMultiLabel"
-    )
+    targets = as_distributions(y, "y", advice)
     if names is None:
         return targets, None
     columns = np.empty(shape[1], dtype=object)
@@ -45,6 +48,11 @@ def soft_targets(y: Any) -> tuple[Array, Array | None] | None:
     if len(set(columns.tolist())) < columns.size:
         raise ValueError(f"y must have a column for each class, got columns of the same name: {columns.tolist()}")
     return targets, _unwrapped(columns)
+
+
+def shape_of(y: Any) -> tuple[int, ...]:
+    """The shape of anything that can be made an array."""
+    return tuple(y.shape if hasattr(y, "shape") else np.asarray(y).shape)
 
 
 def as_labels(y: Any) -> Array:
@@ -152,6 +160,14 @@ def _kind(kind: type) -> str:
         if issubclass(kind, parent):
             return name
     return kind.__name__
+
+
+class LabelClasses(list[Array]):
+    """No and yes of each of several labels. scikit-learn's cross_val_predict asks for the shape of `classes_`."""
+
+    @property
+    def shape(self) -> tuple[int]:
+        return (len(self),)
 
 
 class LabelColumns(NamedTuple):

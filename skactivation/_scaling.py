@@ -50,7 +50,7 @@ _CONSEQUENCES = {
     Limit.ZERO: "the lower the temperature, the lower the loss. It is set where the least sure row leaves others a "
     "probability of about machine epsilon; more rows, on which the classifier errs, would tell more",
     Limit.INFINITE: "the higher the temperature, the lower the loss, and it is set to infinity, where all classes are "
-    "equally probable; does the order of the columns fit the labels?",
+    "equally probable. Has the model learned anything, and do its columns and the labels belong together?",
 }
 
 
@@ -264,12 +264,13 @@ def warn_of(scaling: Scaling, *, several: bool, stacklevel: int) -> None:
     for limit, consequence in _CONSEQUENCES.items():
         parts = [part for part, found in enumerate(scaling.limits) if found is limit]
         if parts:
-            of_labels = f" for the labels in the columns {abridged(parts)}" if several else ""
-            warnings.warn(f"{limit.value}{of_labels}: {consequence}", UserWarning, stacklevel=stacklevel)
+            of_labels = f"in the columns {abridged(parts)} " if several else ""
+            warnings.warn(f"{of_labels}{limit.value}: {consequence}", UserWarning, stacklevel=stacklevel)
     if scaling.unproved.any():
         warnings.warn(
-            f"the optimum of the scaling could not be proved (certified gap {scaling.gaps.max():.2g}): there may be "
-            "none since slopes and biases tell some classes apart without a mistake; scaling='temperature' needs less",
+            "the optimum of the scaling could not be proved: there may be none, since slopes and biases tell some "
+            "classes apart without a mistake; they are some point on the way to infinity, then. scaling='temperature' "
+            f"needs less. (Proved optimality_gap_ {scaling.gaps.max():.2g})",
             ConvergenceWarning,
             stacklevel=stacklevel,
         )

@@ -12,7 +12,7 @@ from sklearn.utils import check_consistent_length
 from sklearn.utils.validation import check_is_fitted
 
 from skactivation._indicators import Indicator, LabelWeights
-from skactivation._labels import as_labels, encode_labels, is_indicator
+from skactivation._labels import LabelClasses, as_labels, encode_labels, is_indicator
 from skactivation._linear import EncodedTargets, LinearLogitModel
 from skactivation._validation import check_pos_weight, check_sample_weight, check_thresholds
 from skactivation.activations import log_sigmoid, log_softmax, sigmoid, softmax
@@ -365,7 +365,7 @@ class SigmoidMultiLabel(ClassifierMixin, LinearLogitModel):
             indicator = Indicator(y)
             no_and_yes = np.array([0, 1]).astype(indicator.dtype)
             names = indicator.names
-            classes_of_labels = _LabelClasses([no_and_yes] * indicator.n_labels)
+            classes_of_labels = LabelClasses([no_and_yes] * indicator.n_labels)
             attributes: dict[str, Any] = {"classes_": classes_of_labels, "label_names_": names}
             self._container = indicator.container
         else:
@@ -453,14 +453,6 @@ class SigmoidMultiLabel(ClassifierMixin, LinearLogitModel):
         names = self.label_names_ if self._has_columns() else self.classes_[-len(self.coef_) :]
         separated = names[largest_residuals < 1e-2]
         return _listed(separated) if separated.size else ""
-
-
-class _LabelClasses(list[Array]):
-    """No and yes of each label. scikit-learn's cross_val_predict asks for the shape of `classes_`."""
-
-    @property
-    def shape(self) -> tuple[int]:
-        return (len(self),)
 
 
 def _listed(names: Array) -> str:

@@ -6,11 +6,12 @@ from typing import Any, Literal, Self
 
 import numpy as np
 from numpy.typing import NDArray
+from scipy import sparse
 from sklearn import get_config
-from sklearn.base import BaseEstimator, ClassifierMixin, MetaEstimatorMixin, clone
+from sklearn.base import BaseEstimator, ClassifierMixin, MetaEstimatorMixin, clone, is_classifier
 from sklearn.frozen import FrozenEstimator
-from sklearn.model_selection import check_cv
-from sklearn.utils import Bunch, check_consistent_length, get_tags, indexable
+from sklearn.model_selection import GridSearchCV, RandomizedSearchCV, check_cv
+from sklearn.utils import Bunch, check_consistent_length, column_or_1d, get_tags, indexable
 from sklearn.utils.metadata_routing import MetadataRouter, MethodMapping, process_routing
 from sklearn.utils.validation import check_is_fitted, has_fit_parameter, validate_data
 
@@ -22,10 +23,9 @@ from skactivation._held_out import (
     logits_of,
     response_of,
     seen_logits,
-    shape_of,
 )
-from skactivation._labelled_logits import classes_in, labelled
-from skactivation._labels import encode_labels
+from skactivation._labelled_logits import classes_in, labelled, named_columns
+from skactivation._labels import LabelClasses, encode_labels, is_indicator, shape_of
 from skactivation._scaling import fit_scaling, warn_of
 from skactivation._softmax_regression import SoftmaxRegression
 from skactivation._threads import single_threaded_blas
@@ -58,7 +58,7 @@ class TemperatureCalibrator(ClassifierMixin, MetaEstimatorMixin, BaseEstimator):
         count. Not used with a frozen estimator or "logits".
     ensemble : bool, default=False
         Whether to keep each split's classifier, calibrated on the rows that the split held out, and average their
-        probabilities, instead of fitting one classifier to all rows.
+        probabilities, instead of fitting one classifier to all rows. Not used with a frozen estimator or "logits".
     scaling : {"temperature", "bias_corrected", "vector"}, default="temperature"
         "temperature": z / T. One number from all rows: nothing to overfit, predictions stay as they are. Take it unless
         you know better.
@@ -66,7 +66,9 @@ class TemperatureCalibrator(ClassifierMixin, MetaEstimatorMixin, BaseEstimator):
         classifier believes, as after training on resampled classes; needs some dozens of rows of each class.
         "vector": a slope and a bias for each class, a z + b. For classes that are calibrated differently, and thousands
         of rows; unlike the others it depends on what is added to all logits of a row.
-        All are convex problems; but only "temperature" is sure to keep the order of the classes.
+        All are convex problems; but only "temperature" is sure to keep the order of the classes, and so the accuracy.
+    n_jobs : int, default=None
+        Splits whose classifiers are fitted at the same time, in as many processes; None for 1, -1 for all cores.
 
     Attributes
     ----------
@@ -81,7 +83,8 @@ class TemperatureCalibrator(ClassifierMixin, MetaEstimatorMixin, BaseEstimator):
     calibrated_estimators_ : list of TemperatureCalibrator
         In an ensemble, the calibrated classifier of each split.
     classes_ : ndarray of shape (K,), or what the classifier has for several labels
-        The classes, in the order of columns.
+        The classes, in the order of columns. With "logits", as `fit_temperature` tells them from y, or from the columns
+        of a data frame.
     loss_before_ : float or ndarray of shape (L,)
         Mean cross-entropy of held-out rows before calibration, nats a row; in an ensemble the mean over splits.
     loss_after_ : float or ndarray of shape (L,)
@@ -110,6 +113,12 @@ class TemperatureCalibrator(ClassifierMixin, MetaEstimatorMixin, BaseEstimator):
 
     Classes that are missing in the rows of a frozen estimator, or in one split's held-out rows, are no problem for a
     temperature. Where a split's training rows lack a class that it holds out, an error says so.
+
+    The classifier's predictions and its logits must agree, or what is calibrated is not what is predicted: it is an
+    error if the largest logit isn't that of the predicted class in more than a tenth of the rows. (A few are let pass,
+    since SVC breaks ties in another way than its decision function.) A classifier with a threshold of its own, as
+    `FixedThresholdClassifier`, belongs around the calibrator. Several labels may have thresholds: `predict` then is the
+    classifier's own answer from its own probabilities.
 
     With "bias_corrected" and "vector", classes may be told apart without a mistake, so that there is no finite optimum:
     a `ConvergenceWarning` says so, and the scaling is some point on the way.
@@ -142,12 +151,19 @@ class TemperatureCalibrator(ClassifierMixin, MetaEstimatorMixin, BaseEstimator):
     response_method_: str | None
 
     def __init__(
-        self, estimator: Any = None, *, cv: Any = None, ensemble: bool = False, scaling: Kind = "temperature"
+        self,
+        estimator: Any = None,
+        *,
+        cv: Any = None,
+        ensemble: bool = False,
+        scaling: Kind = "temperature",
+        n_jobs: int | None = None,
     ) -> None:
         self.estimator = estimator
         self.cv = cv
         self.ensemble = ensemble
         self.scaling = scaling
+        self.n_jobs = n_jobs
 
     def fit(self, X: Any, y: Any, sample_weight: Any = None, **fit_params: Any) -> Self:
         """Fit the classifier and its calibration.
@@ -191,6 +207,9 @@ class TemperatureCalibrator(ClassifierMixin, MetaEstimatorMixin, BaseEstimator):
             if self.scaling not in ("temperature", "bias_corrected", "vector"):
                 raise ValueError(f"scaling must be 'temperature', 'bias_corrected' or 'vector', got {self.scaling!r}")
             check_boolean(self.ensemble, "ensemble")
+            classifier = self._classifier()
+            if not isinstance(classifier, str) and not (hasattr(classifier, "fit") and is_classifier(classifier)):
+                raise TypeError(f"estimator must be a classifier, 'logits' or None, got {self.estimator!r}")
             if isinstance(self.estimator, str):
                 self._fit_logits(X, y, sample_weight, fit_params)
             else:
@@ -281,24 +300,25 @@ class TemperatureCalibrator(ClassifierMixin, MetaEstimatorMixin, BaseEstimator):
         return self._activated(X, log_sigmoid, log_softmax)
 
     def score(self, X: Any, y: Any, sample_weight: Any = None) -> float:
-        """Share of rows that are predicted right: the classifier's own `score` with a temperature.
+        """Share of rows that are predicted right; what the classifier makes of unknown or soft labels.
 
         Parameters
         ----------
         X : array-like of shape (n, d)
             Rows, or their logits.
         y : array-like of shape (n,) or (n, L)
-            Labels.
+            Labels. Where they are unknown (NaN) or soft, the classifier's own `score` is asked, if its predictions
+            stay.
         sample_weight : array-like of shape (n,), default=None
             Weights of the rows.
 
         Returns
         -------
         float
-            A number from 0 to 1.
+            A number from 0 to 1: accuracy, for several labels of all of them together.
         """
         check_is_fitted(self)
-        if hasattr(self, "estimator_") and self._keeps_order:
+        if hasattr(self, "estimator_") and self._keeps_order and len(shape_of(y)) == 2 and _is_soft(y):
             weighted = {} if sample_weight is None else {"sample_weight": sample_weight}
             return float(self.estimator_.score(X, y, **weighted))
         return float(super().score(X, y, sample_weight))
@@ -339,7 +359,7 @@ class TemperatureCalibrator(ClassifierMixin, MetaEstimatorMixin, BaseEstimator):
         check_consistent_length(logits, y)
         weights = check_sample_weight(sample_weight, logits.shape[:1])
         self._several, self._is_ensemble, self.response_method_ = False, False, None
-        self.classes_ = self._calibrate(logits, y, None, weights, None)
+        self.classes_ = self._calibrate(logits, y, named_columns(X, y), weights, None)
 
     def _fit_classifier(self, X: Any, y: Any, sample_weight: Any, fit_params: dict[str, Any]) -> None:
         estimator = self._classifier()
@@ -348,6 +368,8 @@ class TemperatureCalibrator(ClassifierMixin, MetaEstimatorMixin, BaseEstimator):
             # scikit-learn's own words for a missing y.
             validate_data(self, X, y, skip_check_array=True)
         check_consistent_length(X, y)
+        if shape_of(y)[1:] == (1,) and not is_indicator(y):
+            y = column_or_1d(y, warn=True)
         shape = shape_of(y)
         weights = check_sample_weight(sample_weight, shape if len(shape) == 2 else shape[:1])
         routed = self._routed(estimator, sample_weight, fit_params)
@@ -362,7 +384,7 @@ class TemperatureCalibrator(ClassifierMixin, MetaEstimatorMixin, BaseEstimator):
             check_is_fitted(fitted)
             several = gives_several_labels(fitted, y)
             classes = None if several else classes_of(fitted)
-            self.estimator_, self.classes_ = fitted, fitted.classes_ if several else classes
+            self.estimator_, self.classes_ = fitted, _classes_of_labels(fitted) if several else classes
         else:
             several = gives_several_labels(estimator, y)
             classes = None if several else classes_in(y, weights)
@@ -374,7 +396,14 @@ class TemperatureCalibrator(ClassifierMixin, MetaEstimatorMixin, BaseEstimator):
         else:
             splits = self._splits(X, y, shape, routed.splitter.split)
             parts, copies = held_out_logits(
-                estimator, X, y, splits, routed.estimator.fit, classes=classes, weights=weights
+                estimator,
+                X,
+                y,
+                splits,
+                routed.estimator.fit,
+                classes=classes,
+                weights=weights,
+                n_jobs=self.n_jobs,
             )
             if not whole:
                 self._keep(parts, copies, y, classes, weights)
@@ -390,7 +419,8 @@ class TemperatureCalibrator(ClassifierMixin, MetaEstimatorMixin, BaseEstimator):
         self.calibrated_estimators_ = []
         for part, copy in zip(parts, copies, strict=True):
             calibrated = TemperatureCalibrator(FrozenEstimator(copy), cv=self.cv, scaling=self.scaling)
-            calibrated.estimator_, calibrated.classes_ = copy, copy.classes_ if classes is None else classes
+            calibrated.estimator_ = copy
+            calibrated.classes_ = _classes_of_labels(copy) if classes is None else classes
             calibrated._several, calibrated._is_ensemble = classes is None, False
             calibrated.response_method_ = response_of(copy)
             calibrated._take_features_of(copy)
@@ -442,14 +472,18 @@ class TemperatureCalibrator(ClassifierMixin, MetaEstimatorMixin, BaseEstimator):
         if get_config()["enable_metadata_routing"]:
             weighted = {} if sample_weight is None else {"sample_weight": sample_weight}
             return process_routing(self, "fit", **weighted, **fit_params)
+        if "groups" in fit_params:
+            raise ValueError("groups reach the splitter with scikit-learn's metadata routing enabled only")
         params = dict(fit_params)
         if sample_weight is not None:
-            if has_fit_parameter(estimator, "sample_weight"):
+            # Searches hand on what they get.
+            inner = estimator.estimator if isinstance(estimator, (GridSearchCV, RandomizedSearchCV)) else estimator
+            if has_fit_parameter(inner, "sample_weight"):
                 params["sample_weight"] = sample_weight
-            elif not isinstance(estimator, FrozenEstimator):
+            elif not isinstance(estimator, FrozenEstimator) and not any("sample_weight" in name for name in params):
                 warnings.warn(
                     f"{type(estimator).__name__}.fit takes no sample_weight, so that only the calibration is weighted; "
-                    "for a step of a pipeline, enable scikit-learn's metadata routing and request sample_weight for it",
+                    "inside a pipeline or a search, enable scikit-learn's metadata routing and request sample_weight",
                     UserWarning,
                     stacklevel=4,
                 )
@@ -461,7 +495,7 @@ class TemperatureCalibrator(ClassifierMixin, MetaEstimatorMixin, BaseEstimator):
         That is codes for labels of any kind, and nothing of what has two dimensions and may hold NaN or soft labels.
         """
         X, y = indexable(X, y)
-        codes = None if len(shape) == 2 and shape[1] > 1 else encode_labels(y, None)[0].astype(np.intp)
+        codes = None if len(shape) == 2 else encode_labels(y, None)[0].astype(np.intp)
         splitter = check_cv(self.cv, codes, classifier=codes is not None)
         return splitter.split(X, y if codes is None else codes, **split_params)
 
@@ -507,3 +541,15 @@ class TemperatureCalibrator(ClassifierMixin, MetaEstimatorMixin, BaseEstimator):
         if logits.shape[1] == 1:
             return np.hstack([of_labels(-logits, temperature=temperature), of_labels(logits, temperature=temperature)])
         return of_classes(logits, temperature=temperature)
+
+
+def _classes_of_labels(estimator: Any) -> Any:
+    """What a classifier of several labels has for classes, in a form that cross_val_predict takes."""
+    classes = estimator.classes_
+    return LabelClasses(classes) if type(classes) is list else classes
+
+
+def _is_soft(y: Any) -> bool:
+    """Whether an indicator or distributions hold more than 0 and 1."""
+    entries = y.data if sparse.issparse(y) else np.asarray(y)
+    return entries.dtype.kind not in "biu" and not np.all((entries == 0) | (entries == 1))

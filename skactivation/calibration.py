@@ -13,7 +13,7 @@ import numpy as np
 from numpy.typing import ArrayLike, NDArray
 from sklearn.utils import check_consistent_length
 
-from skactivation._labelled_logits import labelled
+from skactivation._labelled_logits import labelled, named_columns
 from skactivation._labels import abridged, as_labels
 from skactivation._scaling import fit_scaling, warn_of
 from skactivation._temperature_calibrator import TemperatureCalibrator
@@ -69,9 +69,12 @@ def fit_temperature(
 ) -> TemperatureFit:
     r"""The temperature with the least mean cross-entropy, :math:`\min_T \frac{1}{n} \sum_i l(z_i / T, y_i)`.
 
-    Any model's logits will do, but they should be those of rows that it wasn't fitted to.
-    ``softmax(logits, temperature=fit.temperature)`` gives the calibrated probabilities, with
-    `skactivation.activations.softmax`, or `sigmoid` for one logit a row.
+    Any model's logits will do, but they should be those of rows that it wasn't fitted to. From
+    `skactivation.activations`, ``softmax(logits, temperature=fit.temperature)`` gives the calibrated probabilities;
+    for one logit a row ``sigmoid(logits, temperature=fit.temperature)``, for several labels
+    ``sigmoid(logits / fit.temperature)``.
+
+    Probabilities aren't logits, nor are they taken for them: pass ``np.log(np.maximum(p, np.finfo(p.dtype).eps))``.
 
     Parameters
     ----------
@@ -82,8 +85,9 @@ def fit_temperature(
         Labels, or a distribution over the classes in each row. With `multilabel` an indicator, dense or sparse: 0 for
         no, 1 for yes, between them soft labels, NaN for not known.
     classes : array-like of shape (K,), default=None
-        The label of each column. Without it, K different labels in y belong to the columns in sorted order; fewer are
-        column numbers if they are integers from 0 to K - 1 and 0 is among them. Anything else is an error.
+        The label of each column. Without it, the columns of a data frame, if they are strings and all labels are among
+        them, or else K different labels in y in sorted order; fewer labels are column numbers if they are integers
+        from 0 to K - 1 and 0 is among them. Anything else is an error.
     multilabel : bool, default=False
         Whether the columns are labels that don't exclude each other: each gets a temperature of its own.
     sample_weight : array-like of shape (n,), default=None
@@ -146,7 +150,9 @@ def fit_temperature(
     weights = check_sample_weight(sample_weight, z.shape if several else z.shape[:1])
     if several and classes is not None:
         raise ValueError("classes can't be given with multilabel=True: the columns of y are those of logits")
-    names = None if classes is None else _checked_classes(classes, max(2, z.shape[1]))
+    names = None if several else named_columns(logits, y)
+    if classes is not None:
+        names = _checked_classes(classes, max(2, z.shape[1]))
     rows, _ = labelled(z, y, weights, classes=names, several=several)
     with single_threaded_blas, np.errstate(all="ignore"):
         scaling = fit_scaling(rows)

@@ -173,6 +173,18 @@ def test_classes_that_do_not_fit_are_an_error(classes, message):
         fit_temperature(LOGITS, Y, classes=classes)
 
 
+def test_the_columns_of_a_frame_are_classes_where_they_name_the_labels():
+    names = np.array(["e", "a", "d", "b", "c"])
+    expected = fit_temperature(LOGITS, names[Y], classes=names)
+    for some in (Y >= 0, Y != 3):
+        frame = pd.DataFrame(LOGITS, columns=names)[some]
+        assert fit_temperature(frame, names[Y][some]) == fit_temperature(LOGITS[some], names[Y][some], classes=names)
+    assert fit_temperature(pl.DataFrame(LOGITS, schema=names.tolist()), names[Y]) == expected
+    # Other names say nothing.
+    unnamed = pd.DataFrame(LOGITS).add_prefix("logit")
+    assert fit_temperature(unnamed, Y) == fit_temperature(LOGITS, Y)
+
+
 def test_a_label_of_weight_zero_needs_no_column():
     y = np.where(np.arange(N) == 7, 99, Y)
     weights = (np.arange(N) != 7).astype(float)
@@ -415,8 +427,8 @@ def test_limits_of_some_labels_leave_the_others_alone():
         fit = fit_temperature(logits, INDICATOR, multilabel=True)
     messages = sorted(str(warning.message) for warning in caught)
     assert [message.split(":")[0] for message in messages] == [
-        "the logits contradict the labels for the labels in the columns [2]",
-        "the true class has the largest logit in every row for the labels in the columns [0]",
+        "in the columns [0] the true class has the largest logit in every row",
+        "in the columns [2] the logits contradict the labels",
     ]
     assert_array_equal(fit.at_limit, [True, False, True])
     alone = fit_temperature(LABEL_LOGITS[:, 1], INDICATOR[:, 1].astype(int))
@@ -450,6 +462,8 @@ def test_many_blocks_of_several_labels(monkeypatch):
         ((LOGITS, INDICATOR), {"multilabel": True}, ValueError, "y must have a column for each of the 5 labels, got 3"),
         ((LOGITS, np.eye(K)[Y]), {"multilabel": True, "classes": range(5)}, ValueError, "classes can't be given"),
         ((LABEL_LOGITS, INDICATOR * [1, np.nan, 1]), {"multilabel": True}, ValueError, r"no known entry .* \[1\]"),
+        ((LABEL_LOGITS, Y % 2), {"multilabel": True}, ValueError, "y must have a column for each of several labels"),
+        ((LABEL_LOGITS, INDICATOR), {}, ValueError, r"fit_temperature\(..., multilabel=True\)"),
         ((LOGITS, np.where(Y == 1, None, Y)), {}, ValueError, "NaN or None"),
         ((LOGITS, Y + 0.5), {}, ValueError, "Unknown label type: continuous"),
     ],

@@ -13,11 +13,11 @@ from scipy.optimize import minimize
 from sklearn.base import BaseEstimator, ClassifierMixin, clone
 from sklearn.calibration import CalibratedClassifierCV
 from sklearn.datasets import load_digits, load_iris, make_classification, make_multilabel_classification
-from sklearn.ensemble import GradientBoostingClassifier, RandomForestClassifier
+from sklearn.ensemble import GradientBoostingClassifier, RandomForestClassifier, RandomForestRegressor
 from sklearn.exceptions import ConvergenceWarning, NotFittedError
 from sklearn.feature_extraction.text import CountVectorizer
 from sklearn.frozen import FrozenEstimator
-from sklearn.linear_model import LogisticRegression
+from sklearn.linear_model import LinearRegression, LogisticRegression
 from sklearn.metrics import log_loss
 from sklearn.model_selection import (
     GridSearchCV,
@@ -809,3 +809,84 @@ def test_a_search_with_worker_processes_finds_what_a_serial_one_finds():
         for n_jobs in (1, 2)
     ]
     assert_array_equal(searches[0].cv_results_["mean_test_score"], searches[1].cv_results_["mean_test_score"])
+
+
+# What a new user ran into
+
+
+@pytest.mark.parametrize(
+    "classifier", [KNeighborsClassifier(), DecisionTreeClassifier(random_state=0), SigmoidMultiLabel()]
+)
+@pytest.mark.parametrize("method", ["predict_proba", "decision_function", "predict_log_proba"])
+@pytest.mark.filterwarnings("ignore:in the columns:UserWarning")
+def test_several_labels_are_cross_validated(classifier, method):
+    out = cross_val_predict(TemperatureCalibrator(classifier, cv=3), X_LABELS, Y_LABELS, method=method, cv=3)
+    assert out.shape == Y_LABELS.shape
+
+
+def test_the_score_is_accuracy_whatever_scores_a_search_inside():
+    search = GridSearchCV(GaussianNB(), {"var_smoothing": [1e-9]}, scoring="neg_log_loss", cv=3)
+    model = TemperatureCalibrator(search, cv=3).fit(DIGITS, Y_DIGITS)
+    assert model.score(DIGITS, Y_DIGITS) == np.mean(model.predict(DIGITS) == Y_DIGITS)
+
+
+def test_precomputed_kernels_are_split_by_rows_and_columns():
+    kernel = DIGITS @ DIGITS.T
+    model = TemperatureCalibrator(SVC(kernel="precomputed"), cv=3).fit(kernel, Y_DIGITS)
+    expected = TemperatureCalibrator(SVC(kernel="linear"), cv=3).fit(DIGITS, Y_DIGITS)
+    assert_allclose(model.temperature_, expected.temperature_, rtol=1e-6)
+
+
+def test_a_frame_of_logits_may_name_classes_that_rows_lack():
+    rng = np.random.default_rng(0)
+    names = np.array(["c", "a", "b"])
+    y = rng.integers(2, size=200)
+    frame = pd.DataFrame(rng.normal(size=(200, 3)) + np.eye(3)[y], columns=names)
+    model = TemperatureCalibrator("logits").fit(frame, names[y])
+    assert_array_equal(model.classes_, names)
+    assert model.temperature_ == fit_temperature(frame.to_numpy(), names[y], classes=names).temperature
+    assert_array_equal(model.predict(frame), names[frame.to_numpy().argmax(axis=1)])
+
+
+@pytest.mark.parametrize("estimator", [RandomForestRegressor(), StandardScaler(), make_pipeline(LinearRegression()), 5])
+def test_what_is_no_classifier_is_an_error_before_anything_is_fitted(estimator):
+    with pytest.raises(TypeError, match=r"estimator must be a classifier, 'logits' or None, got|is not an estimator"):
+        TemperatureCalibrator(estimator).fit(X, Y)
+
+
+def test_a_search_without_a_refit_is_an_error():
+    with pytest.raises(TypeError, match="estimator must have classes_ once it is fitted"):
+        TemperatureCalibrator(GridSearchCV(GaussianNB(), {}, refit=False)).fit(X, Y)
+
+
+def test_weights_reach_the_classifier_inside_a_search():
+    weights = np.random.default_rng(0).integers(1, 4, size=150).astype(float)
+    model = TemperatureCalibrator(GridSearchCV(GaussianNB(), {"var_smoothing": [1e-9]}), cv=3).fit(X, Y, weights)
+    assert_array_equal(model.estimator_.best_estimator_.theta_, GaussianNB().fit(X, Y, weights).theta_)
+
+
+def test_groups_without_routing_are_an_error_that_says_so():
+    with pytest.raises(ValueError, match="metadata routing"):
+        TemperatureCalibrator(cv=GroupKFold(3)).fit(X, Y, groups=np.arange(150))
+
+
+@pytest.mark.parametrize("form", [sparse.coo_array, sparse.coo_matrix])
+def test_sparse_x_of_any_format_reaches_a_frozen_classifier(form):
+    noisy = X + np.random.default_rng(0).normal(size=X.shape)
+    many = np.vstack([noisy] * 8)
+    frozen = FrozenEstimator(LogisticRegression(max_iter=1000).fit(X, Y))
+    model = TemperatureCalibrator(frozen).fit(form(many), np.tile(Y, 8))
+    assert_allclose(model.temperature_, TemperatureCalibrator(frozen).fit(noisy, Y).temperature_, rtol=1e-9)
+
+
+def test_a_column_vector_of_labels_is_warned_of_once():
+    with warnings.catch_warnings(record=True) as caught:
+        warnings.simplefilter("always")
+        model = TemperatureCalibrator(GaussianNB(), cv=3).fit(X, NAMES[Y].reshape(-1, 1))
+    assert [warning.category.__name__ for warning in caught] == ["DataConversionWarning"]
+    assert model.temperature_ == TemperatureCalibrator(GaussianNB(), cv=3).fit(X, Y).temperature_
+
+
+def test_worker_processes_fit_what_one_process_fits():
+    models = [TemperatureCalibrator(GaussianNB(), cv=3, n_jobs=n_jobs).fit(DIGITS, Y_DIGITS) for n_jobs in (None, 2)]
+    assert models[0].temperature_ == models[1].temperature_

@@ -29,9 +29,9 @@ _FROM_AFAR = Plan(Kind.WHOLE, False, newton=False, shortest=16, longest=32, n_me
 _SAMPLE_TOL, _MAX_ITER_ON_SAMPLE = 1e-5, 32
 # Newton's method, with a second derivative from each evaluation.
 _NEARBY = Plan(Kind.WHOLE, False, newton=True, shortest=8, longest=16, n_metrics=4, n_evaluations=8, useful=0.0)
-# The gap relative to F, about, from which on Newton's method needs no care for one coefficient. Its last step needs no
-# value where it is less than a part of the coefficient: the square of that part is what is left.
-_NEAR, _LAST_STEP, _MOST_LAST_STEPS = 1e-3, 3e-7, 8
+# Steps by log beta at most; where numbers under- or overflow, so that there is no telling. The last step needs no other
+# value where it is this small: its square is what is left.
+_LONGEST, _LEAP, _LAST_STEP, _MOST_STEPS = 3.0, 30.0, 3e-7, 200
 _TOL, _MAX_ITER = 1e-12, 1000
 # What is known at a temperature of 1 says little of others beyond these inverse temperatures.
 _NEAR_ONE = 0.05, 20.0
@@ -169,27 +169,28 @@ def _start(logits: Logits, summary: Summary, free: Array) -> Array:
 
 
 def _best_temperatures(objective: TemperatureObjective, start: Array) -> tuple[Array, Array, Array]:
-    """Inverse temperatures, values and proved gaps, all (P,).
+    """Inverse temperatures where the derivatives are 0, values and proved gaps, all (P,).
 
-    Once the minimum is near, Newton's steps are sure to do: a value comes with its derivatives.
+    Newton's method for log E_p[D] = log <t, D> in log beta, which is nearly linear for any tails, between points where
+    the derivative is known to be negative and positive: it can't fail to arrive. The last step is one in beta.
     """
-    solution = minimize(objective, [start], _NEARBY, tol=_NEAR, max_iter=_MAX_ITER, certified=False)
-    theta, values, gradient = solution.theta, solution.values, solution.gradient
-    left = np.full(theta.shape, np.inf)
-    for _ in range(_MOST_LAST_STEPS):
-        curvature = objective.hessian(theta)[:, :, 0]
-        step = gradient / curvature
-        before, left = left, gradient * step
-        theta = theta - step
-        is_last = np.abs(step) <= _LAST_STEP * theta
-        if is_last.all():
-            return theta[:, 0], values - 0.5 * left[:, 0], _gaps(objective, values, gradient, curvature)
-        if not np.all(is_last | ((left < before / 4) & (theta > 0))):
+    place, low, high = np.log(start), np.full(start.shape, -np.inf), np.full(start.shape, np.inf)
+    for _ in range(_MOST_STEPS):
+        beta = np.exp(place)
+        values, gradient = objective.value_and_gradient(beta)
+        curvature = objective.hessian(beta)[:, :, 0]
+        expected = objective.expected[:, np.newaxis]
+        mean = expected - gradient
+        step = np.log(mean / expected) * mean / (beta * curvature)
+        step = np.where(np.isfinite(step), np.clip(step, -_LONGEST, _LONGEST), -_LEAP * np.sign(gradient))
+        low, high = np.where(gradient <= 0, place, low), np.where(gradient >= 0, place, high)
+        if np.all((np.abs(step) <= _LAST_STEP) | (high - low <= _EPS * np.abs(place))):
             break
-        values, gradient = objective.value_and_gradient(theta)
-    solution = minimize(objective, [solution.theta], _NEARBY, tol=_TOL, max_iter=_MAX_ITER)
-    last_step = solution.gradient / objective.hessian(solution.theta)[:, :, 0]
-    return (solution.theta - last_step)[:, 0], solution.values, solution.gaps
+        place = np.where((place + step > low) & (place + step < high), place + step, 0.5 * (low + high))
+    step = gradient / curvature
+    step[~(np.abs(step) <= 2 * _LAST_STEP * beta)] = 0
+    gaps = _gaps(objective, values, gradient, curvature)
+    return (beta - step)[:, 0], values - 0.5 * (gradient * step)[:, 0], gaps
 
 
 def _gaps(objective: TemperatureObjective, values: Array, gradient: Array, curvature: Array) -> Array:

@@ -32,6 +32,11 @@ class TemperatureObjective(Objective):
         self._latest: tuple[Array, Array] | None = None
 
     @property
+    def expected(self) -> Array:
+        """The weighted sum of <t, D> (P,), which E_p[D] sums up to at the minimum."""
+        return self._summary.expected[self._parts]
+
+    @property
     def has_light_rows(self) -> Array:
         """Rows of small weight are not thrown far by a step that is safe for others: there is one coefficient."""
         return np.zeros(self.n_parts, dtype=bool)
@@ -52,13 +57,15 @@ class TemperatureObjective(Objective):
         """Nothing: every change of a temperature matters."""
 
     def value_and_gradient(self, theta: Array, *, exact: bool = True) -> tuple[Array, Array]:
-        """Values (P,) and derivatives (P, 1)."""
+        """Values (P,) and derivatives (P, 1); below 0, where exponentials could overflow, those of the tangent at 0."""
         kernel = self._softmax_term if self._logits.exclusive else self._sigmoid_term
-        (sums,) = sum_over_blocks(self._logits, kernel(theta), size=3 * self.n_parts)
+        beta = np.maximum(theta, 0)
+        (sums,) = sum_over_blocks(self._logits, kernel(beta), size=3 * self.n_parts)
         logs, first, second = sums
-        expected = self._summary.expected[self._parts]
+        expected = self.expected
+        gradient = (expected - first)[:, np.newaxis]
         self._latest = theta.copy(), second[:, np.newaxis, np.newaxis]
-        return logs + theta[:, 0] * expected, (expected - first)[:, np.newaxis]
+        return logs + beta[:, 0] * expected + ((theta - beta) * gradient)[:, 0], gradient
 
     def hessian(self, theta: Array, *, exact: bool = True) -> Array:
         """Second derivatives (P, 1, 1)."""

@@ -22,17 +22,17 @@ __all__ = ["Limit", "Scaling", "fit_scaling", "warn_of"]
 Array = NDArray[Any]
 
 _EPS = float(np.finfo(np.float64).eps)
-# A start is found on so many rows, where that is at most this part of all.
-_SAMPLE, _LEAST_SAMPLE, _PART = 4096, 256, 4
+# Rows on which a start is found, where there are many.
+_SAMPLE = 4096
 # L-BFGS in the coordinates of one second derivative, to a gap below what sampling leaves; few rows are enough to tell.
 _FROM_AFAR = Plan(Kind.WHOLE, False, newton=False, shortest=16, longest=32, n_metrics=2, n_evaluations=30)
 _SAMPLE_TOL, _MAX_ITER_ON_SAMPLE = 1e-5, 32
-# Newton's method, with a second derivative from each evaluation.
-_NEARBY = Plan(Kind.WHOLE, False, newton=True, shortest=8, longest=16, n_metrics=4, n_evaluations=8, useful=0.0)
+# Newton's method for slopes and biases, and L-BFGS where that doesn't get on.
+_WITH_BIASES = Plan(Kind.WHOLE, False, newton=True, shortest=8, longest=16, n_metrics=4, n_evaluations=8, useful=0.0)
+_TOL, _MAX_ITER = 1e-12, 1000
 # Steps by log beta at most; where numbers under- or overflow, so that there is no telling. The last step needs no other
 # value where it is this small: its square is what is left.
 _LONGEST, _LEAP, _LAST_STEP, _MOST_STEPS = 3.0, 30.0, 3e-7, 200
-_TOL, _MAX_ITER = 1e-12, 1000
 # What is known at a temperature of 1 says little of others beyond these inverse temperatures.
 _NEAR_ONE = 0.05, 20.0
 
@@ -152,10 +152,10 @@ def _start(logits: Logits, summary: Summary, free: Array) -> Array:
     """Inverse temperatures (., 1) to start from, for the parts that have a minimum: those of a sample of the rows."""
     start = _guesses(summary, logits.unit)[free, np.newaxis]
     n_rows = logits.values.shape[0]
-    size = min(_SAMPLE, max(_LEAST_SAMPLE, n_rows // _PART))
-    if len(logits.slices) == 1:
+    if len(logits.slices) == 1 or n_rows < 4 * _SAMPLE:
+        # A sample would cost as much as it saves.
         return start
-    sample = logits.sample(np.sort(np.random.default_rng(0).integers(0, n_rows, size)))
+    sample = logits.sample(np.sort(np.random.default_rng(0).integers(0, n_rows, _SAMPLE)))
     part = sample.summary()
     known = free & np.array([limit is None for limit in _limits(part)])
     if not known.any():
@@ -245,7 +245,7 @@ def _with_biases(
     if free.any():
         level = np.log(2) * _lightest(logits)
         solution = minimize(
-            objective.select(free), [theta[free]], _NEARBY, tol=_TOL, max_iter=_MAX_ITER, separated_below=level
+            objective.select(free), [theta[free]], _WITH_BIASES, tol=_TOL, max_iter=_MAX_ITER, separated_below=level
         )
         theta[free], gaps[free] = solution.theta, solution.gaps
         values = values.copy()

@@ -37,6 +37,13 @@ class AffineObjective(Objective):
         self.shape = (1, self._n_slopes + self._n_columns) if logits.exclusive else (self.n_parts, 2)
         self.penalty = np.zeros(self.shape)
         self._low, self._high = self._ranges()
+        # Slopes of constant columns change nothing that biases don't.
+        constant = self._low == self._high
+        self._pinned = np.zeros(self.shape, dtype=bool)
+        if logits.exclusive:
+            self._pinned[0, : self._n_slopes] = constant if self._n_slopes > 1 else constant.all()
+        else:
+            self._pinned[:, 0] = constant
 
     @property
     def has_light_rows(self) -> Array:
@@ -68,6 +75,7 @@ class AffineObjective(Objective):
         selected._parts = self._parts[parts]
         selected.n_parts = selected._parts.size
         selected.shape, selected.penalty = (selected.n_parts, 2), self.penalty[parts]
+        selected._pinned = self._pinned[parts]
         return selected
 
     def center(self, theta: Array) -> None:
@@ -86,10 +94,10 @@ class AffineObjective(Objective):
 
         values, by_slopes, by_biases = sum_over_blocks(self._logits, term, size=2 * theta.size)
         if not self._logits.exclusive:
-            return values, np.stack([by_slopes, by_biases], axis=1)
+            return values, np.where(self._pinned, 0.0, np.stack([by_slopes, by_biases], axis=1))
         by_slopes = by_slopes.sum(keepdims=True) if self._n_slopes == 1 else by_slopes
         by_biases = by_biases - by_biases.mean()
-        return values, np.concatenate([by_slopes, by_biases])[np.newaxis]
+        return values, np.where(self._pinned, 0.0, np.concatenate([by_slopes, by_biases])[np.newaxis])
 
     def hessian(self, theta: Array, *, exact: bool = True) -> Array:
         """The Hessian of each part, regular where all biases move."""
@@ -112,8 +120,13 @@ class AffineObjective(Objective):
             self._logits, term, size=4 * self._n_columns**2 if exclusive else 3 * theta.size
         )
         if not exclusive:
-            return np.stack([np.stack([own[0], own[1]], -1), np.stack([own[1], own[2]], -1)], 1)
-        return self._of_exclusive(own, products)[np.newaxis]
+            hessian = np.stack([np.stack([own[0], own[1]], -1), np.stack([own[1], own[2]], -1)], 1)
+        else:
+            hessian = self._of_exclusive(own, products)[np.newaxis]
+        for part, pinned in zip(hessian, self._pinned, strict=True):
+            part[pinned], part[:, pinned] = 0, 0
+            part[pinned, pinned] = np.trace(part) or 1.0
+        return hessian
 
     def _of_exclusive(self, own: Array, products: Array) -> Array:
         """The Hessian (m, m) by slopes and biases, from the curvatures' sums with z^2, z and 1, and those of q q^T."""

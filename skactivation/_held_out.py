@@ -15,7 +15,7 @@ from sklearn.frozen import FrozenEstimator
 from sklearn.utils import _safe_indexing, get_tags, indexable
 from sklearn.utils.parallel import Parallel, delayed
 
-from skactivation._labels import columns_of_labels, encode_labels, shape_of, soft_targets
+from skactivation._labels import abridged, columns_of_labels, encode_labels, shape_of, soft_targets
 from skactivation._validation import as_array, as_floats
 
 __all__ = [
@@ -33,7 +33,7 @@ Array = NDArray[Any]
 
 # Rows, at most, on which `predict` is compared with the largest logit; the share of them that may differ: SVC breaks
 # ties between votes in another way than its decision function does, which concerned up to 2 % of rows where measured.
-_COMPARED, _MAY_DIFFER = 1000, 0.1
+_COMPARED, _MAY_DIFFER = 1000, 0.05
 
 
 class HeldOut(NamedTuple):
@@ -56,13 +56,18 @@ def response_of(estimator: Any) -> str:
     )
 
 
-def gives_several_labels(estimator: Any, y: Any) -> bool:
-    """Whether a classifier, fitted or not, gives several labels for each row of y, not one of several classes."""
+def gives_several_labels(estimator: Any, y: Any, X: Any = None) -> bool:
+    """Whether a classifier gives several labels for each row of y, not one of several classes.
+
+    With rows X of a fitted one, its predictions tell; without, what it says of itself.
+    """
     if isinstance(getattr(estimator, "classes_", None), list) or getattr(estimator, "multilabel_", False):
         return True
     shape = shape_of(y)
     if len(shape) != 2 or shape[1] < 2:
         return False
+    if X is not None:
+        return len(shape_of(estimator.predict(_safe_indexing(indexable(X)[0], [0])))) == 2
     if get_tags(estimator).classifier_tags.multi_label:
         return True
     # Some that take indicators don't say so; what they can't be is distributions over the classes.
@@ -92,20 +97,27 @@ def logits_of(estimator: Any, X: Any, *, several: bool) -> Array:
         columns = [_yes(as_array(of_label, method), no_and_yes) for of_label, no_and_yes in outputs]
         return _log_odds(as_floats(np.column_stack(columns), method))
     logits = as_floats(output.toarray() if sparse.issparse(output) else output, method)
-    if method == "predict_proba":
-        if several:
-            return _log_odds(logits)
-        logits = np.asarray(np.log(np.maximum(logits, np.finfo(logits.dtype).eps)))
-        return np.asarray(logits[:, 1:] - logits[:, :1]) if logits.shape[1] == 2 else logits
-    logits = logits.reshape(len(logits), -1)
-    n_classes = logits.shape[1] if several else classes_of(estimator).size
-    if logits.shape[1] != (1 if n_classes == 2 and not several else n_classes):
-        raise ValueError(
-            f"{_name(estimator)}'s decision_function gives {logits.shape[1]} columns for {n_classes} classes: "
-            "no logit for each class, but perhaps one for each pair of classes, as with "
-            "SVC(decision_function_shape='ovo'); use 'ovr'"
+    if several:
+        return _log_odds(logits) if method == "predict_proba" else logits.reshape(len(logits), -1)
+    n_classes = classes_of(estimator).size
+    n_wanted = 1 if n_classes == 2 and method == "decision_function" else n_classes
+    shape = logits.shape if logits.ndim > 1 else (*logits.shape, 1)
+    if shape[1:] != (n_wanted,):
+        pairs = n_classes * (n_classes - 1) // 2
+        hint = (
+            ": one for each pair of classes? SVC then needs decision_function_shape='ovr'"
+            if shape[1:] == (pairs,)
+            else ""
         )
-    return logits
+        raise ValueError(
+            f"{_name(estimator)}'s {method} gives the shape {logits.shape} for {n_classes} classes, but {n_wanted} "
+            f"column{'s are' if n_wanted > 1 else ' is'} needed{hint}"
+        )
+    logits = logits.reshape(shape)
+    if method == "decision_function":
+        return logits
+    logits = np.asarray(np.log(np.maximum(logits, np.finfo(logits.dtype).eps)))
+    return np.asarray(logits[:, 1:] - logits[:, :1]) if n_classes == 2 else logits
 
 
 def seen_logits(estimator: Any, X: Any, classes: Array | None) -> Array:
@@ -117,21 +129,25 @@ def seen_logits(estimator: Any, X: Any, classes: Array | None) -> Array:
     if classes is None:
         return logits
     own_classes = classes_of(estimator)
-    _check_that_they_agree(estimator, X, logits, own_classes)
+    _check_that_they_agree([_compared(estimator, X, logits, own_classes)])
     return aligned(logits, own_classes, classes)
 
 
 def aligned(logits: Array, own_classes: Array, classes: Array) -> Array:
-    """Logits in the order of some classes; one that the classifier doesn't know has the logit -inf."""
+    """Logits in the order of some classes; one that the classifier doesn't know has the logit -inf.
+
+    What it gives for others is left out.
+    """
     if np.array_equal(own_classes, classes):
         return logits
-    if classes.size == 2:
-        return -logits
     if logits.shape[1] == 1:
         logits = np.hstack([np.zeros_like(logits), logits])
+    places = {label: place for place, label in enumerate(own_classes.tolist())}
     result = np.full((len(logits), classes.size), -np.inf, dtype=logits.dtype)
-    result[:, columns_of_labels(own_classes, classes)] = logits
-    return result
+    for column, label in enumerate(classes.tolist()):
+        if label in places:
+            result[:, column] = logits[:, places[label]]
+    return result[:, 1:] - result[:, :1] if classes.size == 2 else result
 
 
 def held_out_logits(
@@ -158,21 +174,28 @@ def held_out_logits(
     n_rows = shape_of(y)[0]
     pairwise = get_tags(estimator).input_tags.pairwise
 
-    def held_out(train: Array, test: Array) -> tuple[HeldOut, Any]:
+    def held_out(train: Array, test: Array) -> tuple[HeldOut, Any, Any]:
         params = {name: _of_rows(value, train, n_rows) for name, value in fit_params.items()}
         X_train, X_test = (X[np.ix_(rows, train)] if pairwise else _safe_indexing(X, rows) for rows in (train, test))
         copy = clone(estimator).fit(X_train, _safe_indexing(y, train), **params)
-        if classes is not None:
-            counts = None if weights is None else weights[test]
-            _check_that_classes_are_known(copy, _safe_indexing(y, test), counts)
-        return HeldOut(test, seen_logits(copy, X_test, classes)), copy
+        logits = logits_of(copy, X_test, several=classes is None)
+        if classes is None:
+            return HeldOut(test, logits), copy, None
+        counts = None if weights is None else weights[test]
+        _check_that_classes_are_known(copy, _safe_indexing(y, test), counts)
+        own_classes = classes_of(copy)
+        compared = _compared(copy, X_test, logits, own_classes)
+        return HeldOut(test, aligned(logits, own_classes, classes)), copy, compared
 
     pairs = [(_numbers(train), _numbers(test)) for train, test in splits]
     pairs = [(train, test) for train, test in pairs if test.size]
     if not pairs:
         raise ValueError("cv must leave some rows out, but no split of it does")
-    parts, copies = zip(*Parallel(n_jobs=n_jobs)(delayed(held_out)(*pair) for pair in pairs), strict=True)
-    return list(parts), list(copies)
+    results = Parallel(n_jobs=n_jobs)(delayed(held_out)(*pair) for pair in pairs)
+    parts, copies, compared = (list(values) for values in zip(*results, strict=True))
+    if classes is not None:
+        _check_that_they_agree(compared)
+    return parts, copies
 
 
 def _numbers(rows: Any) -> Array:
@@ -201,28 +224,44 @@ def _check_that_classes_are_known(estimator: Any, y: Any, weights: Array | None)
         )
 
 
-def _check_that_they_agree(estimator: Any, X: Any, logits: Array, classes: Array) -> None:
-    """See that the largest logit is that of the class that is predicted, but for ties."""
-    n_rows = len(logits)
-    step = -(-n_rows // _COMPARED)
+class _Compared(NamedTuple):
+    """Predictions beside largest logits."""
+
+    n_wrong: int
+    n_rows: int
+    example: str
+
+
+def _compared(estimator: Any, X: Any, logits: Array, classes: Array) -> _Compared:
+    """In how many rows the largest logit isn't that of the class that is predicted, but for ties."""
+    step = -(-len(logits) // _COMPARED)
     if step > 1:
-        X, logits = _safe_indexing(indexable(X)[0], np.arange(0, n_rows, step)), logits[::step]
+        X, logits = _safe_indexing(indexable(X)[0], np.arange(0, len(logits), step)), logits[::step]
     predicted = columns_of_labels(estimator.predict(X), classes)
     if logits.shape[1] == 1:
-        wrong = (logits[:, 0] > 0) != predicted
-        wrong &= logits[:, 0] != 0
+        wrong = ((logits[:, 0] > 0) != predicted) & (logits[:, 0] != 0)
     else:
         wrong = logits[np.arange(predicted.size), predicted] < logits.max(axis=1)
-    n_wrong = int(np.count_nonzero(wrong))
-    if n_wrong > max(1, _MAY_DIFFER * wrong.size):
-        row = int(np.argmax(wrong))
-        names = classes.tolist()
+    example = ""
+    if wrong.any():
+        row, names = int(np.argmax(wrong)), classes.tolist()
         largest = names[int(logits[row, 0] > 0) if logits.shape[1] == 1 else int(logits[row].argmax())]
+        example = (
+            f"{_name(estimator)} predicts {names[predicted[row]]!r} where the logits, {abridged(logits[row])}, are "
+            f"largest for {largest!r}"
+        )
+    return _Compared(int(np.count_nonzero(wrong)), wrong.size, example)
+
+
+def _check_that_they_agree(compared: list[_Compared]) -> None:
+    """See that predictions and largest logits agree, but for a small share of the rows."""
+    n_wrong, n_rows = sum(part.n_wrong for part in compared), sum(part.n_rows for part in compared)
+    if n_wrong > max(1, _MAY_DIFFER * n_rows):
+        example = next(part.example for part in compared if part.example)
         raise ValueError(
-            f"{_name(estimator)}'s logits contradict its predictions in {n_wrong} of {wrong.size} rows: in row "
-            f"{row * step} the largest logit is that of {largest!r}, but {names[predicted[row]]!r} is predicted. "
-            "They can't be calibrated as logits of the classes. (SVC(decision_function_shape='ovo') gives one for each "
-            "pair of classes: use 'ovr'. A classifier with a threshold of its own belongs around the calibrator.)"
+            f"the classifier's logits contradict its predictions in {n_wrong} of {n_rows} rows ({example}): they can't "
+            "be calibrated as logits of the classes. (SVC(decision_function_shape='ovo') gives one for each pair of "
+            "classes: use 'ovr'. A classifier with a threshold of its own belongs around the calibrator.)"
         )
 
 

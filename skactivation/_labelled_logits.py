@@ -54,6 +54,15 @@ def labelled(
             raise ValueError("sample_weight is zero for every row that is to calibrate; at least one must be positive")
         # Sums of weights of any size stay in range.
         weights = weights / weights.max()
+    result, names = _labelled(logits, y, weights, classes=classes, several=several, every_class=every_class)
+    result.numbers = rows
+    return result, names
+
+
+def _labelled(
+    logits: Array, y: Any, weights: Array | None, *, classes: Array | None, several: bool, every_class: bool
+) -> tuple[Logits, Array]:
+    """The same for rows and weights that belong to the logits."""
     if several:
         if len(shape_of(y)) == 1:
             raise ValueError("y must have a column for each of several labels, got one dimension")

@@ -30,8 +30,8 @@ Array = NDArray[Any]
 
 # Numbers in a block, measured: smaller ones pay for calls, larger ones for memory.
 _BLOCK_SIZE = 2**17
-# Ranges of logits within which no square leaves the range of floats.
-_LARGEST, _SMALLEST = 1e150, 1e-150
+# Mean differences of a true logit from the largest within which no square that matters leaves the range of floats.
+_LARGEST, _SMALLEST = 1e100, 1e-100
 # Where probabilities of all but one class are below this, the logarithm of their sum with 1 needs care.
 _SMALL = 1e-3
 
@@ -73,6 +73,8 @@ class Logits:
         self.tops: Array | None = None
         self.has_infinite = False
         self._absent = absent_rows(weights)
+        # What an error calls the rows; None for their places.
+        self.numbers: Array | None = None
         self._free: deque[tuple[Array, Array]] = deque()
 
     def sample(self, chosen: Array) -> "Logits":
@@ -122,9 +124,9 @@ class Logits:
             For rows that have no distribution, or give a true class the probability 0.
         """
         summary = self._summary()
-        if summary.widest.max() > 0 and not _SMALLEST < summary.widest.max() < _LARGEST:
-            finite = np.abs(self.values[np.isfinite(self.values)], dtype=np.float64)
-            self.unit = float(np.ldexp(1.0, -np.frexp(finite.max(initial=0))[1] - 1))
+        typical = float(np.max(summary.expected / summary.total, initial=0))
+        if typical > 0 and not _SMALLEST < typical < _LARGEST:
+            self.unit = float(np.ldexp(1.0, -np.frexp(min(typical, np.finfo(np.float64).max))[1]))
             summary = self._summary()
         return summary
 
@@ -200,6 +202,7 @@ class Logits:
     def _refuse(self, rows: Array) -> None:
         """Say what is wrong with rows, given by their numbers, that can't be."""
         first = self.values[rows[0]]
+        rows = rows if self.numbers is None else np.unique(self.numbers[rows])
         numbers = f"in row{'s' if rows.size > 1 else ''} {abridged(rows)}, the first of which is {abridged(first)}"
         if np.isnan(first).any():
             raise ValueError(f"logits must not be NaN, as {numbers}")

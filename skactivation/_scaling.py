@@ -22,8 +22,8 @@ __all__ = ["Limit", "Scaling", "fit_scaling", "warn_of"]
 Array = NDArray[Any]
 
 _EPS = float(np.finfo(np.float64).eps)
-# Rows on which a start is found, where there are many.
-_SAMPLE = 4096
+# Rows on which a start is found, where there are many, and the logits in them at most.
+_SAMPLE, _SAMPLE_SIZE = 4096, 2**19
 # L-BFGS in the coordinates of one second derivative, to a gap below what sampling leaves; few rows are enough to tell.
 _FROM_AFAR = Plan(Kind.WHOLE, False, newton=False, shortest=16, longest=32, n_metrics=2, n_evaluations=30)
 _SAMPLE_TOL, _MAX_ITER_ON_SAMPLE = 1e-5, 32
@@ -33,6 +33,7 @@ _TOL, _MAX_ITER = 1e-12, 1000
 # Steps by log beta at most; where numbers under- or overflow, so that there is no telling. The last step needs no other
 # value where it is this small: its square is what is left.
 _LONGEST, _LEAP, _LAST_STEP, _MOST_STEPS = 3.0, 30.0, 3e-7, 200
+_FURTHEST = 1500.0
 # What is known at a temperature of 1 says little of others beyond these inverse temperatures.
 _NEAR_ONE = 0.05, 20.0
 
@@ -108,17 +109,17 @@ def fit_scaling(logits: Logits, *, biased: bool = False, shared: bool = True) ->
         # Where the least sure row has a probability of about machine epsilon left for others.
         beta[zero] = -np.log(_EPS) / logits.smallest_margins()[zero]
         values[zero] = objective.select(zero).value_and_gradient(beta[zero, np.newaxis])[0]
-    for part, limit in enumerate(limits):
-        if limit is Limit.INFINITE:
-            beta[part] = 0.0
-            values[part] = _value_at_infinity(logits)[part]
-        elif limit is Limit.CONSTANT:
-            values[part] = before[part]
+    constant, infinite = (np.array([limit is kind for limit in limits]) for kind in (Limit.CONSTANT, Limit.INFINITE))
+    values[constant] = before[constant]
+    if infinite.any():
+        beta[infinite], values[infinite] = 0.0, _value_at_infinity(logits)[infinite]
     with np.errstate(all="ignore"):
         temperatures = 1 / (beta * unit)
     slopes, biases = beta * unit, None
     if biased:
-        slopes, biases, values, gaps = _with_biases(logits, beta, limits, values, shared=shared)
+        # A bias may have an optimum where a temperature has none.
+        slopes, biases, values, gaps = _with_biases(logits, beta, infinite, shared=shared)
+        limits = [None] * n_parts
         with np.errstate(all="ignore"):
             temperatures = 1 / slopes
     return Scaling(
@@ -152,10 +153,11 @@ def _start(logits: Logits, summary: Summary, free: Array) -> Array:
     """Inverse temperatures (., 1) to start from, for the parts that have a minimum: those of a sample of the rows."""
     start = _guesses(summary, logits.unit)[free, np.newaxis]
     n_rows = logits.values.shape[0]
-    if len(logits.slices) == 1 or n_rows < 4 * _SAMPLE:
+    size = min(_SAMPLE, _SAMPLE_SIZE // logits.values.shape[1])
+    if len(logits.slices) == 1 or n_rows < 4 * size or size == 0:
         # A sample would cost as much as it saves.
         return start
-    sample = logits.sample(np.sort(np.random.default_rng(0).integers(0, n_rows, _SAMPLE)))
+    sample = logits.sample(np.sort(np.random.default_rng(0).integers(0, n_rows, size)))
     part = sample.summary()
     known = free & np.array([limit is None for limit in _limits(part)])
     if not known.any():
@@ -189,13 +191,15 @@ def _best_temperatures(objective: TemperatureObjective, start: Array) -> tuple[A
         place = np.where((place + step > low) & (place + step < high), place + step, 0.5 * (low + high))
     step = gradient / curvature
     step[~(np.abs(step) <= 2 * _LAST_STEP * beta)] = 0
-    gaps = _gaps(objective, values, gradient, curvature)
+    gaps = _gaps(objective, beta, values, gradient, curvature)
     return (beta - step)[:, 0], values - 0.5 * (gradient * step)[:, 0], gaps
 
 
-def _gaps(objective: TemperatureObjective, values: Array, gradient: Array, curvature: Array) -> Array:
+def _gaps(objective: TemperatureObjective, beta: Array, values: Array, gradient: Array, curvature: Array) -> Array:
     """Bounds (P,) on (F - F*) / F at a point, by self-concordance."""
-    spreads = objective.largest_logit_range(1 / curvature[:, :, np.newaxis])
+    # Logits further off than this have a probability of 0 in floating point, wherever the minimum is.
+    widest = np.minimum(objective.widest, _FURTHEST / beta[:, 0])
+    spreads = widest / np.sqrt(curvature[:, 0])
     bounds = self_concordance_gaps(spreads, np.abs(gradient[:, 0]) / np.sqrt(curvature[:, 0]))
     return np.asarray(bounds / values + objective.rounding_of_value(gradient))
 
@@ -209,6 +213,9 @@ def _guesses(summary: Summary, unit: float) -> Array:
     means = summary.null / summary.total
     falls = np.log(summary.null / summary.expected)
     guesses = np.maximum(1, falls) / means
+    # Logits that stand for a probability of 0 may be far from all others.
+    of_targets = summary.total / summary.expected
+    guesses = np.where(np.isfinite(guesses) & (guesses > 1e-9 * of_targets), guesses, of_targets)
     for part, (fall, null, first, second) in enumerate(
         zip(falls, summary.null, summary.first, summary.second / unit, strict=True)
     ):
@@ -234,24 +241,20 @@ def _value_at_infinity(logits: Logits) -> Array:
     return objective.value_and_gradient(np.zeros((logits.n_parts, 1)))[0]
 
 
-def _with_biases(
-    logits: Logits, beta: Array, limits: list[Limit | None], values: Array, *, shared: bool
-) -> tuple[Array, Array, Array, Array]:
-    """Slopes, biases (K,), values and gaps (P,), from the best temperature on."""
+def _with_biases(logits: Logits, beta: Array, infinite: Array, *, shared: bool) -> tuple[Array, Array, Array, Array]:
+    """Slopes, biases (K,), values and gaps (P,), from the best temperatures on."""
     objective = AffineObjective(logits, shared=shared)
-    theta, gaps = objective.start(beta), np.zeros(len(limits))
-    # Constant logits say nothing, and separated rows have no better minimum with a bias.
-    free = np.array([limit not in (Limit.CONSTANT, Limit.ZERO) for limit in limits])
-    if free.any():
-        level = np.log(2) * _lightest(logits)
-        solution = minimize(
-            objective.select(free), [theta[free]], _WITH_BIASES, tol=_TOL, max_iter=_MAX_ITER, separated_below=level
-        )
-        theta[free], gaps[free] = solution.theta, solution.gaps
-        values = values.copy()
-        values[free] = solution.values
-    slopes, biases = objective.slopes_and_biases(theta)
-    return slopes * logits.unit, biases, values, gaps
+    theta = objective.start(np.where(infinite, 1 / logits.unit, beta))
+    solution = minimize(
+        objective,
+        [theta, objective.start(np.zeros(beta.size))],
+        _WITH_BIASES,
+        tol=_TOL,
+        max_iter=_MAX_ITER,
+        separated_below=np.log(2) * _lightest(logits),
+    )
+    slopes, biases = objective.slopes_and_biases(solution.theta)
+    return slopes * logits.unit, biases, solution.values, solution.gaps
 
 
 def _lightest(logits: Logits) -> float:
@@ -267,11 +270,24 @@ def warn_of(scaling: Scaling, *, several: bool, stacklevel: int) -> None:
         if parts:
             of_labels = f"in the columns {abridged(parts)} " if several else ""
             warnings.warn(f"{of_labels}{limit.value}: {consequence}", UserWarning, stacklevel=stacklevel)
-    if scaling.unproved.any():
+    if scaling.biases is None and scaling.unproved.any():
+        warnings.warn(
+            f"the temperature may not be the best: proved is an optimality gap of {scaling.gaps.max():.2g}. Logits or "
+            "weights of very different sizes may be the cause",
+            ConvergenceWarning,
+            stacklevel=stacklevel,
+        )
+    elif scaling.unproved.any():
         warnings.warn(
             "the optimum of the scaling could not be proved: there may be none, since slopes and biases tell some "
             "classes apart without a mistake; they are some point on the way to infinity, then. scaling='temperature' "
             f"needs less. (Proved optimality_gap_ {scaling.gaps.max():.2g})",
             ConvergenceWarning,
+            stacklevel=stacklevel,
+        )
+    if scaling.biases is not None and np.any(scaling.slopes < 0):
+        warnings.warn(
+            "some slopes are negative: larger logits then mean smaller probabilities. Has the model learned anything?",
+            UserWarning,
             stacklevel=stacklevel,
         )

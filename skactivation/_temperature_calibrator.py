@@ -7,6 +7,7 @@ from typing import Any, Literal, Self
 import numpy as np
 from numpy.typing import NDArray
 from scipy import sparse
+from scipy.special import logsumexp
 from sklearn import get_config
 from sklearn.base import BaseEstimator, ClassifierMixin, MetaEstimatorMixin, clone, is_classifier
 from sklearn.frozen import FrozenEstimator
@@ -115,13 +116,14 @@ class TemperatureCalibrator(ClassifierMixin, MetaEstimatorMixin, BaseEstimator):
     temperature. Where a split's training rows lack a class that it holds out, an error says so.
 
     The classifier's predictions and its logits must agree, or what is calibrated is not what is predicted: it is an
-    error if the largest logit isn't that of the predicted class in more than a tenth of the rows. (A few are let pass,
-    since SVC breaks ties in another way than its decision function.) A classifier with a threshold of its own, as
+    error if the largest logit isn't that of the predicted class in more than a twentieth of the rows. (A few are let
+    pass, since SVC breaks ties in another way than its decision function.) A classifier with a threshold of its own, as
     `FixedThresholdClassifier`, belongs around the calibrator. Several labels may have thresholds: `predict` then is the
     classifier's own answer from its own probabilities.
 
     With "bias_corrected" and "vector", classes may be told apart without a mistake, so that there is no finite optimum:
-    a `ConvergenceWarning` says so, and the scaling is some point on the way.
+    a `ConvergenceWarning` says so, and the scaling is some point on the way. Negative slopes, which turn the order
+    round, are warned of. What `fit_temperature` says of limits is about a temperature alone.
 
     References
     ----------
@@ -254,10 +256,9 @@ class TemperatureCalibrator(ClassifierMixin, MetaEstimatorMixin, BaseEstimator):
         if not self._is_ensemble:
             logits = self._scaled(X)
         elif self._several or len(self.classes_) == 2:
-            yes = self.predict_proba(X)
-            yes = yes if self._several else yes[:, 1:]
-            with np.errstate(divide="ignore"):
-                logits = np.log(yes) - np.log1p(-yes)
+            of_copies = np.array([copy.decision_function(X) for copy in self.calibrated_estimators_])
+            yes, no = (logsumexp(log_sigmoid(sign * of_copies), axis=0) for sign in (1, -1))
+            logits = (yes - no).reshape(of_copies.shape[1], -1)
         else:
             return self.predict_log_proba(X)
         return logits[:, 0] if logits.shape[1] == 1 and not self._several else logits
@@ -295,8 +296,8 @@ class TemperatureCalibrator(ClassifierMixin, MetaEstimatorMixin, BaseEstimator):
         """
         check_is_fitted(self)
         if self._is_ensemble:
-            with np.errstate(divide="ignore"):
-                return np.log(self.predict_proba(X))
+            logs = [copy.predict_log_proba(X) for copy in self.calibrated_estimators_]
+            return np.asarray(logsumexp(logs, axis=0) - np.log(len(logs)))
         return self._activated(X, log_sigmoid, log_softmax)
 
     def score(self, X: Any, y: Any, sample_weight: Any = None) -> float:
@@ -348,7 +349,12 @@ class TemperatureCalibrator(ClassifierMixin, MetaEstimatorMixin, BaseEstimator):
         return tags
 
     def _classifier(self) -> Any:
-        return SoftmaxRegression() if self.estimator is None else self.estimator
+        if self.estimator is not None:
+            return self.estimator
+        classifier = SoftmaxRegression()
+        if get_config()["enable_metadata_routing"]:
+            classifier.set_fit_request(sample_weight=True)
+        return classifier
 
     def _fit_logits(self, X: Any, y: Any, sample_weight: Any, fit_params: dict[str, Any]) -> None:
         if self.estimator != _LOGITS:
@@ -371,7 +377,12 @@ class TemperatureCalibrator(ClassifierMixin, MetaEstimatorMixin, BaseEstimator):
         if shape_of(y)[1:] == (1,) and not is_indicator(y):
             y = column_or_1d(y, warn=True)
         shape = shape_of(y)
-        weights = check_sample_weight(sample_weight, shape if len(shape) == 2 else shape[:1])
+        if frozen and fit_params and not get_config()["enable_metadata_routing"]:
+            raise TypeError(
+                f"a frozen classifier isn't fitted: fit takes X, y and sample_weight, got {sorted(fit_params)}"
+            )
+        by_entry = len(shape) == 2 and gives_several_labels(estimator, y)
+        weights = check_sample_weight(sample_weight, shape if by_entry else shape[:1])
         routed = self._routed(estimator, sample_weight, fit_params)
         if not frozen and len(shape) == 1 and (found := classes_in(y, weights)).size < 2:
             raise ValueError(
@@ -382,7 +393,7 @@ class TemperatureCalibrator(ClassifierMixin, MetaEstimatorMixin, BaseEstimator):
         if whole:
             fitted = estimator if frozen else clone(estimator).fit(X, y, **routed.estimator.fit)
             check_is_fitted(fitted)
-            several = gives_several_labels(fitted, y)
+            several = gives_several_labels(fitted, y, X)
             classes = None if several else classes_of(fitted)
             self.estimator_, self.classes_ = fitted, _classes_of_labels(fitted) if several else classes
         else:
@@ -509,7 +520,7 @@ class TemperatureCalibrator(ClassifierMixin, MetaEstimatorMixin, BaseEstimator):
         if isinstance(X, np.ma.MaskedArray):
             raise TypeError("X must not be a masked array: fill or drop what is masked")
         logits: Array = validate_data(self, X, reset=reset, dtype=[np.float64, np.float32], ensure_all_finite=False)
-        if np.isnan(logits.sum()) and np.isnan(logits).any():
+        if np.isnan(logits).any():
             row = int(np.argmax(np.isnan(logits).any(axis=1)))
             raise ValueError(
                 f"Input X contains NaN: with estimator='logits' it holds logits, but row {row} is {logits[row]}"

@@ -37,8 +37,13 @@ class TemperatureObjective(Objective):
         return self._summary.expected[self._parts]
 
     @property
+    def widest(self) -> Array:
+        """The largest D (P,) of any row."""
+        return self._summary.widest[self._parts]
+
+    @property
     def has_light_rows(self) -> Array:
-        """Rows of small weight are not thrown far by a step that is safe for others: there is one coefficient."""
+        """The solver sees a sample alone: no row is lost by a step of its."""
         return np.zeros(self.n_parts, dtype=bool)
 
     def select(self, parts: Array) -> Self:

@@ -62,6 +62,35 @@ def test_the_temperature_is_right_for_rows_of_very_different_spread(spread):
     assert fit.n_passes <= 16
 
 
+@pytest.mark.parametrize("scale", [1.0, 10.0, 1e3, 1e4, 1e6])
+@pytest.mark.parametrize("n_classes", [2, 10])
+def test_well_separated_logits_of_any_scale(n_classes, scale):
+    rng = np.random.default_rng(0)
+    y = rng.integers(n_classes, size=5000)
+    logits = rng.normal(size=(y.size, n_classes)) + (5 if n_classes == 2 else 4) * np.eye(n_classes)[y]
+    fit = fit_temperature(scale * logits, y)
+    assert_allclose(fit.temperature, scale * best_temperature(logits, np.eye(n_classes)[y]), rtol=1e-11)
+    assert fit.n_passes <= 10
+    assert fit.optimality_gap < 1e-9
+
+
+@pytest.mark.parametrize("mask", [-1e4, -1e9, -1e30, -1e200, np.finfo(float).min])
+def test_masks_of_any_size_are_as_good_as_minus_infinity(mask):
+    masked = np.hstack([LOGITS, np.full((N, 1), mask)])
+    fit = fit_temperature(masked, Y, classes=range(K + 1))
+    assert_allclose(fit.temperature, fit_temperature(LOGITS, Y).temperature, rtol=1e-12)
+    assert fit.optimality_gap < 1e-9
+
+
+def test_many_labels_that_contradict_take_no_more_passes():
+    rng = np.random.default_rng(0)
+    y = rng.integers(2, size=(100, 60)).astype(float)
+    with pytest.warns(UserWarning, match="contradict"):
+        fit = fit_temperature(-(2 * y - 1) - 0.1 * rng.random(y.shape), y, multilabel=True)
+    assert fit.at_limit.all()
+    assert fit.n_passes <= 6
+
+
 def test_data_of_many_blocks_take_few_passes_and_reach_the_minimum(monkeypatch):
     rng = np.random.default_rng(1)
     y = rng.integers(10, size=30_000)

@@ -181,9 +181,10 @@ def test_eight_threads_calibrate_to_the_same_bits():
 
 
 def test_calibration_raises_no_floating_point_error():
+    logits = 1e-200 * (np.random.default_rng(0).normal(size=(150, 3)) + np.eye(3)[Y])
     with np.errstate(all="raise"):
-        model = TemperatureCalibrator("logits", scaling="vector").fit(X[:, :3] * 1e-200, Y)
-        model.predict_log_proba(X[:, :3] * 1e-200)
+        model = TemperatureCalibrator("logits", scaling="vector").fit(logits, Y)
+        model.predict_log_proba(logits)
         fit_temperature(X[:, :3] * 1e300, Y)
 
 

@@ -188,7 +188,10 @@ def _best_temperatures(objective: TemperatureObjective, start: Array) -> tuple[A
         low, high = np.where(gradient <= 0, place, low), np.where(gradient >= 0, place, high)
         if np.all((np.abs(step) <= _LAST_STEP) | (high - low <= _EPS * np.abs(place))):
             break
-        place = np.where((place + step > low) & (place + step < high), place + step, 0.5 * (low + high))
+        inside = (place + step > low) & (place + step < high)
+        middle = 0.5 * (low + high)
+        # Where there is no middle yet, the step was too small to go anywhere.
+        place = np.where(inside, place + step, np.where(np.isfinite(middle), middle, place))
     step = gradient / curvature
     step[~(np.abs(step) <= 2 * _LAST_STEP * beta)] = 0
     gaps = _gaps(objective, beta, values, gradient, curvature)

@@ -117,8 +117,8 @@ def fit_temperature(
     -----
     The loss is convex in 1 / T. Whether it has a minimum is settled first, in closed form; it then is found to a
     relative accuracy of about 1e-12. If logits are multiplied by c, so is T. Whatever is added to all logits of a row
-    changes nothing but their rounding. Results are the same bits for any number of threads; the logits are read about
-    five times, block by block, and not copied.
+    changes nothing but their rounding. Results are the same bits for any number of threads; the logits are read four to
+    eight times (more often where rows are of very different spread), block by block, and not copied.
 
     References
     ----------

@@ -14,6 +14,7 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
+from skactivation._linear_objective import as_linear
 from skactivation._metric import Metric
 from skactivation._objective import Objective
 from skactivation._problem import Point, Problem, all_of, any_of
@@ -93,7 +94,7 @@ def _strong_convexity_gaps(problem: Problem, point: Point, tol: float, evaluate:
     derivatives. Over a step of length r in the norm of the intercepts' Hessian, the derivative by theta_kj changes
     by at most exp(S r) r sqrt(H_kj,kj), by the inequality of Cauchy and Schwarz.
     """
-    objective, n_parts = problem.objective, problem.parts.size
+    objective, n_parts = as_linear(problem.objective), problem.parts.size
     if (objective.penalty[:, -1] > 0).all():
         return point, convexity_bounds(objective, np.abs(point.gradient))
     result, gaps = point, np.full(n_parts, np.inf)
@@ -126,7 +127,7 @@ def _strong_convexity_gaps(problem: Problem, point: Point, tol: float, evaluate:
             result, gaps[ended] = result.updated(ended, point.select(ends)), bounds[ends]
             stays = ~ends
             problem, point, inverse = problem.select(stays), point.select(stays), inverse[stays]
-            objective, numbers, best, norms = problem.objective, numbers[stays], best[stays], norms[stays]
+            objective, numbers, best, norms = as_linear(problem.objective), numbers[stays], best[stays], norms[stays]
             steps, travelled = steps[stays], travelled[stays]
             if not any_of(stays):
                 return result, gaps

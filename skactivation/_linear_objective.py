@@ -21,7 +21,7 @@ from skactivation._blocks import Block, Rows, rows_of, sum_over_blocks
 from skactivation._objective import Objective
 from skactivation.losses import Loss
 
-__all__ = ["LinearObjective"]
+__all__ = ["LinearObjective", "as_linear"]
 
 Array = NDArray[Any]
 
@@ -519,6 +519,16 @@ class LinearObjective(Objective):
 
         dtype = np.float64 if exact else self.rows.dtype
         return sum_over_blocks(self.rows, weighted_term, size=size, dtype=dtype)
+
+
+def as_linear(objective: Objective) -> LinearObjective:
+    """The objective, which must be a linear model's: for what only those can do."""
+    if not isinstance(objective, LinearObjective):
+        raise TypeError(
+            f"only a linear model's objective has other metrics than the whole Hessian, and intercepts to bound, got a "
+            f"{type(objective).__name__}"
+        )
+    return objective
 
 
 def _regular_shift(curvatures: Array, penalty: Array) -> Array:

@@ -12,7 +12,7 @@ import numpy as np
 from numpy.typing import NDArray
 from scipy import linalg
 
-from skactivation._linear_objective import LinearObjective
+from skactivation._linear_objective import LinearObjective, as_linear
 from skactivation._objective import Objective
 from skactivation._threads import in_threads
 
@@ -286,7 +286,7 @@ def metric_at(objective: Objective, theta: Array, kind: Kind, *, sampled: bool =
     shape, n_parts = objective.shape, objective.n_parts
     sampled = sampled and not (kind is Kind.WHOLE and objective.has_even_curvature(theta))
     if sampled:
-        objective = _sample(objective, theta)
+        objective = _sample(as_linear(objective), theta)
     if kind is Kind.WHOLE:
         # What need not be exact to be proved wrong by no more than this is cheaper.
         coarse = n_parts > 1 and objective.is_coarse
@@ -313,12 +313,12 @@ def metric_at(objective: Objective, theta: Array, kind: Kind, *, sampled: bool =
                 bounds_hessian=bounds_hessian,
             )
     elif kind is Kind.OUTPUTS:
-        blocks = objective.output_hessians(theta)
+        blocks = as_linear(objective).output_hessians(theta)
         outputs = in_threads(lambda k: _inverse_of_nearby_factor(blocks[k]), len(blocks))
         if all(inverse is not None for inverse in outputs):
             return Metric(np.stack([inverse for inverse in outputs if inverse is not None]), shape, n_parts)
     elif kind is Kind.SHARED:
-        mean, shares = objective.mean_hessian(theta)
+        mean, shares = as_linear(objective).mean_hessian(theta)
         inverse = _inverse_of_nearby_factor(mean)
         if inverse is not None:
             return Metric(inverse[np.newaxis], shape, n_parts, scales=np.sqrt(_positive(shares)))
@@ -359,7 +359,7 @@ def _inverse_of_hessian(hessian: Array, rounding: Array) -> tuple[Array | None, 
     return _inverse_of_nearby_factor(hessian), False
 
 
-def _sample(objective: Objective, theta: Array) -> Objective:
+def _sample(objective: LinearObjective, theta: Array) -> LinearObjective:
     """The objective on rows that are chosen by their shares in the curvature of each output: so rare classes are there.
 
     Rows are drawn in even steps along the sum of shares: a row that is longer than a step is drawn several times.

@@ -3,7 +3,6 @@
 from abc import ABC, abstractmethod
 from typing import Any, Self
 
-import numpy as np
 from numpy.typing import NDArray
 
 __all__ = ["Objective"]
@@ -14,8 +13,8 @@ Array = NDArray[Any]
 class Objective(ABC):
     """A convex function of coefficients theta (K, D) in P parts: cross-entropies of logits that are linear in theta.
 
-    Where P > 1, each row of theta belongs to a part of its own. Methods that are not abstract serve plans of the solver
-    that not every objective needs.
+    Where P > 1, each row of theta belongs to a part of its own. This is all that a plan with the whole Hessian needs;
+    other kinds of metric, and bounds that a penalty gives, are for linear models alone (`as_linear`).
     """
 
     shape: tuple[int, int]
@@ -80,36 +79,3 @@ class Objective(ABC):
     def has_even_curvature(self, theta: Array) -> bool:
         """Whether all rows have the same curvature."""
         return False
-
-    def output_hessians(self, theta: Array, *, exact: bool = True) -> Array:
-        """The Hessian's blocks (K, D, D), one for each output."""
-        raise NotImplementedError
-
-    def mean_hessian(self, theta: Array) -> tuple[Array, Array]:
-        """The mean (D, D) of those blocks, and how much of the curvature belongs to each output (K,), with mean 1."""
-        raise NotImplementedError
-
-    def shares_of_curvature(self, theta: Array) -> Array:
-        """Sum over the outputs of each row's share (n,) in the output's curvature."""
-        raise NotImplementedError
-
-    def part(self, chosen: Array, stands_for: Array) -> Self:
-        """The function on some rows (m,), with numbers (m,) that say for how many each stands."""
-        raise NotImplementedError
-
-    @property
-    def largest_curvature(self) -> float:
-        """What no entry on the diagonal of the sums' Hessian exceeds."""
-        return float(np.inf)
-
-    def intercept_hessian(self, theta: Array) -> Array:
-        """The Hessian of each part in its k intercepts alone (P, k, k), made regular as `hessian` is."""
-        raise NotImplementedError
-
-    def intercept_range(self, step: Array) -> Array:
-        """How far a step (K,) of the intercepts spreads the logits of a row, for each part (P,)."""
-        raise NotImplementedError
-
-    def largest_intercept_range(self, inverse: Array) -> Array:
-        """How far any step of length 1 in the norm of the intercepts' Hessians does (P,), given inverses (P, k, k)."""
-        raise NotImplementedError

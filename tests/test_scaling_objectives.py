@@ -9,6 +9,7 @@ from skactivation import _logits
 from skactivation._affine_objective import AffineObjective
 from skactivation._indicators import Indicator, LabelWeights
 from skactivation._logits import Logits
+from skactivation._metric import Kind, metric_at
 from skactivation._temperature_objective import TemperatureObjective
 from skactivation._threads import single_threaded_blas
 from skactivation.losses import sigmoid_cross_entropy, softmax_cross_entropy
@@ -154,3 +155,10 @@ def test_a_summary_holds_the_sums_that_existence_follows_from(make):
         assert_allclose(summary.widest, (np.abs(Z) * (known > 0)).max(axis=0))
         assert_allclose(logits.smallest_margins(), np.min(np.abs(Z), axis=0, where=known > 0, initial=np.inf))
     assert_allclose(summary.logs + summary.expected, losses(make, Z), rtol=1e-13)
+
+
+@pytest.mark.parametrize("kind", [Kind.OUTPUTS, Kind.SHARED])
+def test_metrics_for_linear_models_are_refused(kind):
+    objective = affine(exclusive, True)
+    with pytest.raises(TypeError, match=r"only a linear model's objective.*got a AffineObjective"):
+        metric_at(objective, objective.start(np.ones(1)), kind)

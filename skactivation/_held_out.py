@@ -11,12 +11,12 @@ import numpy as np
 from numpy.typing import NDArray
 from scipy import sparse
 from sklearn.base import clone
-from sklearn.frozen import FrozenEstimator
 from sklearn.utils import _safe_indexing, get_tags, indexable
 from sklearn.utils.parallel import Parallel, delayed
 
 from skactivation._labels import abridged, columns_of_labels, encode_labels, shape_of, soft_targets
-from skactivation._validation import as_array, as_floats
+from skactivation._responses import columns_of_yes, estimator_name
+from skactivation._validation import as_floats
 
 __all__ = [
     "HeldOut",
@@ -51,8 +51,8 @@ def response_of(estimator: Any) -> str:
         if hasattr(estimator, method):
             return method
     raise TypeError(
-        f"estimator must have a decision_function or predict_proba to be calibrated, got {_name(estimator)} without "
-        "either"
+        "estimator must have a decision_function or predict_proba to be calibrated, got "
+        f"{estimator_name(estimator)} without either"
     )
 
 
@@ -80,7 +80,9 @@ def gives_several_labels(estimator: Any, y: Any, X: Any = None) -> bool:
 def classes_of(estimator: Any) -> Array:
     """The classes (K,) of a fitted classifier, in the order of its outputs."""
     if not hasattr(estimator, "classes_"):
-        raise TypeError(f"estimator must have classes_ once it is fitted, as classifiers do, got {_name(estimator)}")
+        raise TypeError(
+            f"estimator must have classes_ once it is fitted, as classifiers do, got {estimator_name(estimator)}"
+        )
     classes = np.asarray(estimator.classes_)
     if classes.ndim != 1 or classes.size < 2:
         raise ValueError(f"estimator must know at least two classes, got one class or none: {classes.tolist()}")
@@ -93,9 +95,7 @@ def logits_of(estimator: Any, X: Any, *, several: bool) -> Array:
     output = getattr(estimator, method)(X)
     if isinstance(output, list):
         # Several outputs: a list of (n, 2) for labels of which both values occurred.
-        outputs = zip(output, estimator.classes_, strict=True)
-        columns = [_yes(as_array(of_label, method), no_and_yes) for of_label, no_and_yes in outputs]
-        return _log_odds(as_floats(np.column_stack(columns), method))
+        return _log_odds(columns_of_yes(output, estimator.classes_, method))
     logits = as_floats(output.toarray() if sparse.issparse(output) else output, method)
     if several:
         return _log_odds(logits) if method == "predict_proba" else logits.reshape(len(logits), -1)
@@ -110,8 +110,8 @@ def logits_of(estimator: Any, X: Any, *, several: bool) -> Array:
             else ""
         )
         raise ValueError(
-            f"{_name(estimator)}'s {method} gives the shape {logits.shape} for {n_classes} classes, but {n_wanted} "
-            f"column{'s are' if n_wanted > 1 else ' is'} needed{hint}"
+            f"{estimator_name(estimator)}'s {method} gives the shape {logits.shape} for {n_classes} classes, but "
+            f"{n_wanted} column{'s are' if n_wanted > 1 else ' is'} needed{hint}"
         )
     logits = logits.reshape(shape)
     if method == "decision_function":
@@ -204,11 +204,6 @@ def _numbers(rows: Any) -> Array:
     return np.flatnonzero(rows) if rows.dtype == bool else rows
 
 
-def _name(estimator: Any) -> str:
-    """What a message calls an estimator."""
-    return type(estimator.estimator if isinstance(estimator, FrozenEstimator) else estimator).__name__
-
-
 def _check_that_classes_are_known(estimator: Any, y: Any, weights: Array | None) -> None:
     """See that the classes of held-out rows occurred in the fit."""
     if np.ndim(y) != 1 or (weights is not None and not weights.any()):
@@ -247,8 +242,8 @@ def _compared(estimator: Any, X: Any, logits: Array, classes: Array) -> _Compare
         row, names = int(np.argmax(wrong)), classes.tolist()
         largest = names[int(logits[row, 0] > 0) if logits.shape[1] == 1 else int(logits[row].argmax())]
         example = (
-            f"{_name(estimator)} predicts {names[predicted[row]]!r} where the logits, {abridged(logits[row])}, are "
-            f"largest for {largest!r}"
+            f"{estimator_name(estimator)} predicts {names[predicted[row]]!r} where the logits, "
+            f"{abridged(logits[row])}, are largest for {largest!r}"
         )
     return _Compared(int(np.count_nonzero(wrong)), wrong.size, example)
 
@@ -263,12 +258,6 @@ def _check_that_they_agree(compared: list[_Compared]) -> None:
             "be calibrated as logits of the classes. (SVC(decision_function_shape='ovo') gives one for each pair of "
             "classes: use 'ovr'. A classifier with a threshold of its own belongs around the calibrator.)"
         )
-
-
-def _yes(probabilities: Array, no_and_yes: Array) -> Array:
-    """The probability (n,) of the label 1, given those of the values that occurred."""
-    place = np.flatnonzero(np.asarray(no_and_yes) == 1)
-    return probabilities[:, place[0]] if place.size else np.zeros(len(probabilities), probabilities.dtype)
 
 
 def _log_odds(probabilities: Array) -> Array:

@@ -6,12 +6,13 @@ import numpy as np
 from numpy.typing import NDArray
 from sklearn.utils import _safe_indexing, indexable
 
+from skactivation._class_columns import coded
 from skactivation._indicators import Indicator, LabelWeights
-from skactivation._labels import abridged, as_labels, encode_labels, recode_labels, shape_of, soft_targets
+from skactivation._labels import abridged, encode_labels, shape_of, soft_targets
 from skactivation._logits import Logits
 from skactivation.losses import LabelSigns, softmax_targets
 
-__all__ = ["classes_in", "labelled", "named_columns"]
+__all__ = ["classes_in", "labelled"]
 
 Array = NDArray[Any]
 
@@ -19,16 +20,10 @@ _ADVICE = (
     "divide each row by its sum; labels that don't exclude each other are calibrated by "
     "fit_temperature(..., multilabel=True)"
 )
-
-
-def named_columns(logits: Any, y: Any) -> Array | None:
-    """The names of a data frame's columns (K,), where they are strings and all labels are among them; else None."""
-    names = getattr(logits, "columns", None)
-    if names is None or not all(isinstance(name, str) for name in names) or soft_targets(y, _ADVICE) is not None:
-        return None
-    classes = np.array(list(names), dtype=object)
-    labels = as_labels(y).tolist()
-    return classes if set(labels) <= set(classes.tolist()) else None
+_NAME_THEM = (
+    "Pass `classes`, the label of each column, to fit_temperature, or a data frame of logits whose columns have the "
+    "labels as names"
+)
 
 
 def labelled(
@@ -70,9 +65,7 @@ def _labelled(
     n_classes = max(2, logits.shape[1])
     soft = soft_targets(y, _ADVICE)
     if soft is None:
-        encoded, found = encode_labels(y, weights)
-        classes = _classes_of_columns(found, n_classes) if classes is None else classes
-        encoded = recode_labels(encoded, found, classes)
+        encoded, classes = coded(y, n_classes, weights, classes=classes, advice=_NAME_THEM)
     else:
         encoded, names = soft
         if encoded.shape[1] != n_classes:
@@ -93,19 +86,6 @@ def classes_in(y: Any, weights: Array | None) -> Array:
         return encode_labels(y, weights)[1]
     targets, names = soft
     return np.arange(targets.shape[1]) if names is None else names
-
-
-def _classes_of_columns(found: Array, n_classes: int) -> Array:
-    """The class (K,) of each column of logits, as far as the labels that were found tell without doubt."""
-    if found.size == n_classes:
-        return found
-    if found.dtype.kind in "iu" and found[0] == 0 and found[-1] < n_classes:
-        return np.arange(n_classes)
-    raise ValueError(
-        f"y holds {found.size} different labels, {abridged(found)}, for {n_classes} columns of logits: which label "
-        "belongs to which column isn't clear. Pass `classes`, the label of each column, to fit_temperature, or a "
-        "data frame of logits whose columns have the labels as names"
-    )
 
 
 def _shares(encoded: Array, n_classes: int, weights: Array | None) -> Array:

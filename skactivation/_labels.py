@@ -55,22 +55,22 @@ def shape_of(y: Any) -> tuple[int, ...]:
     return tuple(y.shape if hasattr(y, "shape") else np.asarray(y).shape)
 
 
-def as_labels(y: Any) -> Array:
+def as_labels(y: Any, name: str = "y") -> Array:
     """Labels (n,) of one kind, checked."""
-    array = _as_array(y)
-    labels = _unwrapped(array if array.ndim == 1 else column_or_1d(array, warn=True))
+    array = _as_array(y, name)
+    labels = _unwrapped(array if array.ndim == 1 else column_or_1d(array, warn=True), name)
     if labels.dtype.kind not in "iubU":
         # Those are labels whatever their values.
         check_classification_targets(labels)
     return labels
 
 
-def encode_labels(y: Any, sample_weight: Array | None) -> tuple[Array, Array]:
+def encode_labels(y: Any, sample_weight: Array | None, name: str = "y") -> tuple[Array, Array]:
     """Codes (n,) of labels and the sorted classes (K,) that occur in rows of positive weight.
 
     Rows of weight 0 whose class doesn't occur otherwise get the code 0.
     """
-    classes, codes = _unique(as_labels(y))
+    classes, codes = _unique(as_labels(y, name))
     if sample_weight is not None:
         counts = np.bincount(codes, sample_weight > 0, minlength=classes.size)
         present = counts > 0
@@ -84,14 +84,14 @@ def columns_of_labels(y: Any, classes: Array) -> Array:
     return recode_labels(*encode_labels(y, None), classes)
 
 
-def recode_labels(codes: Array, found: Array, classes: Array) -> Array:
+def recode_labels(codes: Array, found: Array, classes: Array, name: str = "y") -> Array:
     """The place in `classes` (n,) of each label, given its code among those that were found; all must be there."""
     if np.array_equal(found, classes):
         return codes
     places = {label: place for place, label in enumerate(classes.tolist())}
     missing = [label for label in found.tolist() if label not in places]
     if missing:
-        raise ValueError(f"y holds labels that aren't among the classes {abridged(classes)}: {abridged(missing)}")
+        raise ValueError(f"{name} holds labels that aren't among the classes {abridged(classes)}: {abridged(missing)}")
     table = np.array([places[label] for label in found.tolist()], dtype=np.min_scalar_type(classes.size))
     return np.asarray(table[codes])
 
@@ -116,33 +116,33 @@ def _unique(labels: Array) -> tuple[Array, Array]:
     return classes, codes
 
 
-def _as_array(y: Any) -> Array:
+def _as_array(y: Any, name: str = "y") -> Array:
     advice = "; sklearn.preprocessing.MultiLabelBinarizer makes columns of collections of labels"
     try:
-        array = as_array(y, "y")
+        array = as_array(y, name)
     except ValueError as error:
         raise ValueError(f"{error}{advice}") from error
     if array.dtype == object and array.ndim == 1 and array.size and isinstance(array[0], (set, frozenset, list, tuple)):
-        raise TypeError(f"y must hold labels, got collections of them, such as {array[0]!r}{advice}")
+        raise TypeError(f"{name} must hold labels, got collections of them, such as {array[0]!r}{advice}")
     if array.ndim > 2:
-        raise ValueError(f"y must have the shape (n,) or (n, K), got {array.shape}")
+        raise ValueError(f"{name} must have the shape (n,) or (n, K), got {array.shape}")
     return array
 
 
-def _unwrapped(labels: Array) -> Array:
+def _unwrapped(labels: Array, name: str = "y") -> Array:
     """Labels of dtype object as bools, integers or floats, or strings in objects; mixed kinds are an error."""
     if labels.dtype != object:
         if labels.dtype.kind == "f":
-            assert_all_finite(labels, input_name="y")
+            assert_all_finite(labels, input_name=name)
         if labels.dtype.kind in "mM" and np.isnat(labels).any():
-            raise ValueError(f"Input y contains NaT: row {int(np.argmax(np.isnat(labels)))}")
+            raise ValueError(f"Input {name} contains NaT: row {int(np.argmax(np.isnat(labels)))}")
         return labels
     missing = [row for row, label in enumerate(labels) if _is_missing(label)]
     if missing:
-        raise ValueError(f"Input y contains NaN or None: row {missing[0]} has the label {labels[missing[0]]!r}")
+        raise ValueError(f"Input {name} contains NaN or None: row {missing[0]} has the label {labels[missing[0]]!r}")
     kinds = {_kind(type(label)) for label in labels}
     if len(kinds) > 1:
-        raise TypeError(f"y must hold labels of one kind, got {' and '.join(sorted(kinds))}; convert them")
+        raise TypeError(f"{name} must hold labels of one kind, got {' and '.join(sorted(kinds))}; convert them")
     return np.asarray(labels.tolist()) if kinds <= {"bool", "integer", "float"} else labels
 
 
@@ -208,7 +208,7 @@ def as_label_columns(Y: Any, name: str = "Y") -> LabelColumns:
             raise TypeError(f"{name} must hold bools, integers or floats, got a sparse array of dtype {values.dtype}")
         entries, dtype = values.data, values.dtype
     else:
-        values = _as_array(Y)
+        values = _as_array(Y, name)
         if values.ndim != 2 or values.shape[1] == 0:
             advice = "; for labels in one dimension use scikit-learn's metrics" if values.ndim == 1 else ""
             raise ValueError(f"{name} must have the shape (n, L) with L >= 1, got {values.shape}{advice}")

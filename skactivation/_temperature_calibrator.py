@@ -16,6 +16,7 @@ from sklearn.utils import Bunch, check_consistent_length, column_or_1d, get_tags
 from sklearn.utils.metadata_routing import MetadataRouter, MethodMapping, process_routing
 from sklearn.utils.validation import check_is_fitted, has_fit_parameter, validate_data
 
+from skactivation._class_columns import named_columns
 from skactivation._held_out import (
     aligned,
     classes_of,
@@ -25,7 +26,7 @@ from skactivation._held_out import (
     response_of,
     seen_logits,
 )
-from skactivation._labelled_logits import classes_in, labelled, named_columns
+from skactivation._labelled_logits import classes_in, labelled
 from skactivation._labels import LabelClasses, encode_labels, is_indicator, shape_of
 from skactivation._scaling import fit_scaling, warn_of
 from skactivation._softmax_regression import SoftmaxRegression

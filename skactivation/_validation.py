@@ -19,6 +19,7 @@ __all__ = [
     "as_distributions",
     "as_floats",
     "check_boolean",
+    "check_choice",
     "check_integer",
     "check_pos_weight",
     "check_real",
@@ -51,6 +52,13 @@ def check_boolean(value: Any, name: str) -> bool:
     if not isinstance(value, (bool, np.bool_)):
         raise TypeError(f"{name} must be True or False, got {value!r} of type {type(value).__name__}")
     return bool(value)
+
+
+def check_choice(value: Any, name: str, choices: tuple[str, ...]) -> str:
+    """Return one of some strings."""
+    if not isinstance(value, str) or value not in choices:
+        raise ValueError(f"{name} must be {' or '.join(map(repr, choices))}, got {value!r}")
+    return value
 
 
 def check_integer(value: Any, name: str, *, low: int) -> int:

@@ -13,8 +13,8 @@ import numpy as np
 from numpy.typing import ArrayLike, NDArray
 from sklearn.utils import check_consistent_length
 
-from skactivation._labelled_logits import labelled, named_columns
-from skactivation._labels import abridged, as_labels
+from skactivation._class_columns import given_classes, named_columns
+from skactivation._labelled_logits import labelled
 from skactivation._scaling import fit_scaling, warn_of
 from skactivation._temperature_calibrator import TemperatureCalibrator
 from skactivation._threads import single_threaded_blas
@@ -152,7 +152,7 @@ def fit_temperature(
         raise ValueError("classes can't be given with multilabel=True: the columns of y are those of logits")
     names = None if several else named_columns(logits, y)
     if classes is not None:
-        names = _checked_classes(classes, max(2, z.shape[1]))
+        names = given_classes(classes, max(2, z.shape[1]))
     rows, _ = labelled(z, y, weights, classes=names, several=several)
     with single_threaded_blas, np.errstate(all="ignore"):
         scaling = fit_scaling(rows)
@@ -160,13 +160,3 @@ def fit_temperature(
     numbers = (scaling.temperatures, scaling.before, scaling.after, scaling.at_limit, scaling.gaps)
     temperature, before, after, at_limit, gap = (array if several else array[0].item() for array in numbers)
     return TemperatureFit(temperature, before, after, at_limit, gap, scaling.n_passes)
-
-
-def _checked_classes(classes: ArrayLike, n_columns: int) -> Array:
-    """The labels of the columns, given by the user."""
-    names = as_labels(classes)
-    if names.size != n_columns:
-        raise ValueError(f"classes must name each of {n_columns} columns of logits, got {names.size}")
-    if len(set(names.tolist())) < names.size:
-        raise ValueError(f"classes must be different from each other, got {abridged(names)}")
-    return names

@@ -1,7 +1,11 @@
-"""Metrics for probabilities that scikit-learn's take no account of: unknown labels, several labels, soft targets.
+"""Metrics of probabilities: calibration, and log losses for what scikit-learn's take no account of.
+
+How far can probabilities be trusted? `expected_calibration_error`, `reliability_curve` and `calibration_decomposition`
+tell. How good are they? `multilabel_log_loss` takes unknown labels, `cross_entropy` soft targets.
 
 Scorers to hand to ``GridSearchCV(scoring=...)`` and ``cross_validate`` stand beside them; as scikit-learn wants it,
-greater is better, so that they are minus the metric.
+greater is better: a name with ``neg_`` is minus the metric. Searches for the least calibration error alone are a
+mistake, since probabilities that say nothing can be calibrated; watch it beside a proper score.
 """
 
 from __future__ import annotations  # signatures in help() then say ArrayLike, not what it stands for
@@ -13,10 +17,31 @@ from numpy.typing import ArrayLike, NDArray
 from scipy import sparse
 from sklearn.metrics import make_scorer
 
+from skactivation._decomposition import CalibrationDecomposition, calibration_decomposition
 from skactivation._labels import as_label_columns
-from skactivation._validation import as_distributions, as_floats, check_sample_weight
+from skactivation._outcomes import as_probabilities
+from skactivation._probability_scorer import ProbabilityScorer
+from skactivation._reliability import ReliabilityCurve, expected_calibration_error, reliability_curve
+from skactivation._validation import as_distributions, check_sample_weight
 
-__all__ = ["cross_entropy", "multilabel_log_loss", "neg_cross_entropy", "neg_multilabel_log_loss"]
+__all__ = [
+    "CalibrationDecomposition",
+    "ProbabilityScorer",
+    "ReliabilityCurve",
+    "brier_discrimination",
+    "calibration_decomposition",
+    "cross_entropy",
+    "expected_calibration_error",
+    "log_loss_discrimination",
+    "multilabel_log_loss",
+    "neg_brier_miscalibration",
+    "neg_classwise_calibration_error",
+    "neg_cross_entropy",
+    "neg_expected_calibration_error",
+    "neg_log_loss_miscalibration",
+    "neg_multilabel_log_loss",
+    "reliability_curve",
+]
 
 Array = NDArray[Any]
 
@@ -129,11 +154,9 @@ def cross_entropy(y_true: ArrayLike, y_proba: ArrayLike, *, sample_weight: Array
 
 def _as_probabilities(y_proba: ArrayLike, shape: tuple[int, ...]) -> Array:
     """Probabilities (n, .) of float32 or float64, checked."""
-    probabilities = as_floats(y_proba, "y_proba")
+    probabilities = as_probabilities(y_proba)
     if probabilities.shape != shape:
         raise ValueError(f"y_proba must have y_true's shape {shape}, got {probabilities.shape}")
-    if not np.all((probabilities >= 0) & (probabilities <= 1 + np.sqrt(np.finfo(probabilities.dtype).eps))):
-        raise ValueError("y_proba must hold probabilities, got values outside [0, 1] or NaN")
     return probabilities
 
 
@@ -145,7 +168,27 @@ def _mean(losses: Array, weights: Array) -> float:
     return float(np.average(losses, weights=weights / largest))
 
 
+def _miscalibration(y_true: Any, y_proba: ArrayLike, **parameters: Any) -> float:
+    return calibration_decomposition(y_true, y_proba, **parameters).miscalibration
+
+
+def _discrimination(y_true: Any, y_proba: ArrayLike, **parameters: Any) -> float:
+    return calibration_decomposition(y_true, y_proba, **parameters).discrimination
+
+
 neg_multilabel_log_loss = make_scorer(multilabel_log_loss, greater_is_better=False, response_method="predict_proba")
 """Scorer: minus `multilabel_log_loss`."""
 neg_cross_entropy = make_scorer(cross_entropy, greater_is_better=False, response_method="predict_proba")
 """Scorer: minus `cross_entropy`."""
+neg_expected_calibration_error = ProbabilityScorer(expected_calibration_error)
+"""Scorer: minus `expected_calibration_error` of the top label."""
+neg_classwise_calibration_error = ProbabilityScorer(expected_calibration_error, kind="classwise")
+"""Scorer: minus `expected_calibration_error` averaged over the classes or labels."""
+neg_log_loss_miscalibration = ProbabilityScorer(_miscalibration, scoring="log_loss")
+"""Scorer: minus the miscalibration part of `calibration_decomposition`, in nats."""
+neg_brier_miscalibration = ProbabilityScorer(_miscalibration, scoring="brier_score")
+"""Scorer: minus the miscalibration part of `calibration_decomposition` of the Brier score."""
+log_loss_discrimination = ProbabilityScorer(_discrimination, greater_is_better=True, scoring="log_loss")
+"""Scorer: the discrimination part of `calibration_decomposition`, in nats."""
+brier_discrimination = ProbabilityScorer(_discrimination, greater_is_better=True, scoring="brier_score")
+"""Scorer: the discrimination part of `calibration_decomposition` of the Brier score."""

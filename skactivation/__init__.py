@@ -2,7 +2,7 @@
 
 from importlib.metadata import version
 
-from skactivation import activations, calibration, losses, metrics
+from skactivation import activations, calibration, displays, losses, metrics
 from skactivation._sigmoid_multilabel import SigmoidMultiLabel
 from skactivation._softmax_regression import SoftmaxRegression
 from skactivation.calibration import TemperatureCalibrator, fit_temperature
@@ -13,6 +13,7 @@ __all__ = [
     "TemperatureCalibrator",
     "activations",
     "calibration",
+    "displays",
     "fit_temperature",
     "losses",
     "metrics",

@@ -4,15 +4,16 @@ from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
-from sklearn.utils import _safe_indexing, indexable
+from sklearn.utils import _safe_indexing, check_consistent_length, indexable
 
-from skactivation._class_columns import coded
+from skactivation._class_columns import coded, given_classes, named_columns
 from skactivation._indicators import Indicator, LabelWeights
 from skactivation._labels import abridged, encode_labels, shape_of, soft_targets
 from skactivation._logits import Logits
+from skactivation._validation import as_floats, check_sample_weight
 from skactivation.losses import LabelSigns, softmax_targets
 
-__all__ = ["classes_in", "labelled"]
+__all__ = ["classes_in", "given_logits", "labelled"]
 
 Array = NDArray[Any]
 
@@ -24,6 +25,24 @@ _NAME_THEM = (
     "Pass `classes`, the label of each column, to fit_temperature, or a data frame of logits whose columns have the "
     "labels as names"
 )
+
+
+def given_logits(logits: Any, y: Any, classes: Any, sample_weight: Any, *, several: bool) -> tuple[Logits, Array]:
+    """Logits, y, classes and weights as users give them, checked; the classes or labels of the columns."""
+    z = as_floats(logits, "logits")
+    if z.ndim not in (1, 2) or z.size == 0:
+        raise ValueError(f"logits must have the shape (n,), (n, K) or (n, L), with at least one of each, got {z.shape}")
+    if several and z.ndim == 1:
+        raise ValueError("logits must have the shape (n, L) for several labels, got one dimension; use reshape(-1, 1)")
+    z = z.reshape(len(z), -1)
+    check_consistent_length(z, y)
+    weights = check_sample_weight(sample_weight, z.shape if several else z.shape[:1])
+    if several and classes is not None:
+        raise ValueError("classes can't be given with multilabel=True: the columns of y are those of logits")
+    names = None if several else named_columns(logits, y)
+    if classes is not None:
+        names = given_classes(classes, max(2, z.shape[1]))
+    return labelled(z, y, weights, classes=names, several=several)
 
 
 def labelled(

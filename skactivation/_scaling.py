@@ -17,7 +17,7 @@ from skactivation._metric import Kind, Plan
 from skactivation._solver import minimize
 from skactivation._temperature_objective import TemperatureObjective
 
-__all__ = ["Limit", "Scaling", "fit_scaling", "warn_of"]
+__all__ = ["Limit", "Scaling", "fit_scaling", "losses_at", "warn_of"]
 
 Array = NDArray[Any]
 
@@ -132,6 +132,18 @@ def fit_scaling(logits: Logits, *, biased: bool = False, shared: bool = True) ->
         gaps=gaps,
         n_passes=logits.n_passes,
     )
+
+
+def losses_at(logits: Logits, temperatures: Array) -> Array:
+    """Mean cross-entropies (G, P) at some temperatures (G,).
+
+    For holders of `single_threaded_blas`.
+    """
+    summary = logits.summary()
+    objective = TemperatureObjective(logits, summary)
+    betas = 1 / (temperatures * logits.unit)
+    values = [objective.value_and_gradient(np.full((logits.n_parts, 1), beta))[0] for beta in betas]
+    return np.asarray(values / summary.total)
 
 
 def _limits(summary: Summary) -> list[Limit | None]:

@@ -11,14 +11,12 @@ from typing import Any
 
 import numpy as np
 from numpy.typing import ArrayLike, NDArray
-from sklearn.utils import check_consistent_length
 
-from skactivation._class_columns import given_classes, named_columns
-from skactivation._labelled_logits import labelled
+from skactivation._labelled_logits import given_logits
 from skactivation._scaling import fit_scaling, warn_of
 from skactivation._temperature_calibrator import TemperatureCalibrator
 from skactivation._threads import single_threaded_blas
-from skactivation._validation import as_floats, check_boolean, check_sample_weight
+from skactivation._validation import check_boolean
 
 __all__ = ["TemperatureCalibrator", "TemperatureFit", "fit_temperature"]
 
@@ -140,20 +138,7 @@ def fit_temperature(
            [0.68, 0.11, 0.21]])
     """
     several = check_boolean(multilabel, "multilabel")
-    z = as_floats(logits, "logits")
-    if z.ndim not in (1, 2) or z.size == 0:
-        raise ValueError(f"logits must have the shape (n,), (n, K) or (n, L), with at least one of each, got {z.shape}")
-    if several and z.ndim == 1:
-        raise ValueError("logits must have the shape (n, L) for several labels, got one dimension; use reshape(-1, 1)")
-    z = z.reshape(len(z), -1)
-    check_consistent_length(z, y)
-    weights = check_sample_weight(sample_weight, z.shape if several else z.shape[:1])
-    if several and classes is not None:
-        raise ValueError("classes can't be given with multilabel=True: the columns of y are those of logits")
-    names = None if several else named_columns(logits, y)
-    if classes is not None:
-        names = given_classes(classes, max(2, z.shape[1]))
-    rows, _ = labelled(z, y, weights, classes=names, several=several)
+    rows, _ = given_logits(logits, y, classes, sample_weight, several=several)
     with single_threaded_blas, np.errstate(all="ignore"):
         scaling = fit_scaling(rows)
     warn_of(scaling, several=several, stacklevel=3)

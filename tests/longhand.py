@@ -116,3 +116,48 @@ def best_temperature(logits, targets, weights=None):
         middle = (low + high) / 2
         low, high = (middle, high) if derivative(middle) < 0 else (low, middle)
     return float(np.exp(-low))
+
+
+def bin_edges(probabilities, weights, n_bins, strategy):
+    """Upper edges of bins; of equal weight: the least probability up to which that share of repeated rows lies."""
+    if strategy == "uniform":
+        return [float(edge) for edge in np.linspace(0, 1, n_bins + 1)[1:]]
+    repeated = np.repeat(
+        np.sort(probabilities), np.asarray(weights, dtype=int)[np.argsort(probabilities, kind="stable")]
+    )
+    return [float(repeated[-(-number * repeated.size // n_bins) - 1]) for number in range(1, n_bins + 1)]
+
+
+def calibration_error(probabilities, outcomes, weights, n_bins, strategy, norm):
+    """Row by row, for whole weights."""
+    edges = bin_edges(probabilities, weights, n_bins, strategy)
+    sums = {}
+    for p, outcome, weight in zip(probabilities, outcomes, weights, strict=True):
+        if not weight:
+            continue
+        number = next(number for number, edge in enumerate(edges) if p <= edge)
+        total, predicted, true = sums.get(number, (0, 0, 0))
+        sums[number] = total + weight, predicted + weight * p, true + weight * outcome
+    gaps = [(total / sum(weights), abs(true / total - predicted / total)) for total, predicted, true in sums.values()]
+    if norm == "max":
+        return max(gap for _, gap in gaps)
+    power = 2 if norm == "l2" else 1
+    return sum(share * gap**power for share, gap in gaps) ** (1 / power)
+
+
+def isotonic(probabilities, outcomes, weights):
+    """The best increasing function of the probabilities: at each, the largest least mean of what is around it."""
+    levels = sorted(set(probabilities))
+    sums = [
+        (sum(weights[probabilities == level] * outcomes[probabilities == level]), sum(weights[probabilities == level]))
+        for level in levels
+    ]
+
+    def mean(first, last):
+        return sum(yes for yes, _ in sums[first : last + 1]) / sum(total for _, total in sums[first : last + 1])
+
+    values = [
+        max(min(mean(first, last) for last in range(place, len(levels))) for first in range(place + 1))
+        for place in range(len(levels))
+    ]
+    return np.array([values[levels.index(p)] for p in probabilities])

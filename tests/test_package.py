@@ -23,6 +23,8 @@ FLOORS = [
     {"_outcomes", "_probability_scorer"},
     {"_reliability", "_decomposition"},
     {"metrics"},
+    {"_pyplot"},
+    {"_reliability_display"},
     {"_blocks"},
     {"_indicators", "_logits"},
     {"_objective"},
@@ -36,6 +38,8 @@ FLOORS = [
     {"_softmax_regression", "_sigmoid_multilabel"},
     {"_temperature_calibrator"},
     {"calibration"},
+    {"_temperature_display"},
+    {"displays"},
     {"__init__"},
 ]
 

@@ -1,0 +1,115 @@
+"""What metrics of calibration take as y_true and y_proba, and what they refuse, each with a message that helps."""
+
+import numpy as np
+import pandas as pd
+import pytest
+
+from skactivation.metrics import calibration_decomposition, expected_calibration_error, reliability_curve
+
+METRICS = [expected_calibration_error, reliability_curve, calibration_decomposition]
+THREE = np.array([[0.6, 0.3, 0.1], [0.1, 0.8, 0.1], [0.2, 0.3, 0.5], [0.4, 0.4, 0.2]])
+
+
+@pytest.mark.parametrize("metric", METRICS)
+@pytest.mark.parametrize(
+    ("y", "p", "settings", "error", "message"),
+    [
+        ([0, 1], [0.5, 1.5], {}, ValueError, "y_proba must hold probabilities, got values outside"),
+        ([0, 1], [0.5, np.nan], {}, ValueError, "y_proba must hold probabilities, got values outside .* or NaN"),
+        ([0, 1], [0.5, 0.5, 0.5], {}, ValueError, "as many rows, got 2 and 3"),
+        ([], [], {}, ValueError, "at least one of each"),
+        ([0, 1], np.zeros((2, 2, 1)), {}, ValueError, r"y_proba must have the shape \(n,\), \(n, K\)"),
+        (1, [0.5], {}, ValueError, "as many rows, got 0 and 1"),
+        ([0, 1], [[0.5], [0.4]], {}, ValueError, r"got one column; pass .* in one dimension, y_proba\[:, 0\]"),
+        ([0, 1], [[0.5, 0.2], [0.4, 0.6]], {}, ValueError, "distribution in each row.*row 0 sums to 0.7.*indicator"),
+        (
+            ["a", "b", "b", "a"],
+            THREE,
+            {},
+            ValueError,
+            r"y_true holds 2 different labels, \['a', 'b'\], for 3 columns.*`labels`",
+        ),
+        ([1, 2, 2, 1], THREE, {}, ValueError, "which label belongs to which column isn't clear"),
+        ([1, 1], [0.5, 0.4], {}, ValueError, "y_true holds 1 different labels"),
+        (
+            ["a", "b", "c", "d"],
+            THREE,
+            {"labels": ["a", "b", "c"]},
+            ValueError,
+            r"y_true holds labels that aren't among",
+        ),
+        (["a", "b", "c", "c"], THREE, {"labels": ["a", "b"]}, ValueError, "labels must name each of 3 columns, got 2"),
+        (["a", "b", "c", "c"], THREE, {"labels": ["a", "b", "b"]}, ValueError, "labels must be different"),
+        ([0.5, 1.2, 0.7, 0.1], THREE, {}, ValueError, "Unknown label type"),
+        ([0, 1, None, 2], THREE, {}, ValueError, "y_true contains NaN or None: row 2"),
+        ([0, 1, "a", 2], THREE, {}, ValueError, "for 3 columns"),
+        (
+            [[1, 0], [0, 1]],
+            [[0.2, 0.3, 0.4], [0.2, 0.3, 0.4]],
+            {},
+            ValueError,
+            r"y_proba must have y_true's shape \(2, 2\)",
+        ),
+        ([[1, 0], [0, 3]], [[0.2, 0.3], [0.2, 0.3]], {}, ValueError, "y_true must hold 0 and 1"),
+        ([0, 1], [0.2, 0.3], {"sample_weight": [1, -1]}, ValueError, "sample_weight must not be negative"),
+        ([0, 1], [0.2, 0.3], {"sample_weight": [0, 0]}, ValueError, "zero for every row"),
+        ([0, 1], [0.2, 0.3], {"sample_weight": [1, 2, 3]}, ValueError, "sample_weight has the shape"),
+        ([0, 1], ["x", "y"], {}, ValueError, "y_proba must be an array of real numbers"),
+    ],
+)
+def test_bad_input_is_an_error(metric, y, p, settings, error, message):
+    with pytest.raises(error, match=message):
+        metric(y, p, **settings)
+
+
+@pytest.mark.parametrize("metric", METRICS)
+def test_frames_whose_columns_differ_are_an_error(metric):
+    y = pd.DataFrame([[1, 0], [0, 1]], columns=["a", "b"])
+    p = pd.DataFrame([[0.2, 0.4], [0.3, 0.5]], columns=["b", "a"])
+    with pytest.raises(ValueError, match=r"the columns of y_true in the same order, \['a', 'b'\], got \['b', 'a'\]"):
+        metric(y, p)
+    twice = pd.DataFrame([[1, 0], [0, 1]], columns=["a", "a"])
+    with pytest.raises(ValueError, match="different names"):
+        metric(twice, p.to_numpy())
+
+
+def test_a_label_of_which_nothing_is_known_is_an_error():
+    y = [[1, np.nan], [0, np.nan]]
+    p = [[0.3, 0.2], [0.4, 0.9]]
+    for metric in (calibration_decomposition, lambda y, p: expected_calibration_error(y, p, kind="classwise")):
+        with pytest.raises(ValueError, match="no known entry of positive weight for 1"):
+            metric(y, p)
+    # Its most probable label in the first row is known.
+    assert expected_calibration_error(y, p) == pytest.approx(0.7)
+    with pytest.raises(ValueError, match="for the most probable label of any row"):
+        expected_calibration_error(y, [[0.3, 0.4], [0.4, 0.9]])
+
+
+def test_integers_that_are_column_numbers_may_lack_some():
+    y, p = [0, 1, 1, 0], THREE
+    assert expected_calibration_error(y, p) == expected_calibration_error(y, p, labels=[0, 1, 2])
+    assert expected_calibration_error([False, False], [0.1, 0.2]) == pytest.approx(0.15)
+
+
+def test_a_class_in_rows_of_weight_0_alone_isnt_there():
+    weights = [1, 1, 1, 0]
+    with_them = expected_calibration_error([0, 1, 2, 9], THREE, sample_weight=weights)
+    assert with_them == expected_calibration_error([0, 1, 2], THREE[:3])
+
+
+def test_a_column_vector_of_labels():
+    y = np.array([[0], [1], [1]])
+    # Of one label, as an indicator...
+    assert expected_calibration_error(y, [[0.2], [0.6], [0.7]], kind="classwise") == pytest.approx(0.3)
+    assert expected_calibration_error(y, [0.2, 0.6, 0.7], kind="classwise") == pytest.approx(0.3)
+    # ...or of classes, by their columns.
+    with pytest.warns(UserWarning, match="column-vector"):
+        error = expected_calibration_error(y, [[0.8, 0.2], [0.4, 0.6], [0.3, 0.7]], kind="classwise")
+    assert error == pytest.approx(0.3)
+
+
+def test_ties_go_to_the_first_class():
+    assert expected_calibration_error([0, 0], [[0.5, 0.5]] * 2, labels=[0, 1]) == 0.5
+    assert expected_calibration_error([1, 1], [[0.5, 0.5]] * 2, labels=[0, 1]) == 0.5
+    right = reliability_curve([0, 0], [0.5, 0.5], labels=[0, 1])
+    assert right.prob_true == [1.0]

@@ -219,7 +219,7 @@ class ReliabilityDisplay:
         >>> y, p = ["no", "no", "yes", "yes"], [0.1, 0.4, 0.4, 0.9]
         >>> display = ReliabilityDisplay.from_predictions(y, p, kind="classwise", n_bins=2, name="model")
         >>> [line.get_label() for line in display.lines_]
-        ['model, yes: ECE = 0.050']
+        ['model: ECE = 0.050']
         """
         curves = reliability_curve(
             y_true,
@@ -365,8 +365,9 @@ def _draw(ax: Any, curves: list[ReliabilityCurve], labels: list[str], style: _St
     top_label = all(curve.label is None for curve in curves)
     ax.set(xlim=(-0.02, 1.02), ylim=(-0.02, 1.02))
     if not style.small:
-        ax.set_ylabel("frequency of being right" if top_label else "how often it happened")
-        ax.set_xlabel("confidence (mean probability of the top label)" if top_label else "mean probability")
+        of_label = f" of {curves[0].label}" if alone and not top_label else ""
+        ax.set_ylabel("frequency of being right" if top_label else f"frequency{of_label}")
+        ax.set_xlabel("confidence (mean probability of the top label)" if top_label else f"mean probability{of_label}")
     if below is not None:
         if ax.get_xlabel():
             below.set_xlabel(ax.get_xlabel())

@@ -2,7 +2,6 @@
 
 from __future__ import annotations  # signatures in help() then say ArrayLike, not what it stands for
 
-import warnings
 from typing import Any, Self
 
 import numpy as np
@@ -11,9 +10,9 @@ from numpy.typing import ArrayLike, NDArray
 from skactivation._labelled_logits import given_logits
 from skactivation._pyplot import figure_and_axes, log_locator
 from skactivation._scaling import losses_at
+from skactivation._temperature_fit import TemperatureFit, temperature_fit
 from skactivation._threads import single_threaded_blas
 from skactivation._validation import as_floats, check_boolean
-from skactivation.calibration import TemperatureFit, fit_temperature
 
 __all__ = ["TemperatureDisplay"]
 
@@ -64,7 +63,7 @@ class TemperatureDisplay:
     >>> logits = [[9.0, 1.0, 0.0], [0.0, 8.0, 2.0], [7.0, 9.0, 0.0], [8.0, 0.0, 3.0]]
     >>> display = TemperatureDisplay.from_predictions(logits, ["bird", "cat", "bird", "dog"])
     >>> display.lines_[0].get_label()
-    'T = 4.27: loss 1.78 -> 0.793'
+    'T = 4.27: loss 1.78 -> 0.789'
     """
 
     def __init__(
@@ -135,11 +134,7 @@ class TemperatureDisplay:
         """
         several = check_boolean(multilabel, "multilabel")
         rows, names = given_logits(logits, y, classes, sample_weight, several=several)
-        with warnings.catch_warnings(record=True) as caught:
-            warnings.simplefilter("always")
-            fit = fit_temperature(logits, y, classes=classes, multilabel=several, sample_weight=sample_weight)
-        for warning in caught:
-            warnings.warn(str(warning.message), warning.category, stacklevel=2)
+        fit = temperature_fit(rows, several=several, stacklevel=3)
         grid = _around(fit.temperature) if temperatures is None else _checked(temperatures)
         with single_threaded_blas, np.errstate(all="ignore"):
             losses = losses_at(rows, grid)

@@ -6,55 +6,16 @@ sigmoid(z / T), with the T that has the least cross-entropy on rows that the cla
 
 from __future__ import annotations  # signatures in help() then say ArrayLike, not what it stands for
 
-from dataclasses import dataclass
 from typing import Any
 
-import numpy as np
-from numpy.typing import ArrayLike, NDArray
+from numpy.typing import ArrayLike
 
 from skactivation._labelled_logits import given_logits
-from skactivation._scaling import fit_scaling, warn_of
 from skactivation._temperature_calibrator import TemperatureCalibrator
-from skactivation._threads import single_threaded_blas
+from skactivation._temperature_fit import TemperatureFit, temperature_fit
 from skactivation._validation import check_boolean
 
 __all__ = ["TemperatureCalibrator", "TemperatureFit", "fit_temperature"]
-
-Array = NDArray[Any]
-
-
-@dataclass(frozen=True)
-class TemperatureFit:
-    """What `fit_temperature` found; with several labels, arrays of shape (L,), else numbers.
-
-    Attributes
-    ----------
-    temperature : float or ndarray of shape (L,)
-        What to divide the logits by; inf where they say nothing that is true.
-    loss_before : float or ndarray of shape (L,)
-        Mean cross-entropy at a temperature of 1, nats a row.
-    loss_after : float or ndarray of shape (L,)
-        Mean cross-entropy at the temperature.
-    at_limit : bool or ndarray of shape (L,)
-        Whether there is no finite minimum, so that the temperature is a convention; see `fit_temperature`.
-    optimality_gap : float or ndarray of shape (L,)
-        A proved bound on (loss_after - L*) / loss_after for the least loss L*; 0 at a limit.
-    n_passes : int
-        How often all logits were read.
-
-    Examples
-    --------
-    >>> from skactivation.calibration import fit_temperature
-    >>> fit_temperature([[3.0, 0.0], [2.0, 0.0], [0.0, 4.0], [1.0, 0.0]], [0, 0, 1, 1]).at_limit
-    False
-    """
-
-    temperature: Any
-    loss_before: Any
-    loss_after: Any
-    at_limit: Any
-    optimality_gap: Any
-    n_passes: int
 
 
 def fit_temperature(
@@ -139,9 +100,4 @@ def fit_temperature(
     """
     several = check_boolean(multilabel, "multilabel")
     rows, _ = given_logits(logits, y, classes, sample_weight, several=several)
-    with single_threaded_blas, np.errstate(all="ignore"):
-        scaling = fit_scaling(rows)
-    warn_of(scaling, several=several, stacklevel=3)
-    numbers = (scaling.temperatures, scaling.before, scaling.after, scaling.at_limit, scaling.gaps)
-    temperature, before, after, at_limit, gap = (array if several else array[0].item() for array in numbers)
-    return TemperatureFit(temperature, before, after, at_limit, gap, scaling.n_passes)
+    return temperature_fit(rows, several=several, stacklevel=3)

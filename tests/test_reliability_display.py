@@ -1,0 +1,228 @@
+"""Reliability diagrams, by what is drawn."""
+
+import subprocess
+import sys
+
+import matplotlib as mpl
+import matplotlib.pyplot as plt
+import numpy as np
+import pytest
+from numpy.testing import assert_allclose, assert_array_equal
+from sklearn.calibration import CalibrationDisplay
+from sklearn.datasets import load_iris
+from sklearn.ensemble import RandomForestClassifier
+from sklearn.pipeline import make_pipeline
+from sklearn.preprocessing import StandardScaler
+from sklearn.svm import LinearSVC
+
+from skactivation import SoftmaxRegression
+from skactivation.displays import ReliabilityDisplay
+from skactivation.metrics import expected_calibration_error, reliability_curve
+
+X, CODES = load_iris(return_X_y=True)
+NAMES = np.array(["setosa", "versicolor", "virginica"])[CODES]
+MODEL = make_pipeline(StandardScaler(), SoftmaxRegression(C=0.1)).fit(X, NAMES)
+P = MODEL.predict_proba(X)
+DIAGONAL = "perfectly calibrated"
+
+
+@pytest.fixture(autouse=True)
+def _figures_are_closed():
+    with mpl.rc_context({"backend": "agg"}):
+        yield
+    plt.close("all")
+
+
+def points(line):
+    return np.column_stack(line.get_data())
+
+
+def legend(ax):
+    return [text.get_text() for text in ax.get_legend().get_texts()]
+
+
+def bars(ax):
+    """Left edge, width and height of each bar."""
+    return np.array([(bar.get_x(), bar.get_width(), bar.get_height()) for bar in ax.patches])
+
+
+def intervals(ax, number=0):
+    return np.array(ax.collections[number].get_segments())
+
+
+def test_the_curve_of_the_top_label():
+    curve = reliability_curve(NAMES, P)
+    display = ReliabilityDisplay.from_predictions(NAMES, P)
+    (line,) = display.lines_
+    assert_array_equal(points(line), np.column_stack([curve.prob_pred, curve.prob_true]))
+    segments = intervals(display.ax_)
+    assert_allclose(segments[:, :, 0], np.repeat(curve.prob_pred, 2).reshape(-1, 2), rtol=1e-12)
+    assert_allclose(segments[:, :, 1], np.column_stack([curve.lower, curve.upper]), rtol=1e-12)
+    widths = curve.edges[:, 1] - curve.edges[:, 0]
+    assert_allclose(bars(display.counts_ax_), np.column_stack([curve.edges[:, 0], widths, curve.counts]), rtol=1e-12)
+    error = expected_calibration_error(NAMES, P)
+    assert legend(display.ax_) == [DIAGONAL, f"ECE = {error:.3f}"]
+    assert display.figure_ is display.ax_.figure
+    assert display.ax_.get_ylabel() == "frequency of being right"
+    assert "confidence" in display.counts_ax_.get_xlabel()
+    assert display.counts_ax_.get_ylabel() == "rows"
+    assert display.counts_ax_.get_yscale() == "log"
+
+
+def test_an_estimator_is_drawn_by_its_probabilities():
+    weights = np.random.default_rng(0).random(150)
+    settings = {"n_bins": 5, "strategy": "quantile", "sample_weight": weights, "confidence_level": 0.5}
+    display = ReliabilityDisplay.from_estimator(MODEL, X, NAMES, **settings)
+    curve = reliability_curve(NAMES, P, **settings)
+    assert_allclose(points(display.lines_[0]), np.column_stack([curve.prob_pred, curve.prob_true]), rtol=1e-12)
+    assert_allclose(intervals(display.ax_)[:, 0, 1], curve.lower, rtol=1e-12)
+    assert legend(display.ax_)[1].startswith("Pipeline: ECE = 0.")
+    named = ReliabilityDisplay.from_estimator(MODEL, X, NAMES, name="mine")
+    assert legend(named.ax_)[1].startswith("mine: ECE = ")
+    # Rows that lack a class.
+    kept = NAMES != "virginica"
+    part = ReliabilityDisplay.from_estimator(MODEL, X[kept], NAMES[kept])
+    expected = reliability_curve(NAMES[kept], P[kept], labels=["setosa", "versicolor", "virginica"])
+    assert_array_equal(part.curves[0].prob_true, expected.prob_true)
+
+
+def test_a_curve_a_class():
+    curves = reliability_curve(NAMES, P, kind="classwise", n_bins=4)
+    display = ReliabilityDisplay.from_estimator(MODEL, X, NAMES, kind="classwise", n_bins=4)
+    assert len(display.lines_) == 3
+    for line, curve in zip(display.lines_, curves.values(), strict=True):
+        assert_array_equal(points(line), np.column_stack([curve.prob_pred, curve.prob_true]))
+    assert legend(display.ax_) == [
+        DIAGONAL,
+        *(f"{name}: ECE = {curve.expected_calibration_error():.3f}" for name, curve in curves.items()),
+    ]
+    assert len(bars(display.counts_ax_)) == sum(curve.counts.size for curve in curves.values())
+    assert len({line.get_color() for line in display.lines_}) == 3
+    assert display.ax_.get_ylabel() == "frequency"
+
+
+def test_two_classes_are_scikit_learns_curve():
+    rng = np.random.default_rng(0)
+    p = rng.random(500)
+    y = rng.random(500) < p
+    theirs = CalibrationDisplay.from_predictions(y, p, n_bins=8)
+    ours = ReliabilityDisplay.from_predictions(y, p, kind="classwise", n_bins=8)
+    assert_allclose(points(ours.lines_[0]), points(theirs.line_), rtol=1e-12)
+    assert legend(ours.ax_)[1].startswith("ECE = ")
+    assert ours.ax_.get_ylabel() == "frequency of True"
+    assert ours.counts_ax_.get_xlabel() == "mean probability of True"
+
+
+def test_small_multiples():
+    curves = reliability_curve(NAMES, P, kind="classwise")
+    display = ReliabilityDisplay.from_predictions(NAMES, P, kind="classwise", subplots=True, name="now")
+    assert display.ax_.shape == display.counts_ax_.shape == (3,)
+    for ax, below, line, curve in zip(display.ax_, display.counts_ax_, display.lines_, curves.values(), strict=True):
+        assert line.axes is ax
+        assert ax.get_title() == curve.label
+        assert_array_equal(points(line), np.column_stack([curve.prob_pred, curve.prob_true]))
+        assert_array_equal(bars(below)[:, 2], curve.counts)
+        assert legend(ax) == [f"now: ECE = {curve.expected_calibration_error():.3f}"]
+    # Another one into the same axes, and into others of the user's.
+    other = ReliabilityDisplay.from_predictions(
+        NAMES, P**2 / (P**2).sum(axis=1, keepdims=True), kind="classwise", subplots=True, name="then", ax=display.ax_
+    )
+    assert all(one is another for one, another in zip(other.counts_ax_, display.counts_ax_, strict=True))
+    assert len(display.figure_.axes) == 6
+    assert [text.split(":")[0] for text in legend(display.ax_[0])] == ["now", "then"]
+    _, axes = plt.subplots(2, 2)
+    mine = ReliabilityDisplay(list(curves.values())).plot(subplots=True, ax=axes)
+    assert [line.axes for line in mine.lines_] == [axes[0, 0], axes[0, 1], axes[1, 0]]
+    with pytest.raises(ValueError, match="ax must hold axes for each of 3 curves, got 2"):
+        ReliabilityDisplay(list(curves.values())).plot(subplots=True, ax=axes[0])
+    # A single one is divided.
+    _, ax = plt.subplots()
+    divided = ReliabilityDisplay(list(curves.values())).plot(subplots=True, ax=ax)
+    assert not ax.axison
+    assert len(divided.ax_) == 3
+    assert all(one.figure is ax.figure for one in divided.ax_)
+    single = ReliabilityDisplay(curves["setosa"]).plot(subplots=True)
+    assert single.ax_.shape == (1,)
+
+
+@pytest.mark.parametrize("layout", ["grid", "free"])
+def test_displays_share_axes_and_their_counts(layout):
+    figure = plt.figure()
+    ax = figure.add_subplot() if layout == "grid" else figure.add_axes([0.1, 0.1, 0.8, 0.8])
+    height = ax.get_position().height
+    first = ReliabilityDisplay.from_predictions(NAMES, P, ax=ax, name="a", color="red", linewidth=3)
+    second = ReliabilityDisplay.from_predictions(CODES, P, ax=ax, name="b")
+    assert first.ax_ is second.ax_ is ax
+    assert first.counts_ax_ is second.counts_ax_
+    assert figure.axes == [ax, first.counts_ax_]
+    assert [text.split(":")[0] for text in legend(ax)] == [DIAGONAL, "a", "b"]
+    assert first.lines_[0].get_color() == "red"
+    assert first.lines_[0].get_linewidth() == 3
+    # The counts lie in what was the axes' place.
+    above, below = ax.get_position(), first.counts_ax_.get_position()
+    assert above.height < height
+    assert below.y1 < above.y0
+    assert_allclose([below.y0, above.y1], [0.1, 0.9] if layout == "free" else [0.11, 0.88], atol=1e-6)
+    assert first.counts_ax_.get_xlim() == ax.get_xlim()
+
+
+def test_parts_can_be_left_out():
+    curve = reliability_curve(NAMES, P)
+    display = ReliabilityDisplay(curve, name="x").plot(ref_line=False, counts=False, intervals=False)
+    assert display.counts_ax_ is None
+    assert len(display.figure_.axes) == 1
+    assert len(display.ax_.collections) == 0
+    assert len(display.ax_.lines) == 1
+    assert "confidence" in display.ax_.get_xlabel()
+    assert legend(display.plot(name="y").ax_)[1].startswith("y: ")
+    with pytest.raises(TypeError, match="counts must be True or False"):
+        display.plot(counts="no")
+
+
+def test_several_labels():
+    rng = np.random.default_rng(0)
+    p = rng.random((200, 3))
+    y = (rng.random((200, 3)) < p).astype(int)
+    display = ReliabilityDisplay.from_predictions(y, p, kind="classwise", labels=["x", "y", "z"])
+    assert [text.split(":")[0] for text in legend(display.ax_)] == [DIAGONAL, "x", "y", "z"]
+    forest = RandomForestClassifier(10, random_state=0).fit(p, y)
+    assert len(ReliabilityDisplay.from_estimator(forest, p, y, kind="classwise").lines_) == 3
+
+
+def test_many_curves_leave_the_legend_outside():
+    rng = np.random.default_rng(0)
+    p = rng.dirichlet(np.ones(8), 300)
+    display = ReliabilityDisplay.from_predictions(rng.integers(0, 8, 300), p, kind="classwise")
+    display.figure_.canvas.draw()
+    box = display.ax_.get_legend().get_window_extent()
+    assert box.x0 >= display.ax_.get_window_extent().x1
+    assert box.x1 <= display.figure_.bbox.x1 + 1
+
+
+def test_an_estimator_without_probabilities_is_an_error():
+    model = LinearSVC().fit(StandardScaler().fit_transform(X), CODES)
+    with pytest.raises(TypeError, match="estimator must have predict_proba, got LinearSVC"):
+        ReliabilityDisplay.from_estimator(model, X, CODES)
+
+
+@pytest.mark.parametrize(
+    "call",
+    [
+        "ReliabilityDisplay.from_predictions([0, 1], [0.2, 0.7])",
+        "ReliabilityDisplay.from_predictions([0, 1], [0.2, 0.7], subplots=True)",
+        "TemperatureDisplay.from_predictions([1.0, -1.0, 2.0], [0, 0, 1])",
+    ],
+)
+def test_without_matplotlib_the_message_names_the_extra(call):
+    code = f"""
+import sys
+sys.modules["matplotlib"] = None
+from skactivation.displays import ReliabilityDisplay, TemperatureDisplay
+try:
+    {call}
+except ImportError as error:
+    print(error)
+"""
+    ran = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True)
+    assert "Display.plot needs matplotlib" in ran.stdout
+    assert "pip install 'skactivation[plot]'" in ran.stdout

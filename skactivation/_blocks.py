@@ -16,7 +16,7 @@ import numpy as np
 from numpy.typing import NDArray
 from scipy import sparse
 
-from skactivation._threads import in_threads
+from skactivation._threads import even_slices, in_threads
 
 __all__ = [
     "Block",
@@ -26,7 +26,6 @@ __all__ = [
     "SparseRows",
     "absent_rows",
     "dense_slices",
-    "even_slices",
     "rows_of",
     "sum_over_blocks",
 ]
@@ -162,14 +161,6 @@ def rows_of(X: Any, n_outputs: int, weights: Array | None, *, fit_intercept: boo
     """Return the rows of a validated X, dense or sparse, for a number of logits a row."""
     kind = SparseRows if sparse.issparse(X) else DenseRows
     return kind(X, n_outputs, weights, fit_intercept=fit_intercept)
-
-
-def even_slices(n_rows: int, n_blocks: int) -> list[slice]:
-    """Slices of nearly the same length, as many as give equal shares to 2, 4 or 8 threads."""
-    multiple = 8 if n_blocks > 8 else 2 if n_blocks > 1 else 1
-    n_blocks = -(-n_blocks // multiple) * multiple
-    n_blocks = max(1, min(n_blocks, n_rows))
-    return [slice(i * n_rows // n_blocks, (i + 1) * n_rows // n_blocks) for i in range(n_blocks)]
 
 
 def dense_slices(n_rows: int, n_columns: int, dtype: Any) -> list[slice]:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations  # signatures in help() then say ArrayLike, not what it stands for
 
+from collections.abc import Sequence
 from dataclasses import dataclass, field
 from typing import Any
 
@@ -11,6 +12,7 @@ from scipy.special import xlogy
 from sklearn.isotonic import isotonic_regression
 
 from skactivation._outcomes import Forecast, Outcomes
+from skactivation._threads import over_slices, threads_for
 from skactivation._validation import check_choice
 
 __all__ = ["CalibrationDecomposition", "calibration_decomposition"]
@@ -18,6 +20,8 @@ __all__ = ["CalibrationDecomposition", "calibration_decomposition"]
 Array = NDArray[Any]
 
 SCORES = ("log_loss", "brier_score")
+# Sorting a number takes as long as reading some.
+_SORTING = 8
 
 
 @dataclass(frozen=True)
@@ -128,16 +132,18 @@ def calibration_decomposition(
     """
     scoring = check_choice(scoring, "scoring", SCORES)
     outcomes = Outcomes(y_true, y_proba, labels, sample_weight)
-    parts = {
-        name: (_decomposed(forecast, scoring, outcomes.epsilon), forecast.total) for name, forecast in outcomes.events()
-    }
+    parts: dict[Any, CalibrationDecomposition] = {}
+    totals: list[float] = []
+    with threads_for(_SORTING * outcomes.size):
+        for batch in outcomes.batches():
+            names, forecasts = zip(*batch, strict=True)
+            totals += [forecast.total for forecast in forecasts]
+            parts.update(zip(names, _each_decomposed(forecasts, scoring, outcomes.epsilon), strict=True))
     if outcomes.is_binary:
-        ((binary, _),) = parts.values()
-        return binary
-    totals = [total for _, total in parts.values()]
+        return next(iter(parts.values()))
 
     def mean(part: str) -> float:
-        return float(np.average([getattr(one, part) for one, _ in parts.values()], weights=totals))
+        return float(np.average([getattr(one, part) for one in parts.values()], weights=totals))
 
     return CalibrationDecomposition(
         miscalibration=mean("miscalibration"),
@@ -146,18 +152,23 @@ def calibration_decomposition(
         score=mean("score"),
         scoring=scoring,
         kind="one_vs_rest_mean",
-        per_class={name: one for name, (one, _) in parts.items()},
+        per_class=parts,
     )
+
+
+def _each_decomposed(forecasts: Sequence[Forecast], scoring: str, epsilon: float) -> list[CalibrationDecomposition]:
+    def decomposed(numbers: slice) -> list[CalibrationDecomposition]:
+        return [_decomposed(forecast, scoring, epsilon) for forecast in forecasts[numbers]]
+
+    parts = over_slices(decomposed, len(forecasts), _SORTING * forecasts[0].probabilities.size)
+    return [part for some in parts for part in some]
 
 
 def _decomposed(forecast: Forecast, scoring: str, epsilon: float) -> CalibrationDecomposition:
     """The decomposition for one event."""
-    p, outcomes, weights = forecast
-    order = np.argsort(p)
-    p, outcomes = p[order], outcomes[order].astype(np.float64)
+    p, outcomes, weights = _by_probability(forecast)
     yes, no = outcomes, 1 - outcomes
     if weights is not None:
-        weights = weights[order]
         yes, no = weights * yes, weights * no
     total = forecast.total
     # Rows of the same probability are recalibrated to the same one.
@@ -183,6 +194,18 @@ def _decomposed(forecast: Forecast, scoring: str, epsilon: float) -> Calibration
         scoring=scoring,
         kind="binary",
     )
+
+
+def _by_probability(forecast: Forecast) -> Forecast:
+    """The same rows in the order of their probabilities, with outcomes as floats."""
+    p, outcomes, weights = forecast
+    if weights is None and outcomes.dtype == bool:
+        # Floats from 0 on are in the order of their bits, which leave room for the outcome: one sort does.
+        keys = p.view(np.int64) << 1 | outcomes
+        keys.sort()
+        return Forecast((keys >> 1).view(np.float64), (keys & 1).astype(np.float64), None)
+    order = np.argsort(p)
+    return Forecast(p[order], outcomes[order].astype(np.float64), None if weights is None else weights[order])
 
 
 def _sums(starts: Array, yes: Array, no: Array) -> tuple[Array, Array]:

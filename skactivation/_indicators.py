@@ -6,8 +6,8 @@ import numpy as np
 from numpy.typing import NDArray
 from scipy import sparse
 
-from skactivation._blocks import even_slices
 from skactivation._labels import as_label_columns
+from skactivation._threads import even_slices
 from skactivation.losses import LabelSigns, LabelTargets, smooth
 
 __all__ = ["Indicator", "LabelWeights"]

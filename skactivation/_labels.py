@@ -105,13 +105,14 @@ def abridged(labels: Any) -> str:
 
 def _unique(labels: Array) -> tuple[Array, Array]:
     """Sorted distinct labels and the code (n,) of each."""
-    if labels.dtype.kind in "iu" and labels.size:
+    if labels.dtype.kind in "iub" and labels.size:
         low, high = int(labels.min()), int(labels.max())
         if high - low < labels.size and high <= np.iinfo(np.intp).max:
             # A table of all integers in the range is quicker than sorting.
             places = labels.astype(np.intp) - low
             found = np.bincount(places) > 0
-            return (np.flatnonzero(found) + low).astype(labels.dtype), (np.cumsum(found) - 1)[places]
+            codes = places if found.all() else (np.cumsum(found) - 1)[places]
+            return (np.flatnonzero(found) + low).astype(labels.dtype), codes
     classes, codes = np.unique(labels, return_inverse=True)
     return classes, codes
 

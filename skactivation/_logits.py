@@ -19,8 +19,9 @@ from typing import Any, NamedTuple
 import numpy as np
 from numpy.typing import NDArray
 
-from skactivation._blocks import absent_rows, even_slices, sum_over_blocks
+from skactivation._blocks import absent_rows, sum_over_blocks
 from skactivation._labels import abridged
+from skactivation._threads import even_slices
 from skactivation.activations import sum_of_others
 from skactivation.losses import LabelSigns
 

@@ -13,9 +13,10 @@ from scipy import sparse
 
 from skactivation._class_columns import coded, given_classes, named_columns
 from skactivation._labels import abridged, as_label_columns, is_indicator, shape_of
-from skactivation._validation import as_distributions, as_floats, check_sample_weight
+from skactivation._threads import over_slices, threads_for
+from skactivation._validation import as_floats, check_row_sums, check_sample_weight
 
-__all__ = ["Forecast", "Outcomes", "as_probabilities"]
+__all__ = ["Forecast", "Outcomes", "check_probabilities"]
 
 Array = NDArray[Any]
 
@@ -61,7 +62,7 @@ class Outcomes:
     """
 
     def __init__(self, y_true: Any, y_proba: Any, labels: Any, sample_weight: Any) -> None:
-        probabilities = as_probabilities(y_proba)
+        probabilities = as_floats(y_proba, "y_proba")
         if probabilities.ndim > 2 or probabilities.size == 0:
             raise ValueError(
                 "y_proba must have the shape (n,), (n, K) or (n, L), with at least one of each, got "
@@ -75,6 +76,7 @@ class Outcomes:
         of_classes = len(shape) == 2 and shape[1] == 1 and probabilities.shape[1:] not in ((), (1,))
         self.is_indicator = is_indicator(y_true) and not of_classes
         read = _read_indicator if self.is_indicator else _read_labels
+        check_probabilities(probabilities, exclusive=not self.is_indicator)
         probabilities = probabilities.reshape(len(probabilities), -1) if self.is_indicator else probabilities
         weights = check_sample_weight(
             sample_weight, probabilities.shape if self.is_indicator else probabilities.shape[:1]
@@ -86,12 +88,17 @@ class Outcomes:
         self.epsilon = float(np.finfo(probabilities.dtype).eps)
 
     @property
+    def size(self) -> int:
+        """How many probabilities there are."""
+        return self._probabilities.size
+
+    @property
     def is_binary(self) -> bool:
         """Whether there is a single event: the second of two classes, or one label."""
         return len(self.names) == (1 if self.is_indicator else 2)
 
-    def events(self) -> Iterator[tuple[Any, Forecast]]:
-        """Yield the name of each class or label with its forecast; of two classes the second alone.
+    def batches(self) -> Iterator[list[tuple[Any, Forecast]]]:
+        """Yield the names of a few classes or labels with their forecasts; of two classes the second alone.
 
         Raises
         ------
@@ -101,11 +108,12 @@ class Outcomes:
         names, probabilities = self.names.tolist(), self._probabilities
         if not self.is_indicator and len(names) == 2:
             of_second = probabilities if probabilities.ndim == 1 else probabilities[:, 1]
-            yield names[1], _forecast(of_second, self._truth == 1, self._weights, repr(names[1]))
+            yield [(names[1], _forecast(of_second, self._truth == 1, self._weights, repr(names[1])))]
             return
         truth = self._truth.tocsc() if sparse.issparse(self._truth) else self._truth
         for start in range(0, len(names), _TOGETHER):
             columns = np.ascontiguousarray(probabilities[:, start : start + _TOGETHER].T, dtype=np.float64)
+            batch = []
             for number, column in enumerate(columns, start):
                 if not self.is_indicator:
                     happened = truth == number
@@ -116,23 +124,35 @@ class Outcomes:
                 weights = self._weights
                 if weights is not None and weights.ndim == 2:
                     weights = weights[:, number]
-                yield names[number], _forecast(column, happened, weights, repr(names[number]))
+                batch.append((names[number], _forecast(column, happened, weights, repr(names[number]))))
+            yield batch
 
     def top_label(self) -> Forecast:
         """The probability of the most probable class or label of each row, and whether it is true.
 
-        The first one where several are equally probable.
+        The first one where several are equally probable. For holders of `threads_for` as many numbers.
         """
         probabilities, weights = self._probabilities, self._weights
         if probabilities.ndim == 1:
             second = probabilities.astype(np.float64, copy=False)
             top = second > 0.5
             return _forecast(np.where(top, second, 1 - second), self._truth == top, weights, _TOP)
-        top, rows = probabilities.argmax(axis=1), np.arange(len(probabilities))
-        outcomes = np.asarray(self._truth[rows, top]).ravel() if self.is_indicator else self._truth == top
-        if weights is not None and weights.ndim == 2:
-            weights = weights[rows, top]
-        return _forecast(probabilities[rows, top], outcomes, weights, _TOP)
+
+        confidences = np.empty(len(probabilities))
+        outcomes = np.empty(len(probabilities), self._truth.dtype if self.is_indicator else bool)
+        of_tops = np.empty(len(probabilities)) if weights is not None and weights.ndim == 2 else None
+
+        def fill(rows: slice) -> None:
+            block, truth = probabilities[rows], self._truth[rows]
+            top = block.argmax(axis=1)
+            places = np.arange(top.size), top
+            confidences[rows] = block[places]
+            outcomes[rows] = np.asarray(truth[places]).ravel() if self.is_indicator else truth == top
+            if of_tops is not None and weights is not None:
+                of_tops[rows] = weights[rows][places]
+
+        over_slices(fill, *probabilities.shape)
+        return _forecast(confidences, outcomes, weights if of_tops is None else of_tops, _TOP)
 
 
 def _read_labels(
@@ -148,8 +168,6 @@ def _read_labels(
     given = None if labels is None else given_classes(labels, n_classes, "labels")
     if given is None:
         given = named_columns(y_proba, y_true, "y_true")
-    if probabilities.ndim == 2:
-        as_distributions(probabilities, "y_proba", _EXCLUSIVE)
     codes, classes = coded(y_true, n_classes, weights, classes=given, advice=_ADVICE, name="y_true")
     return classes, codes
 
@@ -177,12 +195,25 @@ def _read_indicator(
     return truth.names, truth.values
 
 
-def as_probabilities(y_proba: Any) -> Array:
-    """Probabilities of float32 or float64, of any shape, checked."""
-    probabilities = as_floats(y_proba, "y_proba")
-    if not np.all((probabilities >= 0) & (probabilities <= 1 + np.sqrt(np.finfo(probabilities.dtype).eps))):
+def check_probabilities(probabilities: Array, *, exclusive: bool) -> None:
+    """See that all lie in [0, 1], and that those of exclusive classes (n, K) sum to one in each row."""
+    if not probabilities.size:
+        return
+    has_sums = exclusive and probabilities.ndim == 2 and probabilities.shape[1] > 1
+    ones = np.ones(probabilities.shape[1] if has_sums else 0, probabilities.dtype)
+
+    def extremes(rows: slice) -> tuple[float, float, float]:
+        block = probabilities[rows]
+        return block.min(), block.max(), np.abs(block @ ones - 1).max() if has_sums else 0.0
+
+    with threads_for(probabilities.size):
+        of_slices = over_slices(extremes, len(probabilities), probabilities[0].size)
+    (lowest, *_), (*_, highest, furthest) = np.min(of_slices, axis=0), np.max(of_slices, axis=0)
+    tolerance = np.sqrt(np.finfo(probabilities.dtype).eps)
+    if not (lowest >= 0 and highest <= 1 + tolerance):
         raise ValueError("y_proba must hold probabilities, got values outside [0, 1] or NaN")
-    return probabilities
+    if furthest > tolerance:
+        check_row_sums(probabilities, "y_proba", _EXCLUSIVE)
 
 
 def _forecast(probabilities: Array, outcomes: Array, weights: Array | None, what: str) -> Forecast:

@@ -2,7 +2,6 @@
 
 from __future__ import annotations  # signatures in help() then say ArrayLike, not what it stands for
 
-from collections.abc import Iterator
 from dataclasses import dataclass
 from typing import Any, NamedTuple
 
@@ -11,6 +10,7 @@ from numpy.typing import ArrayLike, NDArray
 from scipy.special import betaincinv
 
 from skactivation._outcomes import Forecast, Outcomes
+from skactivation._threads import over_slices, threads_for
 from skactivation._validation import check_choice, check_integer, check_real
 
 __all__ = ["ReliabilityCurve", "expected_calibration_error", "reliability_curve"]
@@ -18,6 +18,10 @@ __all__ = ["ReliabilityCurve", "expected_calibration_error", "reliability_curve"
 Array = NDArray[Any]
 
 KINDS, STRATEGIES, NORMS = ("top_label", "classwise"), ("uniform", "quantile"), ("l1", "l2", "max")
+# Putting a number into a bin takes as long as reading some.
+_BINNING = 2
+# With how many edges a probability is compared one by one.
+_FEW_EDGES = 64
 
 
 @dataclass(frozen=True, eq=False)
@@ -148,10 +152,9 @@ def expected_calibration_error(
     n_bins, strategy = check_integer(n_bins, "n_bins", low=1), check_choice(strategy, "strategy", STRATEGIES)
     outcomes = Outcomes(y_true, y_proba, labels, sample_weight)
     errors, totals = [], []
-    for _, forecast in _forecasts(outcomes, kind):
-        bins = _binned(forecast, n_bins, strategy)
+    for _, bins in _each_binned(outcomes, kind, n_bins, strategy):
         errors.append(_error(bins.weights / bins.weights.sum(), bins.prob_true - bins.prob_pred, norm))
-        totals.append(forecast.total)
+        totals.append(bins.weights.sum())
     if norm == "max":
         return max(errors)
     power = 2 if norm == "l2" else 1
@@ -233,17 +236,15 @@ def reliability_curve(
     n_bins = check_integer(n_bins, "n_bins", low=1)
     level = check_real(confidence_level, "confidence_level", high=1.0, allow_low=False, allow_high=False)
     outcomes = Outcomes(y_true, y_proba, labels, sample_weight)
-    curves = {
-        name: _curve(name, _binned(forecast, n_bins, strategy), level) for name, forecast in _forecasts(outcomes, kind)
-    }
+    curves = {name: _curve(name, bins, level) for name, bins in _each_binned(outcomes, kind, n_bins, strategy)}
     return curves[None] if kind == "top_label" else curves
 
 
-def _forecasts(outcomes: Outcomes, kind: str) -> Iterator[tuple[Any, Forecast]]:
-    if kind == "classwise":
-        yield from outcomes.events()
-    else:
-        yield None, outcomes.top_label()
+def _each_binned(outcomes: Outcomes, kind: str, n_bins: int, strategy: str) -> list[tuple[Any, _Bins]]:
+    """The bins of each class or label with its name, or of the top label."""
+    with threads_for(_BINNING * outcomes.size):
+        batches = outcomes.batches() if kind == "classwise" else [[(None, outcomes.top_label())]]
+        return [(name, _binned(forecast, n_bins, strategy)) for batch in batches for name, forecast in batch]
 
 
 class _Bins(NamedTuple):
@@ -261,23 +262,39 @@ class _Bins(NamedTuple):
 def _binned(forecast: Forecast, n_bins: int, strategy: str) -> _Bins:
     p, outcomes, weights = forecast
     edges = np.linspace(0, 1, n_bins + 1) if strategy == "uniform" else _quantiles(p, weights, n_bins)
-    numbers = np.searchsorted(edges[1:-1], p)
-    counts = np.bincount(numbers, minlength=n_bins)
+
+    def sums(rows: slice) -> list[Array]:
+        numbers = _bin_numbers(p[rows], edges[1:-1])
+        values = [outcomes[rows], p[rows]]
+        if weights is not None:
+            w = weights[rows]
+            values = [w * values[0], w * values[1], w, w**2]
+        return [np.bincount(numbers, of_rows, n_bins) for of_rows in (None, *values)]
+
+    of_slices = over_slices(sums, p.size, _BINNING)
+    counts, true, predicted, *others = np.sum(of_slices, axis=0)
     found = counts > 0
-
-    def sums(values: Array) -> Array:
-        return np.bincount(numbers, values, minlength=n_bins)[found]
-
-    counts = counts[found]
-    if weights is None:
-        totals, effective = counts.astype(np.float64), counts.astype(np.float64)
-        true, predicted = sums(outcomes), sums(p)
-    else:
-        totals, effective = sums(weights), sums(weights) ** 2 / sums(weights**2)
-        true, predicted = sums(weights * outcomes), sums(weights * p)
+    counts, true, predicted = counts[found], true[found], predicted[found]
+    totals, squares = (other[found] for other in others) if others else (counts, counts)
     return _Bins(
-        totals, counts, effective, true / totals, predicted / totals, np.column_stack([edges[:-1], edges[1:]])[found]
+        weights=totals,
+        counts=counts.astype(np.intp),
+        effective=totals**2 / squares,
+        prob_true=true / totals,
+        prob_pred=predicted / totals,
+        edges=np.column_stack([edges[:-1], edges[1:]])[found],
     )
+
+
+def _bin_numbers(p: Array, inner_edges: Array) -> Array:
+    """The bin (b,) of each probability; that of an edge is the one below."""
+    if inner_edges.size > _FEW_EDGES:
+        return np.searchsorted(inner_edges, p)
+    # Several times as fast as a search.
+    numbers = np.zeros(p.size, np.int8)
+    for edge in inner_edges:
+        numbers += p > edge
+    return numbers
 
 
 def _quantiles(p: Array, weights: Array | None, n_bins: int) -> Array:
@@ -286,13 +303,13 @@ def _quantiles(p: Array, weights: Array | None, n_bins: int) -> Array:
     if weights is None:
         # Sorted in whole numbers, so that shares such as 1 / 3 don't fall to the wrong side.
         ranks = -(-inner * p.size // n_bins) - 1
-        ordered = np.sort(p)
+        ordered = np.partition(p, ranks) if ranks.size else p
     else:
         order = np.argsort(p, kind="stable")
         ordered, sums = p[order], np.cumsum(weights[order])
         # Weights in other units must not move a row that ends at an edge.
         ranks = np.searchsorted(sums, inner / n_bins * sums[-1] * (1 - 1e-12))
-    return np.concatenate([ordered[:1], ordered[np.maximum(ranks, 0)], ordered[-1:]])
+    return np.concatenate([[p.min()], ordered[np.maximum(ranks, 0)], [p.max()]])
 
 
 def _error(shares: Array, differences: Array, norm: str) -> float:

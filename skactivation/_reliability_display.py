@@ -374,7 +374,8 @@ def _draw(ax: Any, curves: list[ReliabilityCurve], labels: list[str], style: _St
             ax.set_xlabel("")
         ax.tick_params(labelbottom=False)
         below.set(yscale="log", ylabel="rows" if ax.get_ylabel() else "")
-        below.set_ylim(bottom=0.7)
+        # Limits that are set stay as they are when another display adds its counts, hence anew.
+        below.set_ylim(0.7, 2 * max(bar.get_height() for bar in below.patches))
     _legend(ax, style.small)
     return lines, below
 

@@ -3,6 +3,7 @@
 import os
 from collections.abc import Callable
 from concurrent.futures import Future, ThreadPoolExecutor, wait
+from contextlib import AbstractContextManager, nullcontext
 from itertools import count
 from threading import Lock
 from typing import Any, TypeVar
@@ -10,9 +11,12 @@ from typing import Any, TypeVar
 import numpy as np
 from threadpoolctl import ThreadpoolController
 
-__all__ = ["in_threads", "single_threaded_blas"]
+__all__ = ["even_slices", "in_threads", "over_slices", "single_threaded_blas", "threads_for"]
 
 T = TypeVar("T")
+
+# Numbers in a slice: what fits into a core's cache. Fewer than some aren't worth the start of threads.
+_SLICE_SIZE, _WORTH_THREADS = 2**16, 2**20
 
 
 class _SingleThreadedBlas:
@@ -113,6 +117,30 @@ def in_threads(task: Callable[[int], T], n_tasks: int) -> list[T]:
     for other in others:
         other.result()
     return results
+
+
+def even_slices(n_rows: int, n_blocks: int) -> list[slice]:
+    """Slices of nearly the same length, as many as give equal shares to 2, 4 or 8 threads."""
+    multiple = 8 if n_blocks > 8 else 2 if n_blocks > 1 else 1
+    n_blocks = -(-n_blocks // multiple) * multiple
+    n_blocks = max(1, min(n_blocks, n_rows))
+    return [slice(i * n_rows // n_blocks, (i + 1) * n_rows // n_blocks) for i in range(n_blocks)]
+
+
+def over_slices(task: Callable[[slice], T], length: int, numbers_each: int) -> list[T]:
+    """The results of a task for slices of some length together, which follow from these arguments alone, in order.
+
+    For holders of `threads_for` as many numbers, or more.
+    """
+    slices = even_slices(length, -(-length * numbers_each // _SLICE_SIZE))
+    if length * numbers_each < _WORTH_THREADS:
+        return [task(part) for part in slices]
+    return in_threads(lambda number: task(slices[number]), len(slices))
+
+
+def threads_for(n_numbers: int) -> AbstractContextManager[None]:
+    """What must be held for threads to work on some numbers: nothing where they are so few that none do."""
+    return nullcontext() if n_numbers < _WORTH_THREADS else single_threaded_blas
 
 
 def _cores() -> int:

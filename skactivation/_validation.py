@@ -23,6 +23,7 @@ __all__ = [
     "check_integer",
     "check_pos_weight",
     "check_real",
+    "check_row_sums",
     "check_sample_weight",
     "check_thresholds",
     "unchanged_on_error",
@@ -169,15 +170,21 @@ def as_distributions(targets: Any, name: str, advice: str) -> Array:
                 f"{name} must hold a distribution in each row if it has two dimensions: entries from 0 to 1, "
                 f"got {entry:g} in row {row}, column {column}"
             )
-    sums = array.sum(axis=1, dtype=np.float64)
-    wrong = np.abs(sums - 1) > tolerance
+    check_row_sums(array, name, advice)
+    return array
+
+
+def check_row_sums(array: Array, name: str, advice: str) -> None:
+    """See that rows of numbers (n, K) sum to one."""
+    # A product is a quicker sum over few columns.
+    sums = array @ np.ones(array.shape[1], array.dtype)
+    wrong = np.abs(sums - 1) > np.sqrt(np.finfo(array.dtype).eps)
     if wrong.any():
         row = int(np.argmax(wrong))
         raise ValueError(
             f"{name} must hold a distribution in each row if it has two dimensions, but row {row} sums to "
             f"{sums[row]:.6g} ({np.count_nonzero(wrong)} of {wrong.size} rows don't sum to 1); {advice}"
         )
-    return array
 
 
 @contextmanager

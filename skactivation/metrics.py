@@ -19,10 +19,10 @@ from sklearn.metrics import make_scorer
 
 from skactivation._decomposition import CalibrationDecomposition, calibration_decomposition
 from skactivation._labels import as_label_columns
-from skactivation._outcomes import as_probabilities
+from skactivation._outcomes import check_probabilities
 from skactivation._probability_scorer import ProbabilityScorer
 from skactivation._reliability import ReliabilityCurve, expected_calibration_error, reliability_curve
-from skactivation._validation import as_distributions, check_sample_weight
+from skactivation._validation import as_distributions, as_floats, check_sample_weight
 
 __all__ = [
     "CalibrationDecomposition",
@@ -154,9 +154,10 @@ def cross_entropy(y_true: ArrayLike, y_proba: ArrayLike, *, sample_weight: Array
 
 def _as_probabilities(y_proba: ArrayLike, shape: tuple[int, ...]) -> Array:
     """Probabilities (n, .) of float32 or float64, checked."""
-    probabilities = as_probabilities(y_proba)
+    probabilities = as_floats(y_proba, "y_proba")
     if probabilities.shape != shape:
         raise ValueError(f"y_proba must have y_true's shape {shape}, got {probabilities.shape}")
+    check_probabilities(probabilities, exclusive=False)
     return probabilities
 
 

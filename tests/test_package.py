@@ -16,7 +16,8 @@ PACKAGE = Path(skactivation.__file__).parent
 ROOT = PACKAGE.parent
 # A file imports only from floors below its own.
 FLOORS = [
-    {"_threads", "_validation"},
+    {"_threads"},
+    {"_validation"},
     {"activations"},
     {"losses", "_labels"},
     {"_class_columns", "_responses"},

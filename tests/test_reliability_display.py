@@ -155,7 +155,11 @@ def test_displays_share_axes_and_their_counts(layout):
     assert first.ax_ is second.ax_ is ax
     assert first.counts_ax_ is second.counts_ax_
     assert figure.axes == [ax, first.counts_ax_]
-    assert [text.split(":")[0] for text in legend(ax)] == [DIAGONAL, "a", "b"]
+    more = ReliabilityDisplay.from_predictions(np.tile(CODES, 50), np.tile(P, (50, 1)), ax=ax)
+    low, high = more.counts_ax_.get_ylim()
+    assert 0 < low < 1
+    assert high > bars(more.counts_ax_)[:, 2].max() == more.curves[0].counts.max()
+    assert [text.split(":")[0] for text in legend(ax)][:3] == [DIAGONAL, "a", "b"]
     assert first.lines_[0].get_color() == "red"
     assert first.lines_[0].get_linewidth() == 3
     # The counts lie in what was the axes' place.

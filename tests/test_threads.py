@@ -11,6 +11,7 @@ from threadpoolctl import threadpool_limits
 
 from skactivation import SigmoidMultiLabel, SoftmaxRegression, _blocks, _head_start, _metric, _threads
 from skactivation._threads import in_threads, single_threaded_blas
+from skactivation.metrics import calibration_decomposition, expected_calibration_error
 
 
 @pytest.fixture
@@ -145,3 +146,24 @@ def test_labels_are_the_same_bits_for_any_number_of_threads(n_labels, coarse, ma
     for others in found[1:]:
         for one, other in zip(found[0], others, strict=True):
             assert_array_equal(one, other)
+
+
+@pytest.mark.parametrize("kind", ["top_label", "classwise"])
+@pytest.mark.parametrize("strategy", ["uniform", "quantile"])
+def test_metrics_are_the_same_bits_on_any_number_of_threads(kind, strategy, many_threads, monkeypatch):
+    rng = np.random.default_rng(0)
+    p = rng.dirichlet(np.ones(5), 3_000)
+    y, weights = rng.integers(0, 5, 3_000), rng.random(3_000)
+    # As if these were many.
+    monkeypatch.setattr(_threads, "_WORTH_THREADS", 0)
+    monkeypatch.setattr(_threads, "_SLICE_SIZE", 1_000)
+    found = []
+    for number in (1, 2, 7):
+        many_threads(number)
+        error = expected_calibration_error(y, p, kind=kind, strategy=strategy, sample_weight=weights)
+        found.append((error, calibration_decomposition(y, p).per_class, calibration_decomposition(y > 2, p[:, 0])))
+    assert found[0] == found[1] == found[2]
+    assert not threads_of_ours()
+    monkeypatch.setattr(_threads, "_WORTH_THREADS", 1e9)
+    many_threads(1)
+    assert expected_calibration_error(y, p, kind=kind, strategy=strategy, sample_weight=weights) == found[0][0]

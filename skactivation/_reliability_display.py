@@ -76,21 +76,7 @@ class ReliabilityDisplay:
 
     @classmethod
     def from_estimator(
-        cls,
-        estimator: Any,
-        X: Any,
-        y: Any,
-        *,
-        kind: str = "top_label",
-        n_bins: int = 15,
-        strategy: str = "uniform",
-        confidence_level: float = 0.95,
-        sample_weight: ArrayLike | None = None,
-        name: str | None = None,
-        ax: Any = None,
-        subplots: bool = False,
-        ref_line: bool = True,
-        **kwargs: Any,
+        cls, estimator: Any, X: Any, y: Any, *, kind: str = "top_label", name: str | None = None, **kwargs: Any
     ) -> Self:
         """Draw the reliability diagram of a fitted classifier's `predict_proba`, on rows that are new to it.
 
@@ -104,24 +90,11 @@ class ReliabilityDisplay:
             Their labels, or an indicator.
         kind : {"top_label", "classwise"}, default="top_label"
             One curve, of the largest probability of each row; or one a class or label (of two classes, the second's).
-        n_bins : int, default=15
-            How many bins.
-        strategy : {"uniform", "quantile"}, default="uniform"
-            Bins of equal width or of equal weight.
-        confidence_level : float, default=0.95
-            Of the intervals.
-        sample_weight : array-like of shape (n,), or (n, L) with an indicator, default=None
-            Weights, not negative.
         name : str, default=None
             What the legend calls it; None for the estimator's class where the curve is the top label's.
-        ax : matplotlib Axes or array-like of them, default=None
-            Where to draw; see `plot`.
-        subplots : bool, default=False
-            Whether each curve gets axes of its own: small multiples.
-        ref_line : bool, default=True
-            Whether to draw the diagonal.
         **kwargs
-            For matplotlib's `plot`, such as ``color``.
+            What else `from_predictions` takes, such as ``n_bins``, ``sample_weight``, ``ax`` or ``color``. The classes
+            of the columns are the estimator's.
 
         Returns
         -------
@@ -136,21 +109,9 @@ class ReliabilityDisplay:
             Without matplotlib.
         """
         probabilities, classes = probabilities_of(estimator, X)
-        return cls.from_predictions(
-            y,
-            probabilities,
-            labels=classes,
-            kind=kind,
-            n_bins=n_bins,
-            strategy=strategy,
-            confidence_level=confidence_level,
-            sample_weight=sample_weight,
-            name=estimator_name(estimator) if name is None and kind == "top_label" else name,
-            ax=ax,
-            subplots=subplots,
-            ref_line=ref_line,
-            **kwargs,
-        )
+        if name is None and kind == "top_label":
+            name = estimator_name(estimator)
+        return cls.from_predictions(y, probabilities, labels=classes, kind=kind, name=name, **kwargs)
 
     @classmethod
     def from_predictions(

@@ -128,14 +128,22 @@ def test_the_changelog_names_the_version():
     assert re.search(rf"^## {re.escape(skactivation.__version__)}", (ROOT / "CHANGELOG.md").read_text(), re.MULTILINE)
 
 
-def test_the_readmes_examples_run():
+def test_the_readmes_pictures_exist():
+    pictures = re.findall(r"!\[.*?\]\((.*?)\)", (ROOT / "README.md").read_text(encoding="utf-8"))
+    assert pictures
+    assert all((ROOT / picture).stat().st_size > 10_000 for picture in pictures)
+
+
+def test_the_readmes_examples_run(tmp_path):
     blocks = re.findall(r"```python\n(.*?)```", (ROOT / "README.md").read_text(encoding="utf-8"), re.DOTALL)
     printed = re.findall(r"```text\n(.*?)```", (ROOT / "README.md").read_text(encoding="utf-8"), re.DOTALL)
     outputs = [
-        subprocess.run([sys.executable, "-W", "error", "-c", block], capture_output=True, text=True, check=True).stdout
+        subprocess.run(
+            [sys.executable, "-W", "error", "-c", block], capture_output=True, text=True, check=True, cwd=tmp_path
+        ).stdout
         for block in blocks
     ]
-    assert len(blocks) == 4
+    assert len(blocks) == 5
     # The number of evaluations may differ between machines.
     without_counts = [re.sub(r"after \d+", "", text) for text in (outputs[0], printed[0])]
     assert without_counts[0] == without_counts[1]

@@ -1,5 +1,6 @@
 """Which class or label each column of logits, or of probabilities, stands for."""
 
+from numbers import Integral
 from typing import Any
 
 import numpy as np
@@ -23,13 +24,17 @@ def given_classes(classes: Any, n_columns: int, name: str = "classes") -> Array:
 
 
 def named_columns(columns: Any, y: Any, name: str = "y") -> Array | None:
-    """The names of a data frame's columns (K,), where they are strings and all labels are among them; else None."""
-    names, shape = getattr(columns, "columns", None), shape_of(y)
-    if names is None or not all(isinstance(column, str) for column in names) or (len(shape) == 2 and shape[1] > 1):
+    """The names of a data frame's columns (K,), where they are strings, or integers, and all labels are among them.
+
+    Else None; 0 to K - 1 in this order, which is what pandas calls columns without names, are none either.
+    """
+    names, shape = list(getattr(columns, "columns", [])), shape_of(y)
+    are_names = any(all(isinstance(each, kind) for each in names) for kind in (str, Integral))
+    if not are_names or len(names) < 2 or names == list(range(len(names))) or (len(shape) == 2 and shape[1] > 1):
         return None
-    classes = np.array(list(names), dtype=object)
-    labels = as_labels(y, name).tolist()
-    return classes if set(labels) <= set(classes.tolist()) else None
+    if not set(as_labels(y, name).tolist()) <= set(names):
+        return None
+    return given_classes(np.array(names, dtype=object), len(names), "the columns of a data frame")
 
 
 def coded(

@@ -105,7 +105,9 @@ class Outcomes:
         ValueError
             Where nothing is known of one.
         """
-        names, probabilities = self.names.tolist(), self._probabilities
+        probabilities = self._probabilities
+        # Of dates, tolist would make numbers.
+        names = list(self.names) if self.names.dtype.kind in "mM" else self.names.tolist()
         if not self.is_indicator and len(names) == 2:
             of_second = probabilities if probabilities.ndim == 1 else probabilities[:, 1]
             yield [(names[1], _forecast(of_second, self._truth == 1, self._weights, repr(names[1])))]

@@ -98,9 +98,9 @@ def expected_calibration_error(
         Probabilities of the classes in the order of `labels`, or of the labels; a vector holds those of the second of
         two classes.
     labels : array-like of shape (K,), default=None
-        The class of each column of `y_proba`, or names of the labels. Without it, the columns of a data frame, if they
-        are strings and all labels are among them, or else K different labels in `y_true` in sorted order; fewer labels
-        are column numbers if they are integers from 0 to K - 1 and 0 is among them. Anything else is an error.
+        The class of each column of `y_proba`, or names of the labels. Without it, the names of a data
+        frame's columns, if all labels are among them, or else K different labels in `y_true` in sorted order; fewer
+        labels are column numbers if they are integers from 0 to K - 1 and 0 is among them. Anything else is an error.
     kind : {"top_label", "classwise"}, default="top_label"
         Whether it is about the largest probability of each row, the confidence, and how often that class is true
         (the first one where several are equally probable); or about each class's probability and how often the class

@@ -44,8 +44,8 @@ def fit_temperature(
         Labels, or a distribution over the classes in each row. With `multilabel` an indicator, dense or sparse: 0 for
         no, 1 for yes, between them soft labels, NaN for not known.
     classes : array-like of shape (K,), default=None
-        The label of each column. Without it, the columns of a data frame, if they are strings and all labels are among
-        them, or else K different labels in y in sorted order; fewer labels are column numbers if they are integers
+        The label of each column. Without it, the names of a data frame's columns, if all labels are among them, or
+        else K different labels in y in sorted order; fewer labels are column numbers if they are integers
         from 0 to K - 1 and 0 is among them. Anything else is an error.
     multilabel : bool, default=False
         Whether the columns are labels that don't exclude each other: each gets a temperature of its own.

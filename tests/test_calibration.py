@@ -219,9 +219,14 @@ def test_the_columns_of_a_frame_are_classes_where_they_name_the_labels():
         frame = pd.DataFrame(LOGITS, columns=names)[some]
         assert fit_temperature(frame, names[Y][some]) == fit_temperature(LOGITS[some], names[Y][some], classes=names)
     assert fit_temperature(pl.DataFrame(LOGITS, schema=names.tolist()), names[Y]) == expected
+    numbers = np.array([14, 10, 13, 11, 12])
+    frame = pd.DataFrame(LOGITS, columns=numbers)
+    assert fit_temperature(frame, numbers[Y]) == expected
+    with pytest.raises(ValueError, match="the columns of a data frame must be different from each other"):
+        fit_temperature(frame.set_axis([10, 11, 12, 13, 10], axis=1), np.minimum(Y, 3) + 10)
     # Other names say nothing.
-    unnamed = pd.DataFrame(LOGITS).add_prefix("logit")
-    assert fit_temperature(unnamed, Y) == fit_temperature(LOGITS, Y)
+    for unnamed in (pd.DataFrame(LOGITS).add_prefix("logit"), frame):
+        assert fit_temperature(unnamed, Y) == fit_temperature(LOGITS, Y)
 
 
 def test_a_label_of_weight_zero_needs_no_column():

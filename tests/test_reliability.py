@@ -260,12 +260,14 @@ def test_labels_of_any_kind_have_the_same_error(kind, names):
     order = [2, 0, 3, 1]
     shuffled = expected_calibration_error(y, p[:, order], kind=kind, labels=np.asarray(names)[order])
     assert_allclose(shuffled, expected, rtol=1e-13)
-    if isinstance(names[0], str):
+    if isinstance(names[0], (str, int)):
         frame = pd.DataFrame(p[:, order], columns=np.asarray(names)[order])
         assert_allclose(expected_calibration_error(y, frame, kind=kind), expected, rtol=1e-13)
 
 
 def test_curves_have_the_classes_as_keys():
+    dates = np.array(["2026-01-01", "2026-01-02", "2026-01-03", "2026-01-04"], dtype="datetime64[ns]")
+    assert list(reliability_curve(dates[CODES], P, kind="classwise")) == list(dates)
     curves = reliability_curve(np.array(["a", "b", "c", "d"])[CODES], P, kind="classwise")
     assert list(curves) == ["a", "b", "c", "d"]
     assert [curve.label for curve in curves.values()] == ["a", "b", "c", "d"]

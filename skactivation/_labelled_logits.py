@@ -22,8 +22,8 @@ _ADVICE = (
     "fit_temperature(..., multilabel=True)"
 )
 _NAME_THEM = (
-    "Pass `classes`, the label of each column, to fit_temperature, or a data frame of logits whose columns have the "
-    "labels as names"
+    "Pass `classes`, the label of each column (fit_temperature and TemperatureDisplay take them), or a data frame of "
+    "logits whose columns have the labels as names"
 )
 
 

@@ -26,8 +26,11 @@ _ADVICE = (
     "Pass `labels`, the class of each column of y_proba in their order (of two classes the second is the one that a "
     "single column belongs to), or a data frame of probabilities whose columns have the classes as names"
 )
-_TOP = "the most probable label of any row"
-_EXCLUSIVE = "probabilities of labels that don't exclude each other need an indicator as y_true, a column for each"
+_EXCLUSIVE = (
+    "divide each row by its sum if they are rounded; probabilities of labels that don't exclude each other need an "
+    "indicator as y_true, a column for each"
+)
+_LIST = ": of a list, as forests give for several labels, take np.column_stack([p[:, 1] for p in y_proba])"
 
 
 class Forecast(NamedTuple):
@@ -66,7 +69,7 @@ class Outcomes:
         if probabilities.ndim > 2 or probabilities.size == 0:
             raise ValueError(
                 "y_proba must have the shape (n,), (n, K) or (n, L), with at least one of each, got "
-                f"{probabilities.shape}"
+                f"{probabilities.shape}{_LIST if isinstance(y_proba, list) and probabilities.ndim == 3 else ''}"
             )
         shape = shape_of(y_true)
         if not shape or shape[0] != len(probabilities):
@@ -100,18 +103,21 @@ class Outcomes:
     def batches(self) -> Iterator[list[tuple[Any, Forecast]]]:
         """Yield the names of a few classes or labels with their forecasts; of two classes the second alone.
 
+        Labels of which nothing is known are left out.
+
         Raises
         ------
         ValueError
-            Where nothing is known of one.
+            Where nothing is known of any.
         """
         probabilities = self._probabilities
         # Of dates, tolist would make numbers.
         names = list(self.names) if self.names.dtype.kind in "mM" else self.names.tolist()
         if not self.is_indicator and len(names) == 2:
             of_second = probabilities if probabilities.ndim == 1 else probabilities[:, 1]
-            yield [(names[1], _forecast(of_second, self._truth == 1, self._weights, repr(names[1])))]
+            yield [(names[1], _forecast(of_second, self._truth == 1, self._weights))]
             return
+        found = False
         truth = self._truth.tocsc() if sparse.issparse(self._truth) else self._truth
         for start in range(0, len(names), _TOGETHER):
             columns = np.ascontiguousarray(probabilities[:, start : start + _TOGETHER].T, dtype=np.float64)
@@ -126,8 +132,14 @@ class Outcomes:
                 weights = self._weights
                 if weights is not None and weights.ndim == 2:
                     weights = weights[:, number]
-                batch.append((names[number], _forecast(column, happened, weights, repr(names[number]))))
-            yield batch
+                forecast = _forecast(column, happened, weights)
+                if forecast.probabilities.size:
+                    batch.append((names[number], forecast))
+            if batch:
+                found = True
+                yield batch
+        if not found:
+            raise ValueError("y_true has no known entry of positive weight")
 
     def top_label(self) -> Forecast:
         """The probability of the most probable class or label of each row, and whether it is true.
@@ -138,7 +150,7 @@ class Outcomes:
         if probabilities.ndim == 1:
             second = probabilities.astype(np.float64, copy=False)
             top = second > 0.5
-            return _forecast(np.where(top, second, 1 - second), self._truth == top, weights, _TOP)
+            return _forecast(np.where(top, second, 1 - second), self._truth == top, weights)
 
         confidences = np.empty(len(probabilities))
         outcomes = np.empty(len(probabilities), self._truth.dtype if self.is_indicator else bool)
@@ -154,7 +166,10 @@ class Outcomes:
                 of_tops[rows] = weights[rows][places]
 
         over_slices(fill, *probabilities.shape)
-        return _forecast(confidences, outcomes, weights if of_tops is None else of_tops, _TOP)
+        forecast = _forecast(confidences, outcomes, weights if of_tops is None else of_tops)
+        if not forecast.probabilities.size:
+            raise ValueError("y_true has no known entry of positive weight for the most probable label of any row")
+        return forecast
 
 
 def _read_labels(
@@ -218,7 +233,7 @@ def check_probabilities(probabilities: Array, *, exclusive: bool) -> None:
         check_row_sums(probabilities, "y_proba", _EXCLUSIVE)
 
 
-def _forecast(probabilities: Array, outcomes: Array, weights: Array | None, what: str) -> Forecast:
+def _forecast(probabilities: Array, outcomes: Array, weights: Array | None) -> Forecast:
     """Rows of positive weight with a known outcome."""
     kept = ~np.isnan(outcomes) if outcomes.dtype.kind == "f" else None
     if weights is not None:
@@ -227,6 +242,4 @@ def _forecast(probabilities: Array, outcomes: Array, weights: Array | None, what
     if kept is not None and not kept.all():
         probabilities, outcomes = probabilities[kept], outcomes[kept]
         weights = None if weights is None else weights[kept]
-    if not probabilities.size:
-        raise ValueError(f"y_true has no known entry of positive weight for {what}")
     return Forecast(probabilities, outcomes, weights)

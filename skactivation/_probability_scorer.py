@@ -1,8 +1,11 @@
 """Scorers that know which class each column of probabilities belongs to."""
 
 from collections.abc import Callable
+from inspect import signature
+from numbers import Real
 from typing import Any, Self
 
+from sklearn import get_config
 from sklearn.utils.metadata_routing import MetadataRequest
 
 from skactivation._responses import probabilities_of
@@ -39,6 +42,15 @@ class ProbabilityScorer:
     """
 
     def __init__(self, metric: Callable[..., float], *, greater_is_better: bool = False, **parameters: Any) -> None:
+        if not callable(metric):
+            raise TypeError(f"metric must be callable, got {metric!r}")
+        try:
+            signature(metric).bind(None, None, labels=None, sample_weight=None, **parameters)
+        except TypeError as error:
+            raise TypeError(
+                f"metric must take y_true, y_proba, labels, sample_weight and {list(parameters)}, but for "
+                f"{_name(metric)}: {error}"
+            ) from error
         self.metric, self.greater_is_better, self.parameters = metric, greater_is_better, parameters
         self._sample_weight_request: bool | str | None = None
 
@@ -63,7 +75,9 @@ class ProbabilityScorer:
         """
         probabilities, classes = probabilities_of(estimator, X)
         value = self.metric(y, probabilities, labels=classes, sample_weight=sample_weight, **self.parameters)
-        return value if self.greater_is_better else -value
+        if not isinstance(value, Real):
+            raise TypeError(f"metric must give a number, got {value!r} from {_name(self.metric)}")
+        return float(value if self.greater_is_better else -value)
 
     def set_score_request(self, *, sample_weight: bool | str | None) -> Self:
         """Whether weights are routed to this scorer, or under which name; see scikit-learn's metadata routing.
@@ -77,7 +91,16 @@ class ProbabilityScorer:
         -------
         ProbabilityScorer
             This one.
+
+        Raises
+        ------
+        RuntimeError
+            If metadata routing isn't enabled.
         """
+        if not get_config()["enable_metadata_routing"]:
+            raise RuntimeError(
+                "set_score_request needs metadata routing: sklearn.set_config(enable_metadata_routing=True) enables it"
+            )
         self._sample_weight_request = sample_weight
         return self
 
@@ -96,4 +119,8 @@ class ProbabilityScorer:
     def __repr__(self) -> str:
         parameters = "".join(f", {name}={value!r}" for name, value in self.parameters.items())
         sign = ", greater_is_better=True" if self.greater_is_better else ""
-        return f"ProbabilityScorer({getattr(self.metric, '__name__', self.metric)}{sign}{parameters})"
+        return f"ProbabilityScorer({_name(self.metric)}{sign}{parameters})"
+
+
+def _name(metric: Callable[..., float]) -> str:
+    return str(getattr(metric, "__name__", metric))

@@ -104,7 +104,8 @@ def expected_calibration_error(
     kind : {"top_label", "classwise"}, default="top_label"
         Whether it is about the largest probability of each row, the confidence, and how often that class is true
         (the first one where several are equally probable); or about each class's probability and how often the class
-        is true, averaged over the classes, or over the labels in proportion to the weight of their known entries.
+        is true, averaged over the classes, or over the labels in proportion to the weight of their known entries (a
+        label of which nothing is known doesn't count).
         Of two classes only the second counts: the first's error is the same.
     n_bins : int, default=15
         How many bins; those without rows don't count.
@@ -123,8 +124,9 @@ def expected_calibration_error(
     Raises
     ------
     TypeError, ValueError
-        Shapes that don't fit; probabilities outside [0, 1] or, of exclusive classes, that don't sum to one; labels
-        whose columns aren't clear; weights that are negative; a parameter that isn't one of the above.
+        Shapes that don't fit; probabilities outside [0, 1] or, of exclusive classes, that don't sum to one (to within
+        the root of their dtype's machine epsilon); labels whose columns aren't clear; weights that are negative; a
+        parameter that isn't one of the above.
 
     See Also
     --------
@@ -201,8 +203,8 @@ def reliability_curve(
     Returns
     -------
     ReliabilityCurve, or dict of them
-        One curve of the top label; with "classwise" one a class or label, by its name. Of two classes there is the
-        second's alone: the first's is its mirror image.
+        One curve of the top label; with "classwise" one a class or label, by its name, but for labels of which nothing
+        is known. Of two classes there is the second's alone: the first's is its mirror image.
 
     Raises
     ------

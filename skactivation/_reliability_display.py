@@ -2,13 +2,14 @@
 
 from __future__ import annotations  # signatures in help() then say ArrayLike, not what it stands for
 
-from collections.abc import Sequence
+from collections.abc import Mapping
 from typing import Any, NamedTuple, Self
 
 import numpy as np
 from numpy.typing import ArrayLike
 
-from skactivation._pyplot import figure_and_axes, pyplot
+from skactivation._labels import abridged
+from skactivation._pyplot import check_axes, check_line, distinct_colors, figure_and_axes, pyplot
 from skactivation._reliability import ReliabilityCurve, reliability_curve
 from skactivation._responses import estimator_name, probabilities_of
 from skactivation._validation import check_boolean
@@ -16,11 +17,13 @@ from skactivation._validation import check_boolean
 __all__ = ["ReliabilityDisplay"]
 
 _CALLER = "ReliabilityDisplay.plot"
-# Entries of a legend that leave room for curves beside them.
-_MOST_INSIDE = 5
+# Entries of a legend that leave room for curves beside them; how many stand in a column.
+_MOST_INSIDE, _IN_A_COLUMN = 5, 24
 _DIAGONAL = "perfectly calibrated"
-# Where axes keep the axes of the counts below them.
-_BELOW = "skactivation_counts_ax"
+# Where axes keep the axes of the counts below them, and the labels of the curves that they hold.
+_BELOW, _HOLDS = "skactivation_counts_ax", "skactivation_labels"
+# Below one row.
+_FLOOR = 0.7
 
 
 class ReliabilityDisplay:
@@ -34,8 +37,8 @@ class ReliabilityDisplay:
 
     Parameters
     ----------
-    curves : ReliabilityCurve or sequence of them
-        What `skactivation.metrics.reliability_curve` gives; of a dict, its values.
+    curves : ReliabilityCurve, or sequence or dict of them
+        What `skactivation.metrics.reliability_curve` gives.
     name : str, default=None
         What the legend calls it.
 
@@ -70,8 +73,11 @@ class ReliabilityDisplay:
     ['perfectly calibrated', 'GaussianNB: ECE = 0.157']
     """
 
-    def __init__(self, curves: ReliabilityCurve | Sequence[ReliabilityCurve], *, name: str | None = None) -> None:
-        self.curves = [curves] if isinstance(curves, ReliabilityCurve) else list(curves)
+    def __init__(self, curves: Any, *, name: str | None = None) -> None:
+        several = curves.values() if isinstance(curves, Mapping) else curves
+        self.curves = [curves] if isinstance(curves, ReliabilityCurve) else list(several)
+        if not self.curves or not all(isinstance(curve, ReliabilityCurve) for curve in self.curves):
+            raise TypeError(f"curves must be a ReliabilityCurve or several of them, got {curves!r}")
         self.name = name
 
     @classmethod
@@ -91,7 +97,7 @@ class ReliabilityDisplay:
         kind : {"top_label", "classwise"}, default="top_label"
             One curve, of the largest probability of each row; or one a class or label (of two classes, the second's).
         name : str, default=None
-            What the legend calls it; None for the estimator's class where the curve is the top label's.
+            What the legend calls it; None for the estimator's class.
         **kwargs
             What else `from_predictions` takes, such as ``n_bins``, ``sample_weight``, ``ax`` or ``color``. The classes
             of the columns are the estimator's.
@@ -109,8 +115,7 @@ class ReliabilityDisplay:
             Without matplotlib.
         """
         probabilities, classes = probabilities_of(estimator, X)
-        if name is None and kind == "top_label":
-            name = estimator_name(estimator)
+        name = estimator_name(estimator) if name is None else name
         return cls.from_predictions(y, probabilities, labels=classes, kind=kind, name=name, **kwargs)
 
     @classmethod
@@ -129,6 +134,8 @@ class ReliabilityDisplay:
         ax: Any = None,
         subplots: bool = False,
         ref_line: bool = True,
+        counts: bool = True,
+        intervals: bool = True,
         **kwargs: Any,
     ) -> Self:
         """Draw the reliability diagram of probabilities.
@@ -159,6 +166,10 @@ class ReliabilityDisplay:
             Whether each curve gets axes of its own: small multiples.
         ref_line : bool, default=True
             Whether to draw the diagonal.
+        counts : bool, default=True
+            Whether to draw the counts.
+        intervals : bool, default=True
+            Whether to draw the intervals.
         **kwargs
             For matplotlib's `plot`, such as ``color``.
 
@@ -192,8 +203,8 @@ class ReliabilityDisplay:
             confidence_level=confidence_level,
             sample_weight=sample_weight,
         )
-        display = cls(curves if isinstance(curves, ReliabilityCurve) else list(curves.values()), name=name)
-        return display.plot(ax=ax, subplots=subplots, ref_line=ref_line, **kwargs)
+        display = cls(curves, name=name)
+        return display.plot(ax=ax, subplots=subplots, ref_line=ref_line, counts=counts, intervals=intervals, **kwargs)
 
     def plot(
         self,
@@ -212,12 +223,13 @@ class ReliabilityDisplay:
         ----------
         ax : matplotlib Axes or array-like of them, default=None
             Where to draw: None for a new figure. Axes give up a fifth of their height to the counts; those that a
-            display has been drawn into take another, to compare them. Small multiples take one for each curve (what
-            `ax_` of others is), or divide a single one among them.
+            display has been drawn into take another of the same kind, to compare them. Small multiples take one for
+            each curve (what `ax_` of others is), or divide a single one among them. A figure with
+            ``layout="constrained"`` has room for all words.
         name : str, default=None
             What the legend calls it; None for what it has been called.
         subplots : bool, default=False
-            Whether each curve gets axes of its own: small multiples.
+            Whether each curve gets axes of its own: small multiples, which are easier to read from some ten curves on.
         ref_line : bool, default=True
             Whether to draw the diagonal.
         counts : bool, default=True
@@ -236,37 +248,48 @@ class ReliabilityDisplay:
         ------
         ImportError
             Without matplotlib.
-        ValueError
-            Axes that don't suit the curves.
+        TypeError, ValueError
+            Axes that don't suit the curves, or hold curves of another kind.
         """
         flags = {"subplots": subplots, "ref_line": ref_line, "counts": counts, "intervals": intervals}
         for flag, value in flags.items():
             check_boolean(value, flag)
+        pyplot(_CALLER)
+        check_line(kwargs)
         style = _Style(ref_line, counts, intervals, subplots, kwargs)
-        labels = self._labels(self.name if name is None else name, several=len(self.curves) > 1 and not subplots)
-        if not subplots:
-            self.figure_, self.ax_ = figure_and_axes(_CALLER, ax, (5.5, 5.8))
-            self.lines_, self.counts_ax_ = _draw(self.ax_, self.curves, labels, style)
-            return self
-        self.figure_, self.ax_ = _small_multiples(ax, len(self.curves))
-        drawn = [
-            _draw(one, [curve], [label], style)
-            for one, curve, label in zip(self.ax_.flat, self.curves, labels, strict=False)
-        ]
+        labels = self._legend_entries(self.name if name is None else name, subplots)
+        if subplots:
+            self.figure_, self.ax_ = _small_multiples(ax, len(self.curves))
+            groups = [
+                (one, [curve], [label]) for one, curve, label in zip(self.ax_.flat, self.curves, labels, strict=False)
+            ]
+        else:
+            n_columns = -(-len(labels) // _IN_A_COLUMN) if len(labels) > _MOST_INSIDE else 0
+            self.figure_, self.ax_ = figure_and_axes(_CALLER, ax, (5.5 + 1.8 * n_columns, 5.8))
+            groups = [(self.ax_, self.curves, labels)]
+        for one, curves, _ in groups:
+            _check_kind(one, curves, subplots)
+        drawn = [_draw(*group, style) for group in groups]
         self.lines_ = [line for lines, _ in drawn for line in lines]
-        self.counts_ax_ = np.array([below for _, below in drawn], dtype=object)
-        for one, curve in zip(self.ax_.flat, self.curves, strict=False):
-            one.set_title("top label" if curve.label is None else str(curve.label), fontsize="medium")
+        self.counts_ax_ = np.array([below for _, below in drawn], dtype=object) if subplots else drawn[0][1]
+        if subplots and counts:
+            # One scale for all.
+            top = max(below.get_ylim()[1] for below in self.counts_ax_)
+            for below in self.counts_ax_:
+                below.set_ylim(_FLOOR, top)
+        self.figure_.sca(groups[0][0])
         return self
 
-    def _labels(self, name: str | None, *, several: bool) -> list[str]:
+    def _legend_entries(self, name: str | None, subplots: bool) -> list[str]:
         """What the legend says of each curve."""
-        labels = []
+        several = len(self.curves) > 1 and not subplots
+        entries = []
         for curve in self.curves:
-            words = [word for word in (name, str(curve.label) if several else None) if word is not None]
+            words = ", ".join(str(word) for word in (name, curve.label if several else None) if word is not None)
             error = f"ECE = {curve.expected_calibration_error():.3f}"
-            labels.append(f"{', '.join(words)}: {error}" if words else error)
-        return labels
+            # Small axes have little room beside a name.
+            entries.append((f"{words}\n{error}" if subplots else f"{words}: {error}") if words else error)
+        return entries
 
 
 class _Style(NamedTuple):
@@ -282,6 +305,8 @@ class _Style(NamedTuple):
 def _small_multiples(ax: Any, n_curves: int) -> tuple[Any, Any]:
     """A figure and an array of at least as many axes as there are curves."""
     axes = np.array([], dtype=object) if ax is None else np.atleast_1d(np.asarray(ax, dtype=object))
+    for one in axes.flat:
+        check_axes(one)
     if axes.size == 1 and n_curves > 1 and axes.flat[0].get_subplotspec() is not None:
         # A single one gives its place.
         figure, place = axes.flat[0].figure, axes.flat[0].get_subplotspec()
@@ -289,7 +314,7 @@ def _small_multiples(ax: Any, n_curves: int) -> tuple[Any, Any]:
     elif axes.size:
         if axes.size < n_curves:
             raise ValueError(f"ax must hold axes for each of {n_curves} curves, got {axes.size}")
-        if not any(hasattr(one, _BELOW) for one in axes.flat):
+        if all(_is_new(one) for one in axes.flat):
             _label_outer(list(axes.flat[:n_curves]))
         return axes.flat[0].figure, axes
     # Near a square, with as few places left empty as can be.
@@ -297,67 +322,13 @@ def _small_multiples(ax: Any, n_curves: int) -> tuple[Any, Any]:
     n_columns = min(widths, key=lambda width: -n_curves % width)
     n_rows = -(-n_curves // n_columns)
     if ax is None:
-        figure = pyplot(_CALLER).figure(figsize=(2.1 * n_columns + 0.6, 2.7 * n_rows + 0.4), layout="constrained")
+        size = (2.1 * n_columns + 0.6, 2.7 * n_rows + 0.4)
+        figure = pyplot(_CALLER).figure(figsize=size, layout="constrained")
         place = figure.add_gridspec(1, 1)[0]
     grid = place.subgridspec(n_rows, n_columns)
     axes = np.array([figure.add_subplot(grid[number]) for number in range(n_curves)], dtype=object)
     _label_outer(list(axes))
     return figure, axes
-
-
-def _draw(ax: Any, curves: list[ReliabilityCurve], labels: list[str], style: _Style) -> tuple[list[Any], Any]:
-    """Curves in axes, with their counts below; the lines and the counts' axes."""
-    if style.ref_line and _DIAGONAL not in ax.get_legend_handles_labels()[1]:
-        ax.plot([0, 1], [0, 1], ":", color="black", linewidth=1, label=_DIAGONAL)
-    below = _axes_below(ax) if style.counts else None
-    alone = len(curves) == 1
-    lines = []
-    for curve, label in zip(curves, labels, strict=True):
-        look = {"marker": "o", "markersize": 4, "label": label, **style.line}
-        (line,) = ax.plot(curve.prob_pred, curve.prob_true, **look)
-        lines.append(line)
-        color = line.get_color()
-        if style.intervals:
-            ax.vlines(curve.prob_pred, curve.lower, curve.upper, color=color, linewidth=1, alpha=0.7 if alone else 0.35)
-        if below is not None:
-            left, right = curve.edges.T
-            fill = (color, 0.2 if alone else 0.0)
-            below.bar(left, curve.counts, right - left, align="edge", color=fill, edgecolor=color, linewidth=1)
-    top_label = all(curve.label is None for curve in curves)
-    ax.set(xlim=(-0.02, 1.02), ylim=(-0.02, 1.02))
-    if not style.small:
-        of_label = f" of {curves[0].label}" if alone and not top_label else ""
-        ax.set_ylabel("frequency of being right" if top_label else f"frequency{of_label}")
-        ax.set_xlabel("confidence (mean probability of the top label)" if top_label else f"mean probability{of_label}")
-    if below is not None:
-        if ax.get_xlabel():
-            below.set_xlabel(ax.get_xlabel())
-            ax.set_xlabel("")
-        ax.tick_params(labelbottom=False)
-        below.set(yscale="log", ylabel="rows" if ax.get_ylabel() else "")
-        # Limits that are set stay as they are when another display adds its counts, hence anew.
-        below.set_ylim(0.7, 2 * max(bar.get_height() for bar in below.patches))
-    _legend(ax, style.small)
-    return lines, below
-
-
-def _legend(ax: Any, small: bool) -> None:
-    """A legend that hides as little as may be."""
-    entries = [(handle, label) for handle, label in zip(*ax.get_legend_handles_labels(), strict=True)]
-    if small:
-        curves = [(handle, label) for handle, label in entries if label != _DIAGONAL]
-        ax.legend(
-            *zip(*curves, strict=True),
-            fontsize="x-small",
-            edgecolor="none",
-            framealpha=0.7,
-            handlelength=1,
-            borderpad=0.1,
-        )
-    elif len(entries) > _MOST_INSIDE:
-        ax.legend(fontsize="small", loc="upper left", bbox_to_anchor=(1.0, 1.0))
-    else:
-        ax.legend(fontsize="small")
 
 
 def _label_outer(axes: list[Any]) -> None:
@@ -373,6 +344,85 @@ def _label_outer(axes: list[Any]) -> None:
             ax.set_xlabel("probability")
 
 
+def _is_new(ax: Any) -> bool:
+    """Whether no display has been drawn into axes, or all has been taken out of them again."""
+    return not hasattr(ax, _HOLDS) or not ax.lines
+
+
+def _check_kind(ax: Any, curves: list[ReliabilityCurve], subplots: bool) -> None:
+    """See that curves can be compared with those that axes hold."""
+    labels = [curve.label for curve in curves]
+    held = labels if _is_new(ax) else getattr(ax, _HOLDS)
+    if (labels != held) if subplots else ((labels == [None]) != (held == [None])):
+        raise ValueError(
+            f"ax holds reliability curves of {_named(held)}, to which one of {_named(labels)} can't be compared"
+        )
+
+
+def _named(labels: list[Any]) -> str:
+    return "the top label" if labels == [None] else abridged(np.array(labels, dtype=object))
+
+
+def _draw(ax: Any, curves: list[ReliabilityCurve], entries: list[str], style: _Style) -> tuple[list[Any], Any]:
+    """Curves in axes, with their counts below; the lines and the counts' axes."""
+    is_new, labels = _is_new(ax), [curve.label for curve in curves]
+    below = _axes_below(ax) if style.counts else None
+    if below is not None and is_new:
+        below.clear()
+    # Those that were drawn there before count for the axes' names.
+    same = is_new or getattr(ax, _HOLDS) == labels
+    setattr(ax, _HOLDS, labels)
+    if style.ref_line and _DIAGONAL not in ax.get_legend_handles_labels()[1]:
+        ax.plot([0, 1], [0, 1], ":", color="gray", linewidth=1.2, label=_DIAGONAL)
+    alone = len(curves) == 1
+    lines, colors = [], distinct_colors(len(curves))
+    for number, (curve, entry) in enumerate(zip(curves, entries, strict=True)):
+        look = {"marker": "o", "markersize": 4, "label": entry, **colors[number], **style.line}
+        (line,) = ax.plot(curve.prob_pred, curve.prob_true, **look)
+        lines.append(line)
+        color = line.get_color()
+        if style.intervals:
+            ax.vlines(curve.prob_pred, curve.lower, curve.upper, color=color, linewidth=1, alpha=0.7 if alone else 0.35)
+        if below is not None:
+            left, right = curve.edges.T
+            fill = (color, 0.2 if alone else 0.0)
+            below.bar(left, curve.counts, right - left, align="edge", color=fill, edgecolor=color, linewidth=1)
+    ax.set(xlim=(-0.02, 1.02), ylim=(-0.02, 1.02))
+    if style.small:
+        ax.set_title("top label" if curves[0].label is None else str(curves[0].label), fontsize="medium")
+    elif labels == [None]:
+        ax.set(xlabel="confidence (probability of the top label)", ylabel="accuracy")
+    else:
+        of_label = f" of {labels[0]}" if alone and same else ""
+        ax.set(xlabel=f"mean probability{of_label}", ylabel=f"frequency{of_label}")
+    if below is not None:
+        if ax.get_xlabel():
+            below.set_xlabel(ax.get_xlabel())
+            ax.set_xlabel("")
+        ax.tick_params(labelbottom=False)
+        is_outer = bool(ax.get_ylabel())
+        below.set(yscale="log", ylabel="rows" if is_outer else "")
+        below.tick_params(labelleft=is_outer)
+        # Limits that are set stay as they are when another display adds its counts, hence anew.
+        below.set_ylim(_FLOOR, 2 * max(bar.get_height() for bar in below.patches))
+    _legend(ax, style.small)
+    return lines, below
+
+
+def _legend(ax: Any, small: bool) -> None:
+    """A legend that hides as little as may be."""
+    entries = [(handle, label) for handle, label in zip(*ax.get_legend_handles_labels(), strict=True)]
+    if small:
+        curves = [(handle, label) for handle, label in entries if label != _DIAGONAL]
+        look = {"fontsize": "x-small", "edgecolor": "none", "handlelength": 1, "borderpad": 0.1}
+        ax.legend(*zip(*curves, strict=True), framealpha=0.6, **look)
+    elif len(entries) > _MOST_INSIDE:
+        n_columns = -(-len(entries) // _IN_A_COLUMN)
+        ax.legend(fontsize="small", loc="upper left", bbox_to_anchor=(1.0, 1.0), ncols=n_columns)
+    else:
+        ax.legend(fontsize="small", framealpha=0.6)
+
+
 def _axes_below(ax: Any) -> Any:
     """Axes below others, in what was their place; those made before, if there are."""
     below = getattr(ax, _BELOW, None)
@@ -384,7 +434,7 @@ def _axes_below(ax: Any) -> Any:
         ax.set_position([box.x0, box.y0 + 0.24 * box.height, box.width, 0.76 * box.height])
         below = ax.figure.add_axes([box.x0, box.y0, box.width, 0.2 * box.height], sharex=ax)
     else:
-        grid = place.subgridspec(2, 1, height_ratios=(4, 1), hspace=0.08)
+        grid = place.subgridspec(2, 1, height_ratios=(4, 1), hspace=0.03)
         ax.set_subplotspec(grid[0])
         below = ax.figure.add_subplot(grid[1], sharex=ax)
     setattr(ax, _BELOW, below)

@@ -7,8 +7,10 @@ from typing import Any, Self
 import numpy as np
 from numpy.typing import ArrayLike, NDArray
 
+from skactivation._held_out import classes_of, gives_several_labels, seen_logits
 from skactivation._labelled_logits import given_logits
-from skactivation._pyplot import figure_and_axes, log_locator
+from skactivation._pyplot import check_line, figure_and_axes, log_ticks, pyplot
+from skactivation._responses import estimator_name
 from skactivation._scaling import losses_at
 from skactivation._temperature_fit import TemperatureFit, temperature_fit
 from skactivation._threads import single_threaded_blas
@@ -20,6 +22,7 @@ Array = NDArray[Any]
 
 # How many temperatures, from this factor below to this factor above both 1 and the best one.
 _N_TEMPERATURES, _FACTOR = 101, 8.0
+_CALLER = "TemperatureDisplay.plot"
 _AS_IT_WAS = "T = 1, as it was"
 
 
@@ -29,7 +32,7 @@ class TemperatureDisplay:
     Left of the best temperature probabilities are too sure, right of it too timid: where T = 1 lies tells which of them
     the model is.
 
-    Make one with `from_predictions`.
+    Make one with `from_estimator` or `from_predictions`.
 
     Parameters
     ----------
@@ -77,6 +80,43 @@ class TemperatureDisplay:
     ) -> None:
         self.temperatures, self.losses, self.fit = temperatures, losses, fit
         self.name, self.label_names = name, label_names
+
+    @classmethod
+    def from_estimator(cls, estimator: Any, X: Any, y: Any, *, name: str | None = None, **kwargs: Any) -> Self:
+        """Draw the cross-entropy of a fitted classifier's logits against the temperature, on rows that are new to it.
+
+        Parameters
+        ----------
+        estimator : estimator
+            Fitted classifier with `decision_function`, which gives logits, or with `predict_proba`, of which the
+            logarithms are taken, floored at machine epsilon: as TemperatureCalibrator does.
+        X : {array-like, sparse matrix} of shape (n, d)
+            Rows.
+        y : array-like of shape (n,) or {array-like, sparse matrix} of shape (n, L)
+            Their labels, or an indicator of several labels, which get a curve each.
+        name : str, default=None
+            What the legend calls it; None for the estimator's class.
+        **kwargs
+            What else `from_predictions` takes, such as ``sample_weight``, ``ax`` or ``color``.
+
+        Returns
+        -------
+        TemperatureDisplay
+            What was drawn.
+
+        Raises
+        ------
+        TypeError, ValueError
+            As `from_predictions`; an estimator without either method, or whose logits contradict its predictions.
+        ImportError
+            Without matplotlib.
+        """
+        several = gives_several_labels(estimator, y, X)
+        classes = None if several else classes_of(estimator)
+        logits = seen_logits(estimator, X, classes)
+        logits = logits[:, 0] if not several and logits.shape[1] == 1 else logits
+        name = estimator_name(estimator) if name is None else name
+        return cls.from_predictions(logits, y, classes=classes, multilabel=several, name=name, **kwargs)
 
     @classmethod
     def from_predictions(
@@ -164,9 +204,11 @@ class TemperatureDisplay:
             Without matplotlib.
         """
         name = self.name if name is None else name
-        self.figure_, self.ax_ = figure_and_axes("TemperatureDisplay.plot", ax, (6.4, 4.4))
+        pyplot(_CALLER)
+        check_line(kwargs)
+        self.figure_, self.ax_ = figure_and_axes(_CALLER, ax, (6.4, 4.4))
         if _AS_IT_WAS not in self.ax_.get_legend_handles_labels()[1]:
-            self.ax_.axvline(1, color="black", linewidth=1, linestyle=":", label=_AS_IT_WAS)
+            self.ax_.axvline(1, color="gray", linewidth=1.2, linestyle=":", label=_AS_IT_WAS)
         labels = [None] if self.label_names is None else np.asarray(self.label_names).tolist()
         losses = np.asarray(self.losses).reshape(len(self.temperatures), -1)
         numbers = (self.fit.temperature, self.fit.loss_before, self.fit.loss_after, self.fit.at_limit)
@@ -177,16 +219,14 @@ class TemperatureDisplay:
             found = f"T = {temperature:.3g}{' (a limit)' if at_limit else ''}: loss {before:.3g} -> {after:.3g}"
             look = {"label": f"{words}: {found}" if words else found, **kwargs}
             (line,) = self.ax_.plot(self.temperatures, column, **look)
-            self.ax_.plot(temperature, after, "o", color=line.get_color())
-            self.ax_.plot(1, before, "o", color=line.get_color(), fillstyle="none")
+            for place, loss, fill in ((temperature, after, "full"), (1.0, before, "none")):
+                # What lies outside the temperatures that were asked for would make them small.
+                if self.temperatures[0] <= place <= self.temperatures[-1]:
+                    self.ax_.plot(place, loss, "o", color=line.get_color(), fillstyle=fill)
             self.lines_.append(line)
         self.ax_.set(xscale="log", yscale="log", xlabel="temperature T", ylabel="mean cross-entropy, nats")
-        # 0.5, 0.7, 1 say more than 10 to the power of 0 in a range of often less than a decade.
-        self.ax_.yaxis.set_major_locator(log_locator(1, 2, 3, 5, 7))
-        self.ax_.xaxis.set_major_locator(log_locator(1))
-        for axis in (self.ax_.xaxis, self.ax_.yaxis):
-            axis.set_major_formatter("{x:g}")
-            axis.set_minor_formatter("")
+        log_ticks(self.ax_.xaxis, *self.ax_.get_xlim())
+        log_ticks(self.ax_.yaxis, *self.ax_.get_ylim())
         self.ax_.legend(fontsize="small")
         return self
 
@@ -199,7 +239,7 @@ def _around(temperature: Any) -> Array:
 
 
 def _checked(temperatures: ArrayLike) -> Array:
-    grid = as_floats(temperatures, "temperatures").astype(np.float64)
+    grid = np.sort(as_floats(temperatures, "temperatures").astype(np.float64), axis=-1)
     if grid.ndim != 1 or not grid.size or not np.all((grid > 0) & np.isfinite(grid)):
         raise ValueError(f"temperatures must be positive and finite, in one dimension, got {temperatures!r}")
     return grid

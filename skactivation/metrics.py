@@ -169,11 +169,13 @@ def _mean(losses: Array, weights: Array) -> float:
     return float(np.average(losses, weights=weights / largest))
 
 
-def _miscalibration(y_true: Any, y_proba: ArrayLike, **parameters: Any) -> float:
+def miscalibration(y_true: Any, y_proba: ArrayLike, **parameters: Any) -> float:
+    """That part of `calibration_decomposition`."""
     return calibration_decomposition(y_true, y_proba, **parameters).miscalibration
 
 
-def _discrimination(y_true: Any, y_proba: ArrayLike, **parameters: Any) -> float:
+def discrimination(y_true: Any, y_proba: ArrayLike, **parameters: Any) -> float:
+    """That part of `calibration_decomposition`."""
     return calibration_decomposition(y_true, y_proba, **parameters).discrimination
 
 
@@ -185,11 +187,11 @@ neg_expected_calibration_error = ProbabilityScorer(expected_calibration_error)
 """Scorer: minus `expected_calibration_error` of the top label."""
 neg_classwise_calibration_error = ProbabilityScorer(expected_calibration_error, kind="classwise")
 """Scorer: minus `expected_calibration_error` averaged over the classes or labels."""
-neg_log_loss_miscalibration = ProbabilityScorer(_miscalibration, scoring="log_loss")
+neg_log_loss_miscalibration = ProbabilityScorer(miscalibration, scoring="log_loss")
 """Scorer: minus the miscalibration part of `calibration_decomposition`, in nats."""
-neg_brier_miscalibration = ProbabilityScorer(_miscalibration, scoring="brier_score")
+neg_brier_miscalibration = ProbabilityScorer(miscalibration, scoring="brier_score")
 """Scorer: minus the miscalibration part of `calibration_decomposition` of the Brier score."""
-log_loss_discrimination = ProbabilityScorer(_discrimination, greater_is_better=True, scoring="log_loss")
+log_loss_discrimination = ProbabilityScorer(discrimination, greater_is_better=True, scoring="log_loss")
 """Scorer: the discrimination part of `calibration_decomposition`, in nats."""
-brier_discrimination = ProbabilityScorer(_discrimination, greater_is_better=True, scoring="brier_score")
+brier_discrimination = ProbabilityScorer(discrimination, greater_is_better=True, scoring="brier_score")
 """Scorer: the discrimination part of `calibration_decomposition` of the Brier score."""

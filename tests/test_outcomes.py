@@ -73,16 +73,26 @@ def test_frames_whose_columns_differ_are_an_error(metric):
         metric(twice, p.to_numpy())
 
 
-def test_a_label_of_which_nothing_is_known_is_an_error():
-    y = [[1, np.nan], [0, np.nan]]
-    p = [[0.3, 0.2], [0.4, 0.9]]
-    for metric in (calibration_decomposition, lambda y, p: expected_calibration_error(y, p, kind="classwise")):
-        with pytest.raises(ValueError, match="no known entry of positive weight for 1"):
-            metric(y, p)
-    # Its most probable label in the first row is known.
-    assert expected_calibration_error(y, p) == pytest.approx(0.7)
+def test_a_label_of_which_nothing_is_known_doesnt_count():
+    y = np.array([[1, np.nan, 0], [0, np.nan, 1], [1, np.nan, 1]])
+    p = np.array([[0.3, 0.2, 0.1], [0.4, 0.9, 0.8], [0.7, 0.1, 0.6]])
+    known = [0, 2]
+    found = expected_calibration_error(y, p, kind="classwise", n_bins=4)
+    assert found == pytest.approx(expected_calibration_error(y[:, known], p[:, known], kind="classwise", n_bins=4))
+    assert list(reliability_curve(y, p, kind="classwise")) == known
+    parts = calibration_decomposition(y, p)
+    assert list(parts.per_class) == known
+    assert parts.miscalibration == pytest.approx(calibration_decomposition(y[:, known], p[:, known]).miscalibration)
+    weights = np.array([[1, 0, 1]] * 3)
+    zero = np.where(np.isnan(y), 0, y)
+    assert list(reliability_curve(zero, p, kind="classwise", sample_weight=weights)) == known
+    for metric in METRICS:
+        with pytest.raises(ValueError, match="y_true has no known entry of positive weight"):
+            metric(np.full((2, 2), np.nan), p[:2, :2])
+    # The most probable label of a row isn't known in the second row; or in none.
+    assert expected_calibration_error(y, p) == pytest.approx((0.7 + 0.3) / 2)
     with pytest.raises(ValueError, match="for the most probable label of any row"):
-        expected_calibration_error(y, [[0.3, 0.4], [0.4, 0.9]])
+        expected_calibration_error(y, p[:, [0, 1, 2]] * [0.1, 1, 0.1])
 
 
 def test_integers_that_are_column_numbers_may_lack_some():

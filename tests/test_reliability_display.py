@@ -63,7 +63,7 @@ def test_the_curve_of_the_top_label():
     error = expected_calibration_error(NAMES, P)
     assert legend(display.ax_) == [DIAGONAL, f"ECE = {error:.3f}"]
     assert display.figure_ is display.ax_.figure
-    assert display.ax_.get_ylabel() == "frequency of being right"
+    assert display.ax_.get_ylabel() == "accuracy"
     assert "confidence" in display.counts_ax_.get_xlabel()
     assert display.counts_ax_.get_ylabel() == "rows"
     assert display.counts_ax_.get_yscale() == "log"
@@ -94,7 +94,7 @@ def test_a_curve_a_class():
         assert_array_equal(points(line), np.column_stack([curve.prob_pred, curve.prob_true]))
     assert legend(display.ax_) == [
         DIAGONAL,
-        *(f"{name}: ECE = {curve.expected_calibration_error():.3f}" for name, curve in curves.items()),
+        *(f"Pipeline, {name}: ECE = {curve.expected_calibration_error():.3f}" for name, curve in curves.items()),
     ]
     assert len(bars(display.counts_ax_)) == sum(curve.counts.size for curve in curves.values())
     assert len({line.get_color() for line in display.lines_}) == 3
@@ -122,14 +122,14 @@ def test_small_multiples():
         assert ax.get_title() == curve.label
         assert_array_equal(points(line), np.column_stack([curve.prob_pred, curve.prob_true]))
         assert_array_equal(bars(below)[:, 2], curve.counts)
-        assert legend(ax) == [f"now: ECE = {curve.expected_calibration_error():.3f}"]
+        assert legend(ax) == [f"now\nECE = {curve.expected_calibration_error():.3f}"]
     # Another one into the same axes, and into others of the user's.
     other = ReliabilityDisplay.from_predictions(
         NAMES, P**2 / (P**2).sum(axis=1, keepdims=True), kind="classwise", subplots=True, name="then", ax=display.ax_
     )
     assert all(one is another for one, another in zip(other.counts_ax_, display.counts_ax_, strict=True))
     assert len(display.figure_.axes) == 6
-    assert [text.split(":")[0] for text in legend(display.ax_[0])] == ["now", "then"]
+    assert [text.split("\n")[0] for text in legend(display.ax_[0])] == ["now", "then"]
     _, axes = plt.subplots(2, 2)
     mine = ReliabilityDisplay(list(curves.values())).plot(subplots=True, ax=axes)
     assert [line.axes for line in mine.lines_] == [axes[0, 0], axes[0, 1], axes[1, 0]]
@@ -230,3 +230,80 @@ except ImportError as error:
     ran = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True)
     assert "Display.plot needs matplotlib" in ran.stdout
     assert "pip install 'skactivation[plot]'" in ran.stdout
+
+
+def test_cleared_axes_take_new_curves_without_the_old_counts():
+    _, ax = plt.subplots()
+    for _ in range(3):
+        ax.clear()
+        display = ReliabilityDisplay.from_predictions(NAMES, P, ax=ax)
+        assert len(bars(display.counts_ax_)) == display.curves[0].counts.size
+        assert len(legend(ax)) == 2
+    # Of another kind, too.
+    ax.clear()
+    assert len(ReliabilityDisplay.from_predictions(NAMES, P, kind="classwise", ax=ax).lines_) == 3
+
+
+def test_curves_of_another_kind_are_refused():
+    top = ReliabilityDisplay.from_predictions(NAMES, P)
+    with pytest.raises(ValueError, match=r"ax holds reliability curves of the top label.*'setosa'"):
+        ReliabilityDisplay.from_predictions(NAMES, P, kind="classwise", ax=top.ax_)
+    small = ReliabilityDisplay.from_predictions(NAMES, P, kind="classwise", subplots=True)
+    with pytest.raises(ValueError, match=r"ax holds reliability curves of \['setosa'\], to which one of \[True\]"):
+        ReliabilityDisplay.from_predictions(NAMES == "setosa", P[:, 0], kind="classwise", subplots=True, ax=small.ax_)
+    # Two classes each, with other names: the axes aren't named after either.
+    one = ReliabilityDisplay.from_predictions(NAMES == "setosa", P[:, 0], kind="classwise")
+    assert one.ax_.get_ylabel() == "frequency of True"
+    ReliabilityDisplay.from_predictions((NAMES == "setosa") + 1, P[:, 0], kind="classwise", ax=one.ax_)
+    assert one.ax_.get_ylabel() == "frequency"
+    assert one.counts_ax_.get_xlabel() == "mean probability"
+
+
+@pytest.mark.parametrize(
+    ("ax", "error", "message"),
+    [
+        (lambda: plt.subplots(1, 2)[1], TypeError, "ax must be matplotlib Axes, got ndarray"),
+        (plt.figure, TypeError, "ax must be matplotlib Axes, got Figure"),
+        (lambda: plt.figure().add_subplot(projection="polar"), ValueError, "got the projection 'polar'"),
+        (lambda: plt.figure().add_subplot(projection="3d"), ValueError, "got the projection '3d'"),
+    ],
+)
+def test_axes_that_dont_suit_are_an_error(ax, error, message):
+    ax = ax()
+    for subplots in (False, True):
+        if not isinstance(ax, np.ndarray) or not subplots:
+            with pytest.raises(error, match=message):
+                ReliabilityDisplay.from_predictions(NAMES, P, ax=ax, subplots=subplots)
+
+
+def test_what_matplotlib_doesnt_know_leaves_no_figure_behind():
+    with pytest.raises(AttributeError, match="colour"):
+        ReliabilityDisplay.from_predictions(NAMES, P, colour="red")
+    assert plt.get_fignums() == []
+
+
+@pytest.mark.parametrize("curves", [[], "top", [1], None])
+def test_curves_that_are_none_are_an_error(curves):
+    with pytest.raises(TypeError, match=r"not iterable|curves must be a ReliabilityCurve"):
+        ReliabilityDisplay(curves)
+
+
+def test_a_dict_of_curves_is_taken():
+    curves = reliability_curve(NAMES, P, kind="classwise")
+    assert ReliabilityDisplay(curves).curves == list(curves.values())
+
+
+def test_many_curves_have_different_colours_and_small_multiples_one_scale():
+    rng = np.random.default_rng(0)
+    p = rng.dirichlet(np.ones(25), 300)
+    y = rng.integers(0, 25, 300)
+    display = ReliabilityDisplay.from_predictions(y, p, kind="classwise", labels=np.arange(25))
+    assert len({tuple(np.round(line.get_color(), 6)) for line in display.lines_}) == 25
+    small = ReliabilityDisplay.from_predictions(y, p, kind="classwise", labels=np.arange(25), subplots=True)
+    assert len({below.get_ylim() for below in small.counts_ax_}) == 1
+    assert small.counts_ax_[0].get_ylim()[1] > max(curve.counts.max() for curve in small.curves)
+
+
+def test_what_is_drawn_next_goes_into_the_axes_of_the_curves():
+    display = ReliabilityDisplay.from_predictions(NAMES, P)
+    assert plt.gca() is display.ax_

@@ -1,12 +1,18 @@
 """Cross-entropy against temperature, by what is drawn."""
 
+import warnings
+
 import matplotlib as mpl
 import matplotlib.pyplot as plt
 import numpy as np
 import pandas as pd
 import pytest
 from numpy.testing import assert_allclose, assert_array_equal
+from sklearn.datasets import load_iris
+from sklearn.linear_model import LogisticRegression
+from sklearn.naive_bayes import GaussianNB
 
+from skactivation import SigmoidMultiLabel
 from skactivation.calibration import fit_temperature
 from skactivation.displays import TemperatureDisplay
 from skactivation.losses import sigmoid_cross_entropy, softmax_cross_entropy
@@ -120,3 +126,45 @@ def test_bad_logits_are_the_errors_of_fit_temperature():
     other = np.array(["d", "c", "b", "a"])
     shown = TemperatureDisplay.from_predictions(LOGITS, other[CODES], classes=other)
     assert shown.fit == fit_temperature(LOGITS, CODES)
+
+
+def test_an_estimator_is_drawn_by_its_logits():
+    X, y = load_iris(return_X_y=True)
+    names = np.array(["a", "b", "c"])[y]
+    bayes = GaussianNB().fit(X, names)
+    logits = np.log(np.maximum(bayes.predict_proba(X), np.finfo(float).eps))
+    kept = names != "b"
+    part = TemperatureDisplay.from_estimator(bayes, X[kept], names[kept])
+    assert part.fit == fit_temperature(logits[kept], names[kept], classes=["a", "b", "c"])
+    assert part.lines_[0].get_label().startswith("GaussianNB: T = ")
+    display = TemperatureDisplay.from_estimator(bayes, X, names, name="mine", color="red")
+    assert display.fit == fit_temperature(logits, names)
+    assert display.lines_[0].get_label().startswith("mine: T = ")
+    two = LogisticRegression().fit(X[:, :1], y == 1)
+    found = TemperatureDisplay.from_estimator(two, X[:, :1], y == 1)
+    assert found.fit == fit_temperature(two.decision_function(X[:, :1]), y == 1)
+    indicator = np.column_stack([y == 1, X[:, 0] > 5.8]).astype(int)
+    several = SigmoidMultiLabel().fit(X[:, 1:3], indicator)
+    assert len(TemperatureDisplay.from_estimator(several, X[:, 1:3], indicator).lines_) == 2
+
+
+@pytest.mark.parametrize(
+    ("grid", "drawn"), [([2.0, 3.0], 0), ([0.5, 2.0], 1), ([1e-3, 1e3], 2), ([1e3, 1e-3], 2)], ids=str
+)
+def test_marks_outside_the_temperatures_that_were_asked_for_are_left_out(grid, drawn):
+    display = TemperatureDisplay.from_predictions(10 * LOGITS, CODES, temperatures=grid)
+    assert display.fit.temperature > 3
+    assert len([line for line in display.ax_.lines if line.get_marker() == "o"]) == drawn
+
+
+@pytest.mark.parametrize("unit", [1e-12, 1.0, 1e7])
+def test_axes_have_a_few_ticks_with_words(unit):
+    for y in (CODES, LOGITS.argmax(axis=1), LOGITS.argmin(axis=1)):
+        with warnings.catch_warnings():
+            warnings.simplefilter("ignore", UserWarning)
+            display = TemperatureDisplay.from_predictions(unit * LOGITS, y)
+        display.figure_.canvas.draw()
+        for axis, limits, place in ((display.ax_.xaxis, "get_xlim", 0), (display.ax_.yaxis, "get_ylim", 1)):
+            low, high = getattr(display.ax_, limits)()
+            shown = [label for label in axis.get_ticklabels() if low <= label.get_position()[place] <= high]
+            assert 2 <= len([label for label in shown if label.get_text()]) <= 12

@@ -32,8 +32,15 @@ def named_columns(columns: Any, y: Any, name: str = "y") -> Array | None:
     are_names = any(all(isinstance(each, kind) for each in names) for kind in (str, Integral))
     if not are_names or len(names) < 2 or names == list(range(len(names))) or (len(shape) == 2 and shape[1] > 1):
         return None
-    if not set(as_labels(y, name).tolist()) <= set(names):
+    labels = set(as_labels(y, name).tolist())
+    if labels.isdisjoint(names):
         return None
+    if not labels <= set(names):
+        others = abridged(sorted(labels - set(names)))
+        raise ValueError(
+            f"{name} holds {others}, which are no columns of the data frame, beside others which are: name all columns "
+            "after classes, or none"
+        )
     return given_classes(np.array(names, dtype=object), len(names), "the columns of a data frame")
 
 

@@ -79,9 +79,9 @@ def calibration_decomposition(
     .. math:: S(p) = [S(p) - S(c)] - [S(r) - S(c)] + S(r).
 
     Each part is 0 or more. Miscalibration is the most that an increasing recalibration, such as a temperature, might
-    gain; up to 36 for the log loss, 1 for the Brier score. Discrimination is at most the uncertainty, and equal to it
-    where probabilities separate yes from no. The uncertainty is the data's alone: up to log 2 = 0.693 for the log loss,
-    1/4 for the Brier score. There are no bins to choose.
+    gain where there are two classes or one label; up to 36 for the log loss, 1 for the Brier score. Discrimination is
+    at most the uncertainty, and equal to it where probabilities separate yes from no. The uncertainty is the data's
+    alone: up to log 2 = 0.693 for the log loss, 1/4 for the Brier score. There are no bins to choose.
 
     It is blind to what only a recalibration that isn't increasing would bring to light, and to chance: c is fitted to
     the rows that it is judged by, so that even perfect probabilities get some miscalibration, of the order of
@@ -134,10 +134,10 @@ def calibration_decomposition(
     outcomes = Outcomes(y_true, y_proba, labels, sample_weight)
     parts: dict[Any, CalibrationDecomposition] = {}
     totals: list[float] = []
-    with threads_for(_SORTING * outcomes.size):
+    with threads_for(_SORTING * outcomes.size), np.errstate(all="ignore"):
         for batch in outcomes.batches():
             names, forecasts = zip(*batch, strict=True)
-            totals += [forecast.total for forecast in forecasts]
+            totals += [forecast.share for forecast in forecasts]
             parts.update(zip(names, _each_decomposed(forecasts, scoring, outcomes.epsilon), strict=True))
     if outcomes.is_binary:
         return next(iter(parts.values()))
@@ -166,7 +166,7 @@ def _each_decomposed(forecasts: Sequence[Forecast], scoring: str, epsilon: float
 
 def _decomposed(forecast: Forecast, scoring: str, epsilon: float) -> CalibrationDecomposition:
     """The decomposition for one event."""
-    p, outcomes, weights = _by_probability(forecast)
+    p, outcomes, weights, _ = _by_probability(forecast)
     yes, no = outcomes, 1 - outcomes
     if weights is not None:
         yes, no = weights * yes, weights * no
@@ -189,7 +189,7 @@ def _decomposed(forecast: Forecast, scoring: str, epsilon: float) -> Calibration
         # Rounding may take them below 0.
         miscalibration=max(0.0, score - recalibrated) / total,
         discrimination=max(0.0, overall - recalibrated) / total,
-        uncertainty=overall / total,
+        uncertainty=max(0.0, overall) / total,
         score=score / total,
         scoring=scoring,
         kind="binary",
@@ -198,14 +198,14 @@ def _decomposed(forecast: Forecast, scoring: str, epsilon: float) -> Calibration
 
 def _by_probability(forecast: Forecast) -> Forecast:
     """The same rows in the order of their probabilities, with outcomes as floats."""
-    p, outcomes, weights = forecast
+    p, outcomes, weights, unit = forecast
     if weights is None and outcomes.dtype == bool:
         # Floats from 0 on are in the order of their bits, which leave room for the outcome: one sort does.
         keys = p.view(np.int64) << 1 | outcomes
         keys.sort()
-        return Forecast((keys >> 1).view(np.float64), (keys & 1).astype(np.float64), None)
+        return Forecast((keys >> 1).view(np.float64), (keys & 1).astype(np.float64), None, unit)
     order = np.argsort(p)
-    return Forecast(p[order], outcomes[order].astype(np.float64), None if weights is None else weights[order])
+    return Forecast(p[order], outcomes[order].astype(np.float64), None if weights is None else weights[order], unit)
 
 
 def _sums(starts: Array, yes: Array, no: Array) -> tuple[Array, Array]:

@@ -61,7 +61,10 @@ def as_labels(y: Any, name: str = "y") -> Array:
     labels = _unwrapped(array if array.ndim == 1 else column_or_1d(array, warn=True), name)
     if labels.dtype.kind not in "iubU":
         # Those are labels whatever their values.
-        check_classification_targets(labels)
+        try:
+            check_classification_targets(labels)
+        except ValueError as error:
+            raise ValueError(f"{name} must hold labels of classes: {error}") from error
     return labels
 
 
@@ -182,11 +185,11 @@ class LabelColumns(NamedTuple):
     """What predictions are to be."""
 
 
-def is_indicator(y: Any) -> bool:
+def is_indicator(y: Any, name: str = "y") -> bool:
     """Whether y has a column for each label. A single column has, if all in it is 0, 1 or between them, or missing."""
     if sparse.issparse(y):
         return True
-    array = _as_array(y)
+    array = _as_array(y, name)
     if array.ndim != 2:
         return False
     if array.shape[1] != 1:

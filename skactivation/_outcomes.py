@@ -12,9 +12,9 @@ from numpy.typing import NDArray
 from scipy import sparse
 
 from skactivation._class_columns import coded, given_classes, named_columns
-from skactivation._labels import abridged, as_label_columns, is_indicator, shape_of
+from skactivation._labels import abridged, as_label_columns, is_indicator
 from skactivation._threads import over_slices, threads_for
-from skactivation._validation import as_floats, check_row_sums, check_sample_weight
+from skactivation._validation import as_array, as_floats, check_row_sums, check_sample_weight
 
 __all__ = ["Forecast", "Outcomes", "check_probabilities"]
 
@@ -41,12 +41,19 @@ class Forecast(NamedTuple):
     outcomes: Array
     """(m,): bools, or shares from 0 to 1."""
     weights: Array | None
-    """(m,), positive, or None for weights of 1."""
+    """(m,), positive, the largest of them 1; or None for weights of 1."""
+    unit: float
+    """What a weight of 1 is beside those of other events."""
 
     @property
     def total(self) -> float:
         """The sum of the weights."""
         return float(self.probabilities.size if self.weights is None else self.weights.sum())
+
+    @property
+    def share(self) -> float:
+        """How much the event counts beside others."""
+        return self.unit * self.total
 
 
 class Outcomes:
@@ -65,30 +72,32 @@ class Outcomes:
     """
 
     def __init__(self, y_true: Any, y_proba: Any, labels: Any, sample_weight: Any) -> None:
-        probabilities = as_floats(y_proba, "y_proba")
+        given = as_array(y_proba, "y_proba")
+        probabilities = as_floats(given, "y_proba")
         if probabilities.ndim > 2 or probabilities.size == 0:
             raise ValueError(
                 "y_proba must have the shape (n,), (n, K) or (n, L), with at least one of each, got "
                 f"{probabilities.shape}{_LIST if isinstance(y_proba, list) and probabilities.ndim == 3 else ''}"
             )
-        shape = shape_of(y_true)
+        shape = y_true.shape if sparse.issparse(y_true) else as_array(y_true, "y_true").shape
         if not shape or shape[0] != len(probabilities):
             n_true = shape[0] if shape else 0
             raise ValueError(f"y_true and y_proba must have as many rows, got {n_true} and {len(probabilities)}")
-        # A single column of 0 and 1 is a label, unless the probabilities are those of classes.
-        of_classes = len(shape) == 2 and shape[1] == 1 and probabilities.shape[1:] not in ((), (1,))
-        self.is_indicator = is_indicator(y_true) and not of_classes
+        # A single column of 0 and 1 is a label where the probabilities are a column, too; else its numbers are classes.
+        of_classes = len(shape) == 2 and shape[1] == 1 and probabilities.shape[1:] != (1,)
+        self.is_indicator = not of_classes and is_indicator(y_true, "y_true")
         read = _read_indicator if self.is_indicator else _read_labels
-        check_probabilities(probabilities, exclusive=not self.is_indicator)
+        check_probabilities(probabilities, exclusive=not self.is_indicator, dtype=given.dtype)
         probabilities = probabilities.reshape(len(probabilities), -1) if self.is_indicator else probabilities
         weights = check_sample_weight(
             sample_weight, probabilities.shape if self.is_indicator else probabilities.shape[:1]
         )
         self.names, self._truth = read(y_true, y_proba, probabilities, labels, weights)
         self._probabilities = probabilities
-        # Sums of weights of any size stay in range.
-        self._weights = None if weights is None else weights / weights.max()
-        self.epsilon = float(np.finfo(probabilities.dtype).eps)
+        self._weights = weights
+        self._largest = 1.0 if weights is None else float(weights.max())
+        # Of the dtype that was given: float16 is computed with as float32.
+        self.epsilon = float(np.finfo(given.dtype if given.dtype.char in "ef" else np.float64).eps)
 
     @property
     def size(self) -> int:
@@ -115,7 +124,7 @@ class Outcomes:
         names = list(self.names) if self.names.dtype.kind in "mM" else self.names.tolist()
         if not self.is_indicator and len(names) == 2:
             of_second = probabilities if probabilities.ndim == 1 else probabilities[:, 1]
-            yield [(names[1], _forecast(of_second, self._truth == 1, self._weights))]
+            yield [(names[1], self._forecast(of_second, self._truth == 1, self._weights))]
             return
         found = False
         truth = self._truth.tocsc() if sparse.issparse(self._truth) else self._truth
@@ -132,7 +141,7 @@ class Outcomes:
                 weights = self._weights
                 if weights is not None and weights.ndim == 2:
                     weights = weights[:, number]
-                forecast = _forecast(column, happened, weights)
+                forecast = self._forecast(column, happened, weights)
                 if forecast.probabilities.size:
                     batch.append((names[number], forecast))
             if batch:
@@ -150,7 +159,7 @@ class Outcomes:
         if probabilities.ndim == 1:
             second = probabilities.astype(np.float64, copy=False)
             top = second > 0.5
-            return _forecast(np.where(top, second, 1 - second), self._truth == top, weights)
+            return self._forecast(np.where(top, second, 1 - second), self._truth == top, weights)
 
         confidences = np.empty(len(probabilities))
         outcomes = np.empty(len(probabilities), self._truth.dtype if self.is_indicator else bool)
@@ -166,10 +175,26 @@ class Outcomes:
                 of_tops[rows] = weights[rows][places]
 
         over_slices(fill, *probabilities.shape)
-        forecast = _forecast(confidences, outcomes, weights if of_tops is None else of_tops)
+        forecast = self._forecast(confidences, outcomes, weights if of_tops is None else of_tops)
         if not forecast.probabilities.size:
             raise ValueError("y_true has no known entry of positive weight for the most probable label of any row")
         return forecast
+
+    def _forecast(self, probabilities: Array, outcomes: Array, weights: Array | None) -> Forecast:
+        """Rows of positive weight with a known outcome."""
+        kept = ~np.isnan(outcomes) if outcomes.dtype.kind == "f" else None
+        unit = 1.0
+        if weights is not None:
+            kept = weights > 0 if kept is None else kept & (weights > 0)
+            # Sums of weights of any size stay in range.
+            largest = weights.max(initial=0, where=kept)
+            weights, unit = weights / (largest or 1.0), largest / self._largest
+            kept &= weights > 0
+        probabilities = np.minimum(probabilities, 1, dtype=np.float64)
+        if kept is not None and not kept.all():
+            probabilities, outcomes = probabilities[kept], outcomes[kept]
+            weights = None if weights is None else weights[kept]
+        return Forecast(probabilities, outcomes, weights, unit)
 
 
 def _read_labels(
@@ -199,11 +224,12 @@ def _read_indicator(
             f"y_proba must have y_true's shape {truth.values.shape}, got {probabilities.shape}; labels of exclusive "
             "classes go into y_true in one dimension"
         )
-    named = getattr(y_proba, "columns", None)
-    if named is not None and hasattr(y_true, "columns") and list(named) != list(y_true.columns):
+    named = list(getattr(y_proba, "columns", []))
+    # What pandas calls columns without names says nothing.
+    if named and hasattr(y_true, "columns") and named not in (list(y_true.columns), list(range(len(named)))):
         raise ValueError(
             f"y_proba must have the columns of y_true in the same order, {abridged(truth.names)}, got "
-            f"{abridged(np.array(list(named), dtype=object))}"
+            f"{abridged(np.array(named, dtype=object))}"
         )
     if labels is not None:
         return given_classes(labels, truth.names.size, "labels"), truth.values
@@ -212,8 +238,11 @@ def _read_indicator(
     return truth.names, truth.values
 
 
-def check_probabilities(probabilities: Array, *, exclusive: bool) -> None:
-    """See that all lie in [0, 1], and that those of exclusive classes (n, K) sum to one in each row."""
+def check_probabilities(probabilities: Array, *, exclusive: bool, dtype: Any = np.float64) -> None:
+    """See that all lie in [0, 1], and that those of exclusive classes (n, K) sum to one in each row.
+
+    To within the root of machine epsilon: theirs, or that of a shorter dtype that they were given in.
+    """
     if not probabilities.size:
         return
     has_sums = exclusive and probabilities.ndim == 2 and probabilities.shape[1] > 1
@@ -223,23 +252,11 @@ def check_probabilities(probabilities: Array, *, exclusive: bool) -> None:
         block = probabilities[rows]
         return block.min(), block.max(), np.abs(block @ ones - 1).max() if has_sums else 0.0
 
-    with threads_for(probabilities.size):
+    with threads_for(probabilities.size), np.errstate(all="ignore"):
         of_slices = over_slices(extremes, len(probabilities), probabilities[0].size)
     (lowest, *_), (*_, highest, furthest) = np.min(of_slices, axis=0), np.max(of_slices, axis=0)
-    tolerance = np.sqrt(np.finfo(probabilities.dtype).eps)
+    tolerance = np.sqrt(np.finfo(np.float16 if dtype == np.float16 else probabilities.dtype).eps)
     if not (lowest >= 0 and highest <= 1 + tolerance):
         raise ValueError("y_proba must hold probabilities, got values outside [0, 1] or NaN")
     if furthest > tolerance:
-        check_row_sums(probabilities, "y_proba", _EXCLUSIVE)
-
-
-def _forecast(probabilities: Array, outcomes: Array, weights: Array | None) -> Forecast:
-    """Rows of positive weight with a known outcome."""
-    kept = ~np.isnan(outcomes) if outcomes.dtype.kind == "f" else None
-    if weights is not None:
-        kept = weights > 0 if kept is None else kept & (weights > 0)
-    probabilities = np.minimum(probabilities, 1, dtype=np.float64)
-    if kept is not None and not kept.all():
-        probabilities, outcomes = probabilities[kept], outcomes[kept]
-        weights = None if weights is None else weights[kept]
-    return Forecast(probabilities, outcomes, weights)
+        check_row_sums(probabilities, "y_proba", _EXCLUSIVE, tolerance)

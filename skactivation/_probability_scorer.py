@@ -1,6 +1,7 @@
 """Scorers that know which class each column of probabilities belongs to."""
 
 from collections.abc import Callable
+from copy import copy
 from inspect import signature
 from numbers import Real
 from typing import Any, Self
@@ -90,19 +91,24 @@ class ProbabilityScorer:
         Returns
         -------
         ProbabilityScorer
-            This one.
+            A copy with this request: ready-made scorers are everyone's.
 
         Raises
         ------
         RuntimeError
             If metadata routing isn't enabled.
+        TypeError
+            For another kind of request.
         """
         if not get_config()["enable_metadata_routing"]:
             raise RuntimeError(
                 "set_score_request needs metadata routing: sklearn.set_config(enable_metadata_routing=True) enables it"
             )
-        self._sample_weight_request = sample_weight
-        return self
+        if not (sample_weight is None or isinstance(sample_weight, (bool, str))):
+            raise TypeError(f"sample_weight must be True, False, None or a name, got {sample_weight!r}")
+        requesting = copy(self)
+        requesting._sample_weight_request = sample_weight
+        return requesting
 
     def get_metadata_routing(self) -> MetadataRequest:
         """What this scorer asks of scikit-learn's metadata routing.

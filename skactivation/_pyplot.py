@@ -3,7 +3,7 @@
 from math import log10
 from typing import Any
 
-__all__ = ["check_axes", "check_line", "distinct_colors", "figure_and_axes", "log_ticks", "pyplot"]
+__all__ = ["check_axes", "distinct_colors", "figure_and_axes", "line_look", "log_ticks", "plain", "pyplot"]
 
 # In matplotlib's cycle.
 _COLORS = 10
@@ -41,11 +41,19 @@ def check_axes(ax: Any) -> None:
         raise ValueError(f"ax must have two straight axes, got the projection {ax.name!r}")
 
 
-def check_line(look: dict[str, Any]) -> None:
-    """See that matplotlib's `plot` takes some keywords, before anything is drawn."""
+def line_look(look: dict[str, Any]) -> dict[str, Any]:
+    """Keywords of matplotlib's `plot` by their full names, checked before anything is drawn."""
+    from matplotlib.cbook import normalize_kwargs
     from matplotlib.lines import Line2D
 
+    look = normalize_kwargs(look, Line2D)
     Line2D([], [], **look)
+    return dict(look)
+
+
+def plain(text: str) -> str:
+    """Text that matplotlib shows as it is: neither as mathematics, nor left out of a legend."""
+    return f"{' ' if text.startswith('_') else ''}{text}".replace("$", r"\$")
 
 
 def distinct_colors(number: int) -> list[dict[str, Any]]:

@@ -43,7 +43,7 @@ class ReliabilityCurve:
     lower, upper : ndarray of shape (B,)
         Confidence interval of the probability that `prob_true` estimates.
     edges : ndarray of shape (B, 2)
-        Bins: probabilities above the first number, up to the second.
+        Bins: probabilities above the first number, up to the second; the first bin holds its lower edge, too.
 
     Examples
     --------
@@ -83,11 +83,11 @@ def expected_calibration_error(
     In bins b of the probability, s is the share of the rows (of their weight), :math:`\bar p` the mean probability and
     :math:`\bar y` the frequency of what it is the probability of.
 
-    Lower is better; from 0 to 1. It is an estimate with a bias: on n rows even perfect probabilities get some
-    :math:`\sqrt{B / n} / 5` in B bins. It is no proper score, and blind to much: the same probability for every row,
-    the share of the class, has an error of 0 although it says nothing about any row; errors of opposite sign within a
-    bin cancel; "top_label" sees nothing of the probabilities of other classes, nor which class is meant. Read it beside
-    a proper score, such as the log loss or `calibration_decomposition`.
+    Lower is better; from 0 to 1. It is an estimate with a bias: on n rows even perfect probabilities p get some
+    :math:`0.8 \sqrt{p (1 - p) B / n}` in B bins of equal weight. It is no proper score, and blind to much: the same
+    probability for every row, the share of the class, has an error of 0 although it says nothing about any row; errors
+    of opposite sign within a bin cancel; "top_label" sees nothing of the probabilities of other classes, nor which
+    class is meant. Read it beside a proper score, such as the log loss or `calibration_decomposition`.
 
     Parameters
     ----------
@@ -106,7 +106,7 @@ def expected_calibration_error(
         (the first one where several are equally probable); or about each class's probability and how often the class
         is true, averaged over the classes, or over the labels in proportion to the weight of their known entries (a
         label of which nothing is known doesn't count).
-        Of two classes only the second counts: the first's error is the same.
+        Of two classes only the second counts: the first's error is the same, but for probabilities on a bin's edge.
     n_bins : int, default=15
         How many bins; those without rows don't count.
     strategy : {"uniform", "quantile"}, default="uniform"
@@ -114,7 +114,8 @@ def expected_calibration_error(
     norm : {"l1", "l2", "max"}, default="l1"
         The mean of the bins' errors, their root mean square (of classes likewise), or the largest.
     sample_weight : array-like of shape (n,), or (n, L) with an indicator, default=None
-        Weights, not negative. A weight of 2 is the same as two rows; a row of weight 0 isn't there.
+        Weights, not negative. A weight of 2 is the same as two rows; a row of weight 0 isn't there, but its
+        probabilities must be some.
 
     Returns
     -------
@@ -154,9 +155,9 @@ def expected_calibration_error(
     n_bins, strategy = check_integer(n_bins, "n_bins", low=1), check_choice(strategy, "strategy", STRATEGIES)
     outcomes = Outcomes(y_true, y_proba, labels, sample_weight)
     errors, totals = [], []
-    for _, bins in _each_binned(outcomes, kind, n_bins, strategy):
+    for _, bins, share in _each_binned(outcomes, kind, n_bins, strategy):
         errors.append(_error(bins.weights / bins.weights.sum(), bins.prob_true - bins.prob_pred, norm))
-        totals.append(bins.weights.sum())
+        totals.append(share)
     if norm == "max":
         return max(errors)
     power = 2 if norm == "l2" else 1
@@ -204,7 +205,8 @@ def reliability_curve(
     -------
     ReliabilityCurve, or dict of them
         One curve of the top label; with "classwise" one a class or label, by its name, but for labels of which nothing
-        is known. Of two classes there is the second's alone: the first's is its mirror image.
+        is known. Of two classes there is the second's alone: the first's is its mirror image, but for probabilities on
+        a bin's edge.
 
     Raises
     ------
@@ -238,15 +240,17 @@ def reliability_curve(
     n_bins = check_integer(n_bins, "n_bins", low=1)
     level = check_real(confidence_level, "confidence_level", high=1.0, allow_low=False, allow_high=False)
     outcomes = Outcomes(y_true, y_proba, labels, sample_weight)
-    curves = {name: _curve(name, bins, level) for name, bins in _each_binned(outcomes, kind, n_bins, strategy)}
+    curves = {name: _curve(name, bins, level) for name, bins, _ in _each_binned(outcomes, kind, n_bins, strategy)}
     return curves[None] if kind == "top_label" else curves
 
 
-def _each_binned(outcomes: Outcomes, kind: str, n_bins: int, strategy: str) -> list[tuple[Any, _Bins]]:
-    """The bins of each class or label with its name, or of the top label."""
-    with threads_for(_BINNING * outcomes.size):
+def _each_binned(outcomes: Outcomes, kind: str, n_bins: int, strategy: str) -> list[tuple[Any, _Bins, float]]:
+    """The name of each class or label, its bins and how much it counts; or of the top label."""
+    with threads_for(_BINNING * outcomes.size), np.errstate(all="ignore"):
         batches = outcomes.batches() if kind == "classwise" else [[(None, outcomes.top_label())]]
-        return [(name, _binned(forecast, n_bins, strategy)) for batch in batches for name, forecast in batch]
+        return [
+            (name, _binned(forecast, n_bins, strategy), forecast.share) for batch in batches for name, forecast in batch
+        ]
 
 
 class _Bins(NamedTuple):
@@ -262,7 +266,7 @@ class _Bins(NamedTuple):
 
 
 def _binned(forecast: Forecast, n_bins: int, strategy: str) -> _Bins:
-    p, outcomes, weights = forecast
+    p, outcomes, weights, _ = forecast
     edges = np.linspace(0, 1, n_bins + 1) if strategy == "uniform" else _quantiles(p, weights, n_bins)
 
     def sums(rows: slice) -> list[Array]:
@@ -270,20 +274,25 @@ def _binned(forecast: Forecast, n_bins: int, strategy: str) -> _Bins:
         values = [outcomes[rows], p[rows]]
         if weights is not None:
             w = weights[rows]
-            values = [w * values[0], w * values[1], w, w**2]
+            values = [w * values[0], w * values[1], w]
         return [np.bincount(numbers, of_rows, n_bins) for of_rows in (None, *values)]
 
-    of_slices = over_slices(sums, p.size, _BINNING)
-    counts, true, predicted, *others = np.sum(of_slices, axis=0)
+    def squares(rows: slice) -> Array:
+        # Of shares of a bin's weight, which are in range whatever the weights.
+        numbers = _bin_numbers(p[rows], edges[1:-1])
+        of_rows = np.ones(numbers.size) if weights is None else weights[rows]
+        return np.bincount(numbers, (of_rows / totals[numbers]) ** 2, n_bins)
+
+    counts, true, predicted, *others = np.sum(over_slices(sums, p.size, _BINNING), axis=0)
+    totals = others[0] if others else counts
+    effective = 1 / np.sum(over_slices(squares, p.size, _BINNING), axis=0) if others else counts
     found = counts > 0
-    counts, true, predicted = counts[found], true[found], predicted[found]
-    totals, squares = (other[found] for other in others) if others else (counts, counts)
     return _Bins(
-        weights=totals,
-        counts=counts.astype(np.intp),
-        effective=totals**2 / squares,
-        prob_true=true / totals,
-        prob_pred=predicted / totals,
+        weights=totals[found],
+        counts=counts[found].astype(np.intp),
+        effective=effective[found],
+        prob_true=true[found] / totals[found],
+        prob_pred=predicted[found] / totals[found],
         edges=np.column_stack([edges[:-1], edges[1:]])[found],
     )
 

@@ -9,7 +9,7 @@ import numpy as np
 from numpy.typing import ArrayLike
 
 from skactivation._labels import abridged
-from skactivation._pyplot import check_axes, check_line, distinct_colors, figure_and_axes, pyplot
+from skactivation._pyplot import check_axes, distinct_colors, figure_and_axes, line_look, plain, pyplot
 from skactivation._reliability import ReliabilityCurve, reliability_curve
 from skactivation._responses import estimator_name, probabilities_of
 from skactivation._validation import check_boolean
@@ -255,8 +255,7 @@ class ReliabilityDisplay:
         for flag, value in flags.items():
             check_boolean(value, flag)
         pyplot(_CALLER)
-        check_line(kwargs)
-        style = _Style(ref_line, counts, intervals, subplots, kwargs)
+        style = _Style(ref_line, counts, intervals, subplots, line_look(kwargs))
         labels = self._legend_entries(self.name if name is None else name, subplots)
         if subplots:
             self.figure_, self.ax_ = _small_multiples(ax, len(self.curves))
@@ -277,7 +276,9 @@ class ReliabilityDisplay:
             top = max(below.get_ylim()[1] for below in self.counts_ax_)
             for below in self.counts_ax_:
                 below.set_ylim(_FLOOR, top)
-        self.figure_.sca(groups[0][0])
+        if groups[0][0] in self.figure_.axes:
+            # What pyplot draws next goes to the curves, not to their counts.
+            self.figure_.sca(groups[0][0])
         return self
 
     def _legend_entries(self, name: str | None, subplots: bool) -> list[str]:
@@ -288,7 +289,7 @@ class ReliabilityDisplay:
             words = ", ".join(str(word) for word in (name, curve.label if several else None) if word is not None)
             error = f"ECE = {curve.expected_calibration_error():.3f}"
             # Small axes have little room beside a name.
-            entries.append((f"{words}\n{error}" if subplots else f"{words}: {error}") if words else error)
+            entries.append(plain(f"{words}\n{error}" if subplots else f"{words}: {error}") if words else error)
         return entries
 
 
@@ -389,11 +390,11 @@ def _draw(ax: Any, curves: list[ReliabilityCurve], entries: list[str], style: _S
             below.bar(left, curve.counts, right - left, align="edge", color=fill, edgecolor=color, linewidth=1)
     ax.set(xlim=(-0.02, 1.02), ylim=(-0.02, 1.02))
     if style.small:
-        ax.set_title("top label" if curves[0].label is None else str(curves[0].label), fontsize="medium")
+        ax.set_title("top label" if curves[0].label is None else plain(str(curves[0].label)), fontsize="medium")
     elif labels == [None]:
         ax.set(xlabel="confidence (probability of the top label)", ylabel="accuracy")
     else:
-        of_label = f" of {labels[0]}" if alone and same else ""
+        of_label = f" of {plain(str(labels[0]))}" if alone and same else ""
         ax.set(xlabel=f"mean probability{of_label}", ylabel=f"frequency{of_label}")
     if below is not None:
         if ax.get_xlabel():
@@ -428,8 +429,13 @@ def _axes_below(ax: Any) -> Any:
     below = getattr(ax, _BELOW, None)
     if below is not None and below in ax.figure.axes:
         return below
+    if ax.get_axes_locator() is not None:
+        raise ValueError("ax has its place from other axes, so that there is no room for counts below it: counts=False")
     place = ax.get_subplotspec()
-    if place is None:
+    if place is not None and hasattr(ax, _BELOW):
+        # They were taken out: their place is there.
+        below = ax.figure.add_subplot(place.get_gridspec()[1], sharex=ax)
+    elif place is None:
         box = ax.get_position()
         ax.set_position([box.x0, box.y0 + 0.24 * box.height, box.width, 0.76 * box.height])
         below = ax.figure.add_axes([box.x0, box.y0, box.width, 0.2 * box.height], sharex=ax)

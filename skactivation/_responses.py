@@ -26,7 +26,14 @@ def probabilities_of(estimator: Any, X: Any) -> tuple[Array, Array | None]:
         return columns_of_yes(output, classes, "predict_proba"), None
     probabilities = as_floats(output.toarray() if sparse.issparse(output) else output, "predict_proba")
     exclusive = classes is not None and not isinstance(classes, list)
-    return probabilities, np.asarray(classes) if exclusive else None
+    if not exclusive:
+        return probabilities, None
+    known = np.asarray(classes)
+    if known.size < 2 and not getattr(estimator, "multilabel_", False):
+        raise ValueError(
+            f"estimator must know at least two classes, got {estimator_name(estimator)} that knows {known.tolist()}"
+        )
+    return probabilities, known
 
 
 def columns_of_yes(outputs: list[Any], classes: Any, method: str) -> Array:
@@ -43,5 +50,8 @@ def estimator_name(estimator: Any) -> str:
 
 def _yes(probabilities: Array, no_and_yes: Array) -> Array:
     """The probability (n,) of the label 1, given those of the values that occurred."""
-    place = np.flatnonzero(np.asarray(no_and_yes) == 1)
+    values = np.asarray(no_and_yes)
+    if not np.isin(values, (0, 1)).all():
+        raise ValueError(f"labels that don't exclude each other must be 0 and 1, got an estimator of {values.tolist()}")
+    place = np.flatnonzero(values == 1)
     return probabilities[:, place[0]] if place.size else np.zeros(len(probabilities), probabilities.dtype)

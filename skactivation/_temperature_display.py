@@ -9,7 +9,7 @@ from numpy.typing import ArrayLike, NDArray
 
 from skactivation._held_out import classes_of, gives_several_labels, seen_logits
 from skactivation._labelled_logits import given_logits
-from skactivation._pyplot import check_line, figure_and_axes, log_ticks, pyplot
+from skactivation._pyplot import figure_and_axes, line_look, log_ticks, plain, pyplot
 from skactivation._responses import estimator_name
 from skactivation._scaling import losses_at
 from skactivation._temperature_fit import TemperatureFit, temperature_fit
@@ -22,6 +22,8 @@ Array = NDArray[Any]
 
 # How many temperatures, from this factor below to this factor above both 1 and the best one.
 _N_TEMPERATURES, _FACTOR = 101, 8.0
+# The smallest loss that is shown, beside the largest.
+_LEAST = 1e-18
 _CALLER = "TemperatureDisplay.plot"
 _AS_IT_WAS = "T = 1, as it was"
 
@@ -205,7 +207,7 @@ class TemperatureDisplay:
         """
         name = self.name if name is None else name
         pyplot(_CALLER)
-        check_line(kwargs)
+        look = line_look(kwargs)
         self.figure_, self.ax_ = figure_and_axes(_CALLER, ax, (6.4, 4.4))
         if _AS_IT_WAS not in self.ax_.get_legend_handles_labels()[1]:
             self.ax_.axvline(1, color="gray", linewidth=1.2, linestyle=":", label=_AS_IT_WAS)
@@ -217,16 +219,21 @@ class TemperatureDisplay:
         for label, column, (temperature, before, after, at_limit) in zip(labels, losses.T, fits, strict=True):
             words = ", ".join(str(word) for word in (name, label) if word is not None)
             found = f"T = {temperature:.3g}{' (a limit)' if at_limit else ''}: loss {before:.3g} -> {after:.3g}"
-            look = {"label": f"{words}: {found}" if words else found, **kwargs}
-            (line,) = self.ax_.plot(self.temperatures, column, **look)
+            label = plain(f"{words}: {found}") if words else found
+            (line,) = self.ax_.plot(self.temperatures, column, **{"label": label, **look})
             for place, loss, fill in ((temperature, after, "full"), (1.0, before, "none")):
                 # What lies outside the temperatures that were asked for would make them small.
                 if self.temperatures[0] <= place <= self.temperatures[-1]:
                     self.ax_.plot(place, loss, "o", color=line.get_color(), fillstyle=fill)
             self.lines_.append(line)
-        self.ax_.set(xscale="log", yscale="log", xlabel="temperature T", ylabel="mean cross-entropy, nats")
+        self.ax_.set(xscale="log", xlabel="temperature T", ylabel="mean cross-entropy, nats")
         log_ticks(self.ax_.xaxis, *self.ax_.get_xlim())
-        log_ticks(self.ax_.yaxis, *self.ax_.get_ylim())
+        if losses.max() > 0:
+            self.ax_.set_yscale("log")
+            low, high = self.ax_.get_ylim()
+            # Below rounding, where logits separate the classes, nothing is to be seen.
+            self.ax_.set_ylim(max(low, _LEAST * losses.max()), high)
+            log_ticks(self.ax_.yaxis, *self.ax_.get_ylim())
         self.ax_.legend(fontsize="small")
         return self
 

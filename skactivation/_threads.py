@@ -130,7 +130,7 @@ def even_slices(n_rows: int, n_blocks: int) -> list[slice]:
 def over_slices(task: Callable[[slice], T], length: int, numbers_each: int) -> list[T]:
     """The results of a task for slices of some length together, which follow from these arguments alone, in order.
 
-    For holders of `threads_for` as many numbers, or more.
+    For holders of `threads_for` as many numbers, or more. A task must not call this itself: all threads might wait.
     """
     slices = even_slices(length, -(-length * numbers_each // _SLICE_SIZE))
     if length * numbers_each < _WORTH_THREADS:

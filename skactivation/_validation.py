@@ -170,15 +170,15 @@ def as_distributions(targets: Any, name: str, advice: str) -> Array:
                 f"{name} must hold a distribution in each row if it has two dimensions: entries from 0 to 1, "
                 f"got {entry:g} in row {row}, column {column}"
             )
-    check_row_sums(array, name, advice)
+    check_row_sums(array, name, advice, tolerance)
     return array
 
 
-def check_row_sums(array: Array, name: str, advice: str) -> None:
+def check_row_sums(array: Array, name: str, advice: str, tolerance: float) -> None:
     """See that rows of numbers (n, K) sum to one."""
     # A product is a quicker sum over few columns.
     sums = array @ np.ones(array.shape[1], array.dtype)
-    wrong = np.abs(sums - 1) > np.sqrt(np.finfo(array.dtype).eps)
+    wrong = np.abs(sums - 1) > tolerance
     if wrong.any():
         row = int(np.argmax(wrong))
         raise ValueError(

@@ -205,3 +205,32 @@ def test_a_temperature_takes_miscalibration_away_and_leaves_discrimination():
 def test_an_unknown_score_is_an_error(scoring):
     with pytest.raises(ValueError, match="scoring must be 'log_loss' or 'brier_score'"):
         calibration_decomposition(Y, P, scoring=scoring)
+
+
+@pytest.mark.parametrize("scoring", SCORES)
+def test_many_small_cases(scoring):
+    rng = np.random.default_rng(1)
+    for _ in range(300):
+        n = rng.integers(1, 9)
+        p, y = rng.choice([0.1, 0.2, 0.5, 0.6, 0.9], n), (rng.random(n) < 0.5).astype(float)
+        counts = rng.integers(1, 5, n)
+        best, null = longhand.isotonic(p, y, counts), np.average(y, weights=counts)
+        score, recalibrated, overall = (np.average(losses(scoring, y, q), weights=counts) for q in (p, best, null))
+        found = calibration_decomposition(y[:, np.newaxis], p[:, np.newaxis], scoring=scoring, sample_weight=counts)
+        expected = [score - recalibrated, overall - recalibrated, overall, score]
+        assert_allclose(parts_of(found), expected, rtol=1e-11, atol=1e-14)
+        assert min(parts_of(found)) >= 0
+        # Recalibrated: what is left is rounding, and never below 0.
+        again = calibration_decomposition(y[:, np.newaxis], best[:, np.newaxis], scoring=scoring, sample_weight=counts)
+        assert 0 <= again.miscalibration < 1e-14
+        flat = calibration_decomposition(np.full((n, 1), 0.3), p[:, np.newaxis], scoring=scoring, sample_weight=counts)
+        assert 0 <= flat.discrimination < 1e-14
+        assert flat.uncertainty >= 0
+
+
+def test_the_log_loss_knows_tiny_probabilities_and_the_epsilon_of_the_dtype():
+    assert_allclose(calibration_decomposition([[0.0]], [[1e-10]]).score, 1e-10, rtol=1e-9)
+    for dtype in (np.float16, np.float32, np.float64):
+        wrong = calibration_decomposition([1, 1, 0], np.array([0, 1, 0.5], dtype=dtype)).score
+        eps = float(np.finfo(dtype).eps)
+        assert_allclose(wrong, (-np.log(eps) - np.log1p(-eps) + np.log(2)) / 3, rtol=1e-12)

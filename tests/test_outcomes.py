@@ -41,6 +41,15 @@ THREE = np.array([[0.6, 0.3, 0.1], [0.1, 0.8, 0.1], [0.2, 0.3, 0.5], [0.4, 0.4, 
         (["a", "b", "c", "c"], THREE, {"labels": ["a", "b"]}, ValueError, "labels must name each of 3 columns, got 2"),
         (["a", "b", "c", "c"], THREE, {"labels": ["a", "b", "b"]}, ValueError, "labels must be different"),
         ([0.5, 1.2, 0.7, 0.1], THREE, {}, ValueError, "Unknown label type"),
+        ([[0, 1], [1]], [0.5, 0.5], {}, ValueError, "y_true must be an array, got rows of different lengths"),
+        (np.ma.array([0, 1], mask=[0, 1]), [0.5, 0.5], {}, TypeError, "y_true must not be a masked array"),
+        (
+            [0, 1],
+            [np.eye(2)] * 2,
+            {},
+            ValueError,
+            "of a list, as forests give for several labels, take",
+        ),
         ([0, 1, None, 2], THREE, {}, ValueError, "y_true contains NaN or None: row 2"),
         ([0, 1, "a", 2], THREE, {}, ValueError, "for 3 columns"),
         (
@@ -60,6 +69,36 @@ THREE = np.array([[0.6, 0.3, 0.1], [0.1, 0.8, 0.1], [0.2, 0.3, 0.5], [0.4, 0.4, 
 def test_bad_input_is_an_error(metric, y, p, settings, error, message):
     with pytest.raises(error, match=message):
         metric(y, p, **settings)
+
+
+@pytest.mark.parametrize("metric", METRICS)
+def test_frames_name_the_classes_or_dont(metric):
+    p = pd.DataFrame(THREE, columns=["c", "a", "b"])
+    with pytest.raises(ValueError, match=r"y_true holds \['z'\], which are no columns of the data frame"):
+        metric(["c", "a", "z", "a"], p)
+    # The numbers that pandas gives columns without names aren't classes.
+    with pytest.raises(ValueError, match="which label belongs to which column isn't clear"):
+        metric([1, 2, 2, 1], pd.DataFrame(THREE))
+    y = pd.DataFrame([[1, 0, 0], [0, 1, 1]], columns=["a", "b", "c"])
+    metric(y, pd.DataFrame(THREE[:2]))
+
+
+@pytest.mark.parametrize("metric", METRICS)
+@pytest.mark.parametrize("dtype", [np.float64, np.float32])
+def test_tolerances_are_the_root_of_epsilon(metric, dtype):
+    root = np.sqrt(np.finfo(dtype).eps)
+    p = np.array([[0.25, 0.75], [0.5, 0.5]])
+    metric([0, 1], (p * (1 + 0.5 * root)).astype(dtype))
+    for wrong in (p * (1 + 3 * root), p * (1 - 3 * root)):
+        with pytest.raises(ValueError, match="sums to"):
+            metric([0, 1], wrong.astype(dtype))
+    metric([0, 1], np.array([0.5, 1 + 0.5 * root], dtype=dtype))
+    for wrong in (1 + 3 * root, -1e-30):
+        with pytest.raises(ValueError, match="must hold probabilities"):
+            metric([0, 1], np.array([0.5, wrong], dtype=dtype))
+    for wrong in ([[np.inf, -np.inf], [0.5, 0.5]], [[3e38, 3e38], [0.5, 0.5]]):
+        with pytest.raises(ValueError, match="must hold probabilities"):
+            metric([0, 1], np.array(wrong, dtype=dtype))
 
 
 @pytest.mark.parametrize("metric", METRICS)
@@ -109,13 +148,16 @@ def test_a_class_in_rows_of_weight_0_alone_isnt_there():
 
 def test_a_column_vector_of_labels():
     y = np.array([[0], [1], [1]])
-    # Of one label, as an indicator...
+    # Of one label, as an indicator: the top label is that one.
     assert expected_calibration_error(y, [[0.2], [0.6], [0.7]], kind="classwise") == pytest.approx(0.3)
-    assert expected_calibration_error(y, [0.2, 0.6, 0.7], kind="classwise") == pytest.approx(0.3)
-    # ...or of classes, by their columns.
-    with pytest.warns(UserWarning, match="column-vector"):
-        error = expected_calibration_error(y, [[0.8, 0.2], [0.4, 0.6], [0.3, 0.7]], kind="classwise")
-    assert error == pytest.approx(0.3)
+    assert list(reliability_curve(y, [[0.2], [0.6], [0.7]]).prob_pred) == [0.2, 0.6, 0.7]
+    # Of two classes, whose probabilities stand in two columns or in one dimension.
+    for p in ([[0.8, 0.2], [0.4, 0.6], [0.3, 0.7]], [0.2, 0.6, 0.7]):
+        with pytest.warns(UserWarning, match="column-vector"):
+            error = expected_calibration_error(y, p, kind="classwise", labels=[0, 1])
+        assert error == pytest.approx(0.3)
+        with pytest.warns(UserWarning, match="column-vector"):
+            assert reliability_curve(y, p).prob_pred == pytest.approx([0.6, 0.7, 0.8])
 
 
 def test_ties_go_to_the_first_class():

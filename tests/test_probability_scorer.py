@@ -7,8 +7,10 @@ import numpy as np
 import pytest
 import sklearn
 from numpy.testing import assert_allclose
-from sklearn.base import clone
+from scipy import sparse
+from sklearn.base import BaseEstimator, ClassifierMixin, clone
 from sklearn.datasets import load_iris, make_multilabel_classification
+from sklearn.dummy import DummyClassifier
 from sklearn.ensemble import RandomForestClassifier
 from sklearn.frozen import FrozenEstimator
 from sklearn.linear_model import LogisticRegression
@@ -152,6 +154,57 @@ def test_weights_are_routed_where_they_are_asked_for():
         p = SoftmaxRegression(C=0.01).fit(X[train], CODES[train]).predict_proba(X[test])
         expected = expected_calibration_error(CODES[test], p, sample_weight=weights[test])
         assert_allclose([-score, -other], expected, rtol=1e-9)
+
+
+class GivesSparse(ClassifierMixin, BaseEstimator):
+    """Probabilities in a sparse array."""
+
+    classes_ = np.array([0, 1])
+    is_fitted_ = True
+
+    def predict_proba(self, X):
+        return sparse.csr_array(np.column_stack([1 - X[:, 0], X[:, 0]]))
+
+
+def test_sparse_probabilities_and_negative_metrics():
+    p, y = np.array([[0.0], [1.0], [0.25]]), [0, 1, 1]
+    scorer = SCORERS["neg_classwise_calibration_error"]
+    assert scorer(GivesSparse(), p, y) == pytest.approx(-0.25)
+    # The sign is turned round, not taken away.
+    negative = ProbabilityScorer(lambda y, p, *, labels, sample_weight: -2.0)
+    assert negative(GivesSparse(), p, y) == 2.0
+
+
+def test_metrics_that_are_none_are_an_error():
+    with pytest.raises(TypeError, match="metric must be callable, got 'log_loss'"):
+        ProbabilityScorer("log_loss")
+    with pytest.raises(TypeError, match=r"metric must take y_true.*'bins'.*expected_calibration_error.*unexpected"):
+        ProbabilityScorer(expected_calibration_error, bins=5)
+    with pytest.raises(TypeError, match="metric must give a number, got CalibrationDecomposition"):
+        ProbabilityScorer(calibration_decomposition)(SoftmaxRegression().fit(X, CODES), X, CODES)
+
+
+def test_ready_made_scorers_stay_as_they_are():
+    ready = SCORERS["neg_expected_calibration_error"]
+    with pytest.raises(RuntimeError, match="enable_metadata_routing"):
+        ready.set_score_request(sample_weight=True)
+    with sklearn.config_context(enable_metadata_routing=True):
+        changed = ready.set_score_request(sample_weight=True)
+        assert changed is not ready
+        assert changed.get_metadata_routing().score.requests == {"sample_weight": True}
+        assert ready.get_metadata_routing().score.requests == {"sample_weight": None}
+        with pytest.raises(TypeError, match="sample_weight must be True, False, None or a name, got 3"):
+            ready.set_score_request(sample_weight=3)
+
+
+def test_estimators_of_one_class_or_of_other_labels_are_an_error():
+    scorer = SCORERS["neg_expected_calibration_error"]
+    with pytest.raises(ValueError, match=r"at least two classes, got DummyClassifier that knows \[7\]"):
+        scorer(DummyClassifier().fit(X, np.full(150, 7)), X, np.full(150, 7))
+    labels = np.where(np.column_stack([CODES == 0, CODES == 1]), "yes", "no")
+    forest = RandomForestClassifier(3, random_state=0).fit(X, labels)
+    with pytest.raises(ValueError, match=r"must be 0 and 1, got an estimator of \['no', 'yes'\]"):
+        scorer(forest, X, (labels == "yes").astype(int))
 
 
 def test_an_estimator_without_probabilities_is_an_error():

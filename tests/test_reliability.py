@@ -22,7 +22,7 @@ YES = RNG.random(N) < SECOND
 COUNTS = RNG.integers(0, 4, N)
 INDICATOR = (RNG.random((N, 3)) < 0.4).astype(float)
 ENTRIES = RNG.random((N, 3)).round(2)
-ALL = {"strategy": ("uniform", "quantile"), "norm": ("l1", "l2", "max"), "n_bins": (1, 4, 15)}
+ALL = {"strategy": ("uniform", "quantile"), "norm": ("l1", "l2", "max"), "n_bins": (1, 4, 15, 100)}
 
 
 def all_settings(test):
@@ -348,3 +348,41 @@ def test_a_bad_confidence_level_is_named():
     for level in (0, 1, 95):
         with pytest.raises(ValueError, match="confidence_level must be a number in"):
             reliability_curve(CODES, P, confidence_level=level)
+
+
+def test_edges_of_equal_weight_go_from_the_least_to_the_largest_probability():
+    curve = reliability_curve(YES, SECOND, kind="classwise", strategy="quantile", n_bins=4)[True]
+    assert curve.edges[0, 0] == SECOND.min()
+    assert curve.edges[-1, 1] == SECOND.max()
+
+
+def test_probabilities_a_little_above_1_are_1():
+    y, p = [0, 1, 1], np.array([[1 + 1e-9, 0.0], [0.5, 0.5], [0.0, 1.0]])
+    curve = reliability_curve(y, p)
+    assert_array_equal(curve.prob_pred, [0.5, 1.0])
+    assert expected_calibration_error([1], [1 + 1e-9], labels=[0, 1], kind="classwise") == 0
+
+
+def test_weights_of_very_different_size():
+    # Each bin's interval is that of its own rows, whatever the others weigh.
+    y, p = np.array([0, 1, 1, 0]), np.array([0.1, 0.1, 0.9, 0.9])
+    weights = [1e-200, 1e-200, 1, 1]
+    plain = reliability_curve(y, p, kind="classwise")[1]
+    light = reliability_curve(y, p, kind="classwise", sample_weight=weights)[1]
+    for field in ("prob_true", "prob_pred", "lower", "upper", "counts"):
+        assert_allclose(getattr(light, field), getattr(plain, field), rtol=1e-12, err_msg=field)
+    # Each label has a scale of its own.
+    both, columns = np.column_stack([y, y]), np.column_stack([p, p])
+    of_labels = reliability_curve(both, columns, kind="classwise", sample_weight=np.array([[1e-300, 1e300]] * 4))
+    assert_allclose(of_labels[0].prob_true, of_labels[1].prob_true, rtol=1e-12)
+    with np.errstate(all="raise"):
+        for kind in ("top_label", "classwise"):
+            expected_calibration_error(y, p, kind=kind, sample_weight=[1e-200, 1e-200, 1, 1e200])
+
+
+def test_float16_is_taken_with_its_own_rounding():
+    p = RNG.dirichlet(np.ones(3), 2000)
+    y = RNG.integers(0, 3, 2000)
+    short = p.astype(np.float16)
+    assert np.abs(short.astype(float).sum(axis=1) - 1).max() > np.sqrt(np.finfo(np.float32).eps)
+    assert_allclose(expected_calibration_error(y, short), expected_calibration_error(y, p), atol=0.02)

@@ -307,3 +307,39 @@ def test_many_curves_have_different_colours_and_small_multiples_one_scale():
 def test_what_is_drawn_next_goes_into_the_axes_of_the_curves():
     display = ReliabilityDisplay.from_predictions(NAMES, P)
     assert plt.gca() is display.ax_
+
+
+def test_names_are_shown_as_they_are():
+    labels = ["_first", "$5 to $10", "c"]
+    y = np.array(labels)[CODES]
+    display = ReliabilityDisplay.from_predictions(y, P, kind="classwise", labels=labels, name="_m")
+    display.figure_.canvas.draw()
+    assert len(legend(display.ax_)) == 4
+    small = ReliabilityDisplay.from_predictions(y, P, kind="classwise", labels=labels, subplots=True)
+    small.figure_.canvas.draw()
+    one = ReliabilityDisplay.from_predictions(CODES == 1, P[:, 1], kind="classwise", name="_m", labels=[False, True])
+    assert len(legend(one.ax_)) == 2
+
+
+def test_limits_and_short_names_of_properties():
+    display = ReliabilityDisplay.from_predictions(NAMES, P, ms=8, c="red")
+    assert display.lines_[0].get_markersize() == 8
+    assert display.lines_[0].get_color() == "red"
+    assert_allclose([*display.ax_.get_xlim(), *display.ax_.get_ylim()], [-0.02, 1.02] * 2)
+
+
+def test_counts_that_were_taken_out_come_back_to_their_place():
+    display = ReliabilityDisplay.from_predictions(NAMES, P)
+    display.figure_.set_layout_engine("none")
+    places = display.ax_.get_position().bounds, display.counts_ax_.get_position().bounds
+    display.counts_ax_.remove()
+    again = ReliabilityDisplay.from_predictions(NAMES, P, ax=display.ax_)
+    assert_allclose([again.ax_.get_position().bounds, again.counts_ax_.get_position().bounds], places, atol=1e-9)
+
+
+def test_axes_inside_others_have_no_room_for_counts():
+    _, ax = plt.subplots()
+    inner = ax.inset_axes([0.5, 0.5, 0.4, 0.4])
+    with pytest.raises(ValueError, match="counts=False"):
+        ReliabilityDisplay.from_predictions(NAMES, P, ax=inner)
+    assert ReliabilityDisplay.from_predictions(NAMES, P, ax=inner, counts=False).counts_ax_ is None

@@ -53,7 +53,9 @@ def test_the_curve_is_the_cross_entropy_of_divided_logits(weights):
         "T = 1, as it was",
         f"T = {fit.temperature:.3g}: loss {fit.loss_before:.3g} -> {fit.loss_after:.3g}",
     ]
-    assert display.ax_.get_xscale() == "log"
+    assert display.ax_.get_xscale() == display.ax_.get_yscale() == "log"
+    assert temperatures.size == 101
+    assert [line.get_fillstyle() for line in display.ax_.lines if line.get_marker() == "o"] == ["full", "none"]
     assert display.figure_ is display.ax_.figure
     display.figure_.canvas.draw()
 
@@ -168,3 +170,15 @@ def test_axes_have_a_few_ticks_with_words(unit):
             low, high = getattr(display.ax_, limits)()
             shown = [label for label in axis.get_ticklabels() if low <= label.get_position()[place] <= high]
             assert 2 <= len([label for label in shown if label.get_text()]) <= 12
+
+
+def test_losses_of_0_are_drawn():
+    logits = np.array([[0.0, -np.inf], [-np.inf, 0.0]])
+    with pytest.warns(UserWarning, match="equal|largest"):
+        display = TemperatureDisplay.from_predictions(logits, [0, 1])
+    display.figure_.canvas.draw()
+    assert np.all(display.losses == 0)
+    with pytest.warns(UserWarning, match="largest"):
+        separated = TemperatureDisplay.from_predictions(LOGITS, LOGITS.argmax(axis=1))
+    low, high = separated.ax_.get_ylim()
+    assert high / low < 1e25

@@ -440,7 +440,9 @@ def _axes_below(ax: Any) -> Any:
         ax.set_position([box.x0, box.y0 + 0.24 * box.height, box.width, 0.76 * box.height])
         below = ax.figure.add_axes([box.x0, box.y0, box.width, 0.2 * box.height], sharex=ax)
     else:
-        grid = place.subgridspec(2, 1, height_ratios=(4, 1), hspace=0.03)
+        # A layout engine leaves room for words by itself.
+        gap = 0.15 if ax.figure.get_layout_engine() is None else 0.03
+        grid = place.subgridspec(2, 1, height_ratios=(4, 1), hspace=gap)
         ax.set_subplotspec(grid[0])
         below = ax.figure.add_subplot(grid[1], sharex=ax)
     setattr(ax, _BELOW, below)

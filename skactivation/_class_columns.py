@@ -23,16 +23,17 @@ def given_classes(classes: Any, n_columns: int, name: str = "classes") -> Array:
     return given
 
 
-def named_columns(columns: Any, y: Any, name: str = "y") -> Array | None:
+def named_columns(columns: Any, y: Any, sample_weight: Array | None, name: str = "y") -> Array | None:
     """The names of a data frame's columns (K,), where they are strings, or integers, and all labels are among them.
 
-    Else None; 0 to K - 1 in this order, which is what pandas calls columns without names, are none either.
+    Labels in rows of positive weight, that is. Else None; 0 to K - 1 in this order, which is what pandas calls columns
+    without names, are none either.
     """
     names, shape = list(getattr(columns, "columns", [])), shape_of(y)
     are_names = any(all(isinstance(each, kind) for each in names) for kind in (str, Integral))
     if not are_names or len(names) < 2 or names == list(range(len(names))) or (len(shape) == 2 and shape[1] > 1):
         return None
-    labels = set(as_labels(y, name).tolist())
+    labels = set(encode_labels(y, sample_weight, name)[1].tolist())
     if labels.isdisjoint(names):
         return None
     if not labels <= set(names):

@@ -176,13 +176,14 @@ def _decomposed(forecast: Forecast, scoring: str, epsilon: float) -> Calibration
     of_block = of_probability[_block_starts(*_sums(of_probability, yes, no))]
     if scoring == "log_loss":
         clipped = np.clip(p, epsilon, 1 - epsilon)
-        score = -float(yes @ np.log(clipped) + no @ np.log1p(-clipped))
+        # Not as products of vectors: BLAS would sum in an order that depends on its threads.
+        score = -float(np.sum(yes * np.log(clipped) + no * np.log1p(-clipped)))
         recalibrated, overall = _entropy(*_sums(of_block, yes, no)), _entropy(yes.sum(), no.sum())
     else:
         squares = (outcomes - p) ** 2
-        score = float(squares.sum() if weights is None else weights @ squares)
+        score = float(np.sum(squares if weights is None else weights * squares))
         # What the outcomes of soft labels vary by themselves, which no probability mends.
-        own = float(yes @ (1 - outcomes))
+        own = float(np.sum(yes * (1 - outcomes)))
         recalibrated = _variance(*_sums(of_block, yes, no)) - own
         overall = _variance(yes.sum(), no.sum()) - own
     return CalibrationDecomposition(

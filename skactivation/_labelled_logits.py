@@ -39,7 +39,7 @@ def given_logits(logits: Any, y: Any, classes: Any, sample_weight: Any, *, sever
     weights = check_sample_weight(sample_weight, z.shape if several else z.shape[:1])
     if several and classes is not None:
         raise ValueError("classes can't be given with multilabel=True: the columns of y are those of logits")
-    names = None if several else named_columns(logits, y)
+    names = None if several else named_columns(logits, y, weights)
     if classes is not None:
         names = given_classes(classes, max(2, z.shape[1]))
     return labelled(z, y, weights, classes=names, several=several)

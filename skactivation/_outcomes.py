@@ -209,7 +209,7 @@ def _read_labels(
     n_classes = 2 if probabilities.ndim == 1 else probabilities.shape[1]
     given = None if labels is None else given_classes(labels, n_classes, "labels")
     if given is None:
-        given = named_columns(y_proba, y_true, "y_true")
+        given = named_columns(y_proba, y_true, weights, "y_true")
     codes, classes = coded(y_true, n_classes, weights, classes=given, advice=_ADVICE, name="y_true")
     return classes, codes
 

@@ -327,7 +327,7 @@ def _error(shares: Array, differences: Array, norm: str) -> float:
     sizes = np.abs(differences)
     if norm == "max":
         return float(sizes.max())
-    return float(shares @ sizes if norm == "l1" else np.sqrt(shares @ sizes**2))
+    return float(np.sum(shares * sizes) if norm == "l1" else np.sqrt(np.sum(shares * sizes**2)))
 
 
 def _curve(name: Any, bins: _Bins, level: float) -> ReliabilityCurve:

@@ -366,7 +366,7 @@ class TemperatureCalibrator(ClassifierMixin, MetaEstimatorMixin, BaseEstimator):
         check_consistent_length(logits, y)
         weights = check_sample_weight(sample_weight, logits.shape[:1])
         self._several, self._is_ensemble, self.response_method_ = False, False, None
-        self.classes_ = self._calibrate(logits, y, named_columns(X, y), weights, None)
+        self.classes_ = self._calibrate(logits, y, named_columns(X, y, weights), weights, None)
 
     def _fit_classifier(self, X: Any, y: Any, sample_weight: Any, fit_params: dict[str, Any]) -> None:
         estimator = self._classifier()

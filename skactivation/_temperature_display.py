@@ -223,7 +223,7 @@ class TemperatureDisplay:
             (line,) = self.ax_.plot(self.temperatures, column, **{"label": label, **look})
             for place, loss, fill in ((temperature, after, "full"), (1.0, before, "none")):
                 # What lies outside the temperatures that were asked for would make them small.
-                if self.temperatures[0] <= place <= self.temperatures[-1]:
+                if np.min(self.temperatures) <= place <= np.max(self.temperatures):
                     self.ax_.plot(place, loss, "o", color=line.get_color(), fillstyle=fill)
             self.lines_.append(line)
         self.ax_.set(xscale="log", xlabel="temperature T", ylabel="mean cross-entropy, nats")
@@ -231,8 +231,9 @@ class TemperatureDisplay:
         if losses.max() > 0:
             self.ax_.set_yscale("log")
             low, high = self.ax_.get_ylim()
-            # Below rounding, where logits separate the classes, nothing is to be seen.
-            self.ax_.set_ylim(max(low, _LEAST * losses.max()), high)
+            # Below rounding, where logits separate the classes, nothing is to be seen. (`auto` as it is: what is drawn
+            # there next is to have room.)
+            self.ax_.set_ylim(max(low, _LEAST * losses.max()), high, auto=None)
             log_ticks(self.ax_.yaxis, *self.ax_.get_ylim())
         self.ax_.legend(fontsize="small")
         return self

@@ -25,6 +25,7 @@ FLOORS = [
     {"_reliability", "_decomposition"},
     {"metrics"},
     {"_pyplot"},
+    {"_reliability_axes"},
     {"_reliability_display"},
     {"_blocks"},
     {"_indicators", "_logits"},

@@ -380,6 +380,13 @@ def test_weights_of_very_different_size():
             expected_calibration_error(y, p, kind=kind, sample_weight=[1e-200, 1e-200, 1, 1e200])
 
 
+def test_labels_of_weight_0_need_no_column_of_a_frame():
+    frame = pd.DataFrame(P[:, :3] / P[:, :3].sum(axis=1, keepdims=True), columns=["c", "a", "b"])
+    y, weights = np.array(["c", "a", "b", "z"])[CODES], (CODES < 3).astype(float)
+    expected = expected_calibration_error(y[CODES < 3], frame[CODES < 3])
+    assert_allclose(expected_calibration_error(y, frame, sample_weight=weights), expected, rtol=1e-12)
+
+
 def test_float16_is_taken_with_its_own_rounding():
     p = RNG.dirichlet(np.ones(3), 2000)
     y = RNG.integers(0, 3, 2000)

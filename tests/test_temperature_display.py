@@ -172,6 +172,15 @@ def test_axes_have_a_few_ticks_with_words(unit):
             assert 2 <= len([label for label in shown if label.get_text()]) <= 12
 
 
+def test_another_display_in_the_same_axes_has_room():
+    first = TemperatureDisplay.from_predictions(LOGITS, CODES)
+    second = TemperatureDisplay.from_predictions(20 * LOGITS, CODES, ax=first.ax_)
+    first.figure_.canvas.draw()
+    low, high = first.ax_.get_ylim()
+    assert low < min(first.losses.min(), second.losses.min())
+    assert high > max(first.losses.max(), second.losses.max())
+
+
 def test_losses_of_0_are_drawn():
     logits = np.array([[0.0, -np.inf], [-np.inf, 0.0]])
     with pytest.warns(UserWarning, match="equal|largest"):

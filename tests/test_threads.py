@@ -167,3 +167,19 @@ def test_metrics_are_the_same_bits_on_any_number_of_threads(kind, strategy, many
     monkeypatch.setattr(_threads, "_WORTH_THREADS", 1e9)
     many_threads(1)
     assert expected_calibration_error(y, p, kind=kind, strategy=strategy, sample_weight=weights) == found[0][0]
+
+
+@pytest.mark.parametrize("scoring", ["log_loss", "brier_score"])
+def test_decompositions_dont_depend_on_the_threads_of_blas(scoring):
+    # OpenBLAS sums vectors of more than 10,000 numbers in as many parts as it has threads.
+    rng = np.random.default_rng(0)
+    p, weights = rng.random(50_001), rng.random(50_001)
+    y = rng.random(50_001) < p
+    found = []
+    for number in (1, 2):
+        with threadpool_limits(number, "blas"):
+            plain = calibration_decomposition(y, p, scoring=scoring)
+            weighted = calibration_decomposition(y, p, scoring=scoring, sample_weight=weights)
+            error = expected_calibration_error(y, p, n_bins=30_000, norm="l2", sample_weight=weights)
+            found.append((plain, weighted, error))
+    assert found[0] == found[1]

@@ -2,10 +2,9 @@
 
 from importlib.metadata import version
 
-from skactivation import activations, calibration, displays, losses, metrics
-from skactivation._sigmoid_multilabel import SigmoidMultiLabel
-from skactivation._softmax_regression import SoftmaxRegression
+from skactivation import activations, calibration, displays, linear_model, losses, metrics
 from skactivation.calibration import TemperatureCalibrator, fit_temperature
+from skactivation.linear_model import SigmoidMultiLabel, SoftmaxRegression
 
 __all__ = [
     "SigmoidMultiLabel",
@@ -15,6 +14,7 @@ __all__ = [
     "calibration",
     "displays",
     "fit_temperature",
+    "linear_model",
     "losses",
     "metrics",
 ]

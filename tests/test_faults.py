@@ -15,8 +15,9 @@ from sklearn.model_selection import KFold
 from sklearn.naive_bayes import GaussianNB
 from threadpoolctl import ThreadpoolController, threadpool_limits
 
-from skactivation import SigmoidMultiLabel, SoftmaxRegression, TemperatureCalibrator, _linear_objective, fit_temperature
+from skactivation import SigmoidMultiLabel, SoftmaxRegression, TemperatureCalibrator, fit_temperature
 from skactivation._threads import single_threaded_blas
+from skactivation.linear_model import _objective as _linear_objective
 
 X, Y = load_iris(return_X_y=True)
 CONTROLLER = ThreadpoolController().select(user_api="blas")

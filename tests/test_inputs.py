@@ -13,7 +13,8 @@ from scipy import sparse
 from sklearn.datasets import load_iris
 from sklearn.exceptions import DataConversionWarning
 
-from skactivation import SoftmaxRegression, _metric
+from skactivation import SoftmaxRegression
+from skactivation._optimize import preconditioner as _metric
 
 IRIS, SPECIES = load_iris(return_X_y=True)
 NAMES = np.array(["setosa", "versicolor", "virginica"])

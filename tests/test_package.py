@@ -6,6 +6,7 @@ import re
 import subprocess
 import sys
 import tomllib
+from graphlib import TopologicalSorter
 from pathlib import Path
 
 import pytest
@@ -14,35 +15,18 @@ import skactivation
 
 PACKAGE = Path(skactivation.__file__).parent
 ROOT = PACKAGE.parent
-# A file imports only from floors below its own.
+# A folder or file at the top imports only from itself and from floors below its own.
 FLOORS = [
-    {"_threads"},
-    {"_validation"},
+    {"_typing", "_threads", "_validation"},
     {"activations"},
-    {"losses", "_labels"},
-    {"_class_columns", "_responses"},
-    {"_outcomes", "_probability_scorer"},
-    {"_reliability", "_decomposition"},
-    {"metrics"},
-    {"_pyplot"},
-    {"_reliability_axes"},
-    {"_reliability_display"},
-    {"_blocks"},
-    {"_indicators", "_logits"},
-    {"_objective"},
-    {"_linear_objective", "_temperature_objective", "_affine_objective"},
-    {"_metric"},
-    {"_problem"},
-    {"_certificate"},
-    {"_solver"},
-    {"_head_start", "_scaling"},
-    {"_linear", "_labelled_logits", "_held_out", "_temperature_fit"},
-    {"_softmax_regression", "_sigmoid_multilabel"},
-    {"_temperature_calibrator", "_temperature_display"},
+    {"losses"},
+    {"_data", "_optimize"},
+    {"linear_model", "metrics"},
     {"calibration"},
     {"displays"},
     {"__init__"},
 ]
+FILES = sorted(PACKAGE.rglob("*.py"))
 
 MODULES = (
     skactivation.activations,
@@ -66,28 +50,68 @@ def imports_of(tree):
             yield from (f"{node.module}.{name.name}" for name in node.names)
 
 
-def test_every_file_has_a_floor():
-    assert {path.stem for path in PACKAGE.glob("*.py")} == set().union(*FLOORS)
+def name_of(path):
+    """The dotted name of a file below the package."""
+    parts = path.relative_to(PACKAGE).with_suffix("").parts
+    return ".".join(parts[:-1] if parts[-1] == "__init__" and len(parts) > 1 else parts)
 
 
-@pytest.mark.parametrize("path", sorted(PACKAGE.glob("*.py")), ids=lambda path: path.stem)
-def test_a_file_imports_only_from_floors_below(path):
-    (floor,) = (number for number, floor in enumerate(FLOORS) if path.stem in floor)
-    below = set().union(*FLOORS[:floor])
-    ours = {name.split(".")[1] for name in imports(path) if name.startswith("skactivation.")}
-    assert {name for name in ours if (PACKAGE / f"{name}.py").exists()} <= below
+def ours(path):
+    """The names below the package that a file imports from."""
+    prefix = "skactivation."
+    return {name.removeprefix(prefix) for name in imports(path) if name.startswith(prefix)}
 
 
-@pytest.mark.parametrize("path", sorted(PACKAGE.glob("*.py")), ids=lambda path: path.stem)
+def test_every_file_and_folder_has_a_floor():
+    rooms = {path.stem for path in PACKAGE.iterdir() if path.suffix == ".py" or (path / "__init__.py").exists()}
+    assert rooms == set().union(*FLOORS)
+
+
+@pytest.mark.parametrize("path", FILES, ids=name_of)
+def test_no_import_runs_up(path):
+    room = name_of(path).split(".")[0]
+    (floor,) = (number for number, floor in enumerate(FLOORS) if room in floor)
+    allowed = set().union(*FLOORS[:floor]) | {room}
+    rooms = {name.split(".")[0] for name in ours(path)} & set().union(*FLOORS)
+    assert rooms <= allowed
+
+
+@pytest.mark.parametrize("folder", ["_data", "_optimize", "linear_model", "calibration", "metrics", "displays"])
+def test_no_two_files_of_a_folder_import_each_other(folder):
+    files = [path for path in (PACKAGE / folder).glob("*.py") if path.stem != "__init__"]
+    graph = {name_of(path): ours(path) for path in files}
+    graph = {name: {other for other in others if other in graph} for name, others in graph.items()}
+    list(TopologicalSorter(graph).static_order())  # raises CycleError
+
+
+@pytest.mark.parametrize("path", FILES, ids=name_of)
 def test_no_private_module_of_another_package_is_imported(path):
     others = [name for name in imports(path) if not name.startswith(("skactivation", "__future__"))]
     assert not [name for name in others if any(part.startswith("_") for part in name.split(".")[:-1])]
 
 
-@pytest.mark.parametrize("path", sorted(PACKAGE.glob("*.py")), ids=lambda path: path.stem)
+@pytest.mark.parametrize("path", FILES, ids=name_of)
 def test_all_names_what_exists(path):
-    module = importlib.import_module("skactivation" if path.stem == "__init__" else f"skactivation.{path.stem}")
-    assert all(isinstance(name, str) and hasattr(module, name) for name in module.__all__)
+    name = name_of(path)
+    module = importlib.import_module("skactivation" if name == "__init__" else f"skactivation.{name}")
+    assert all(isinstance(name, str) and hasattr(module, name) for name in getattr(module, "__all__", []))
+
+
+@pytest.mark.parametrize(
+    ("value", "path"),
+    [
+        (skactivation.SoftmaxRegression, "linear_model.softmax_regression"),
+        (skactivation.SigmoidMultiLabel, "linear_model.sigmoid_multilabel"),
+        (skactivation.TemperatureCalibrator, "calibration.temperature_calibrator"),
+        (skactivation.calibration.TemperatureFit, "calibration.temperature_fit"),
+        (skactivation.metrics.ProbabilityScorer, "metrics.probability_scorer"),
+        (skactivation.metrics.ReliabilityCurve, "metrics.reliability"),
+        (skactivation.metrics.CalibrationDecomposition, "metrics.decomposition"),
+    ],
+)
+def test_pickles_name_public_modules(value, path):
+    assert value.__module__ == f"skactivation.{path}"
+    assert not any(part.startswith("_") for part in path.split("."))
 
 
 def test_every_public_name_has_a_docstring_with_an_example():
@@ -104,7 +128,7 @@ def test_every_public_name_has_a_docstring_with_an_example():
 
 def test_importing_skactivation_imports_no_optional_package():
     optional = {"matplotlib", "pandas", "polars", "mpmath", "pytest"}
-    for path in PACKAGE.glob("*.py"):
+    for path in FILES:
         tree = ast.parse(path.read_text(encoding="utf-8"))
         # What functions import is imported where it is needed.
         top = [node for node in tree.body if isinstance(node, (ast.Import, ast.ImportFrom))]

@@ -9,8 +9,11 @@ from numpy.testing import assert_array_equal
 from sklearn.datasets import load_digits
 from threadpoolctl import threadpool_limits
 
-from skactivation import SigmoidMultiLabel, SoftmaxRegression, _blocks, _head_start, _metric, _threads
+from skactivation import SigmoidMultiLabel, SoftmaxRegression, _threads
+from skactivation._data import blocks as _blocks
+from skactivation._optimize import preconditioner as _metric
 from skactivation._threads import in_threads, single_threaded_blas
+from skactivation.linear_model import _initial_guess as _head_start
 from skactivation.metrics import calibration_decomposition, expected_calibration_error
 
 

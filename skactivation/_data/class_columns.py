@@ -1,0 +1,70 @@
+"""Which class or label each column of logits, or of probabilities, stands for."""
+
+from numbers import Integral
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+from skactivation._data.labels import abridged, as_labels, encode_labels, recode_labels, shape_of
+
+__all__ = ["coded", "given_classes", "named_columns"]
+
+Array = NDArray[Any]
+
+
+def given_classes(classes: Any, n_columns: int, name: str = "classes") -> Array:
+    """The labels (K,) of the columns, given by the user."""
+    given = as_labels(classes, name)
+    if given.size != n_columns:
+        raise ValueError(f"{name} must name each of {n_columns} columns, got {given.size}: {abridged(given)}")
+    if len(set(given.tolist())) < given.size:
+        raise ValueError(f"{name} must be different from each other, got {abridged(given)}")
+    return given
+
+
+def named_columns(columns: Any, y: Any, sample_weight: Array | None, name: str = "y") -> Array | None:
+    """The names of a data frame's columns (K,), where they are strings, or integers, and all labels are among them.
+
+    Labels in rows of positive weight, that is. Else None; 0 to K - 1 in this order, which is what pandas calls columns
+    without names, are none either.
+    """
+    names, shape = list(getattr(columns, "columns", [])), shape_of(y)
+    are_names = any(all(isinstance(each, kind) for each in names) for kind in (str, Integral))
+    if not are_names or len(names) < 2 or names == list(range(len(names))) or (len(shape) == 2 and shape[1] > 1):
+        return None
+    labels = set(encode_labels(y, sample_weight, name)[1].tolist())
+    if labels.isdisjoint(names):
+        return None
+    if not labels <= set(names):
+        others = abridged(sorted(labels - set(names)))
+        raise ValueError(
+            f"{name} holds {others}, which are no columns of the data frame, beside others which are: name all columns "
+            "after classes, or none"
+        )
+    return given_classes(np.array(names, dtype=object), len(names), "the columns of a data frame")
+
+
+def coded(
+    y: Any, n_columns: int, sample_weight: Array | None, *, classes: Array | None, advice: str, name: str = "y"
+) -> tuple[Array, Array]:
+    """The column (n,) of each label, and the classes (K,) of the columns.
+
+    Without `classes`, y names the columns, as far as it tells without doubt; `advice` says what to do where it doesn't.
+    """
+    codes, found = encode_labels(y, sample_weight, name)
+    classes = _classes_found(found, n_columns, advice, name) if classes is None else classes
+    return recode_labels(codes, found, classes, name), classes
+
+
+def _classes_found(found: Array, n_columns: int, advice: str, name: str) -> Array:
+    if found.size == n_columns:
+        return found
+    if found.dtype.kind in "iu" and found[0] == 0 and found[-1] < n_columns:
+        return np.arange(n_columns)
+    if found.dtype.kind == "b" and n_columns == 2:
+        return np.array([False, True])
+    raise ValueError(
+        f"{name} holds {found.size} different labels, {abridged(found)}, for {n_columns} columns: which label belongs "
+        f"to which column isn't clear. {advice}"
+    )

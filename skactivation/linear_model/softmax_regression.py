@@ -1,0 +1,407 @@
+"""Softmax regression: exclusive classes."""
+
+import warnings
+from typing import Any, Self
+
+import numpy as np
+from numpy.typing import NDArray
+from sklearn.base import ClassifierMixin
+from sklearn.utils import check_consistent_length
+from sklearn.utils.class_weight import compute_class_weight
+from sklearn.utils.validation import check_is_fitted
+
+from skactivation._data.labels import as_labels, encode_labels, soft_targets
+from skactivation._validation import check_real, check_sample_weight
+from skactivation.activations import log_sigmoid, log_softmax, sigmoid, softmax
+from skactivation.linear_model._base import EncodedTargets, LinearLogitModel
+from skactivation.losses import LabelSigns, SigmoidLoss, SoftmaxLoss, smooth, softmax_targets
+
+__all__ = ["SoftmaxRegression"]
+
+Array = NDArray[Any]
+
+
+class SoftmaxRegression(ClassifierMixin, LinearLogitModel):
+    r"""Multinomial logistic regression, fitted to a certified optimum.
+
+    The model for classes that exclude each other: probabilities are softmax(W x + b). Minimised is
+
+    .. math:: F(W, b) = \sum_i s_i \, l(W x_i + b, t_i) + \frac{1}{2 C} \|W\|^2
+
+    with the cross-entropy l and the weights s. This is the objective of scikit-learn's `LogisticRegression` divided by
+    C; the coefficients are the same. Features may come on any scale: the solver works in coordinates of its own, and
+    the fit carries a proof of how close to the optimum it is.
+
+    Parameters
+    ----------
+    C : float, default=1.0
+        Inverse strength of the penalty, positive; ``np.inf`` for no penalty.
+    fit_intercept : bool, default=True
+        Whether to fit b. It isn't penalised.
+    class_weight : dict or "balanced", default=None
+        Positive factors on the weights of each class's rows. "balanced" makes all classes weigh the same. A class that
+        a dict doesn't name has the factor 1. Not with soft targets.
+    prior_correction : bool, default=False
+        Whether the logarithms of the classes' factors are subtracted from the logits at prediction, so that
+        probabilities are those of the data again. That is exact only for a well-specified model (log-odds that are
+        linear in the features) whose penalty doesn't matter; it may be switched without another fit. `coef_` and
+        `intercept_` stay as they are.
+    label_smoothing : float in [0, 1), default=0.0
+        With e, targets become (1 - e) t + e / K for K classes.
+    tol : float, default=1e-6
+        The relative optimality gap to be proved, (F - F*) / F; positive. Lower it where digits are compared: at the
+        default, coefficients of large problems have about three.
+    max_iter : int, default=1000
+        Most iterations, of L-BFGS and of Newton's method together, on all of X.
+    warm_start : bool, default=False
+        Whether to start from the coefficients of the last fit, where classes and features are the same: for a path of
+        values of C, best upwards.
+
+    Attributes
+    ----------
+    classes_ : ndarray of shape (K,)
+        The classes, sorted; with soft targets the columns of y.
+    coef_ : ndarray of shape (K, d), or (1, d) for two classes
+        Coefficients W; their sum over the classes is zero. For two classes they belong to the logit of
+        ``classes_[1]``. float32 where X is.
+    intercept_ : ndarray of shape (K,) or (1,)
+        Intercepts b.
+    prior_shift_ : ndarray of shape (K,) or (1,)
+        Logarithms of the factors of `class_weight`; for two classes their difference.
+    n_iter_ : int
+        Iterations, of those on all of X.
+    n_evaluations_ : int
+        Evaluations of F and its gradient on all of X.
+    n_passes_ : int
+        How often all of X was read: for evaluations, for curvature, and once for the range of each feature.
+    loss_ : float
+        F at the solution.
+    loss_curve_ : ndarray
+        F at the start and after each iteration.
+    gradient_norm_ : float
+        Euclidean norm of F's gradient by coefficients and intercepts.
+    optimality_gap_ : float
+        A proved bound on (F - F*) / F, never below machine epsilon; inf where none is known.
+    converged_ : bool
+        Whether ``optimality_gap_ <= tol``.
+    n_features_in_ : int
+        Number of features d.
+    feature_names_in_ : ndarray of shape (d,)
+        Names of the features, where X had string column names.
+
+    See Also
+    --------
+    sklearn.linear_model.LogisticRegression : The same optimum with other solvers.
+
+    Notes
+    -----
+    y may hold *soft targets*: an array or data frame (n, K) with a distribution over the classes in each row, such as
+    another model's probabilities (distillation) or shares of votes. A data frame's columns become `classes_`
+    (``pd.DataFrame(probabilities, columns=teacher.classes_)``), an array's are numbered. `score` then is the expected
+    accuracy. In a cross-validation use it, or `skactivation.metrics.neg_cross_entropy`, and ``KFold(shuffle=True)``:
+    scikit-learn's other scorers and its stratified splitters take labels alone.
+
+    A row of weight 0 isn't there: a class that occurs in no other rows isn't among `classes_`.
+
+    A fit minimises with SciPy's L-BFGS in coordinates that the curvature gives (Newton's method, where that costs no
+    more); it starts at the classes' shares, at the solution of a sample where rows are many, or, with more features
+    than rows, at the best combination of rows; what that takes isn't counted in `n_iter_` and
+    `n_evaluations_`.
+
+    X is read in blocks and never copied as a whole; float32 or float64, C or Fortran order, memory-mapped, or sparse
+    (CSR, CSC) come without a conversion. Blocks are worked on by as many threads as BLAS may use (OMP_NUM_THREADS,
+    threadpoolctl); results are the same bits for any number of them.
+
+    References
+    ----------
+    Hastie, Tibshirani and Friedman, *The Elements of Statistical Learning* (2009), section 4.4.
+    Bach, "Self-concordant analysis for logistic regression", Electronic Journal of Statistics 4 (2010).
+
+    Examples
+    --------
+    >>> from sklearn.datasets import load_iris
+    >>> from skactivation import SoftmaxRegression
+    >>> X, y = load_iris(return_X_y=True)
+    >>> model = SoftmaxRegression().fit(X, y)
+    >>> model.predict_proba(X[:1]).round(4)
+    array([[0.9816, 0.0184, 0.    ]])
+    >>> print(round(model.loss_, 9), model.optimality_gap_ < 1e-12)
+    28.886316604 True
+    """
+
+    def __init__(
+        self,
+        *,
+        C: float = 1.0,
+        fit_intercept: bool = True,
+        class_weight: Any = None,
+        prior_correction: bool = False,
+        label_smoothing: float = 0.0,
+        tol: float = 1e-6,
+        max_iter: int = 1000,
+        warm_start: bool = False,
+    ) -> None:
+        self.C = C
+        self.fit_intercept = fit_intercept
+        self.class_weight = class_weight
+        self.prior_correction = prior_correction
+        self.label_smoothing = label_smoothing
+        self.tol = tol
+        self.max_iter = max_iter
+        self.warm_start = warm_start
+
+    def fit(self, X: Any, y: Any, sample_weight: Any = None) -> Self:
+        """Fit the model.
+
+        Parameters
+        ----------
+        X : {array-like, sparse matrix} of shape (n, d)
+            Training rows.
+        y : array-like of shape (n,) or (n, K)
+            Labels of any kind, or a distribution over K classes in each row.
+        sample_weight : array-like of shape (n,), default=None
+            Weights, not negative. A row of weight 0 is as good as absent, an integer weight as good as repeats.
+
+        Returns
+        -------
+        SoftmaxRegression
+            The estimator itself.
+
+        Raises
+        ------
+        TypeError, ValueError
+            For parameters, X, y or weights that make no sense. The estimator then is as it was before.
+
+        Warns
+        -----
+        ConvergenceWarning
+            Where ``optimality_gap_ <= tol`` could not be proved; the message says what was reached.
+        """
+        return self._fit(X, y, sample_weight)
+
+    def decision_function(self, X: Any) -> Array:
+        """Logits.
+
+        Parameters
+        ----------
+        X : {array-like, sparse matrix} of shape (n, d)
+            Rows.
+
+        Returns
+        -------
+        ndarray of shape (n, K), or (n,) for two classes
+            Logits; for two classes the log-odds of ``classes_[1]``.
+        """
+        logits = self._logits(X)
+        return logits[:, 0] if logits.shape[1] == 1 else logits
+
+    def predict(self, X: Any) -> Array:
+        """Most probable class.
+
+        Parameters
+        ----------
+        X : {array-like, sparse matrix} of shape (n, d)
+            Rows.
+
+        Returns
+        -------
+        ndarray of shape (n,)
+            Labels out of `classes_`.
+        """
+        logits = self.decision_function(X)
+        chosen = (logits > 0).astype(np.intp) if logits.ndim == 1 else logits.argmax(axis=1)
+        labels: Array = self.classes_[chosen]
+        return labels
+
+    def predict_proba(self, X: Any) -> Array:
+        """Probabilities of the classes.
+
+        Parameters
+        ----------
+        X : {array-like, sparse matrix} of shape (n, d)
+            Rows.
+
+        Returns
+        -------
+        ndarray of shape (n, K)
+            Probabilities in the order of `classes_`; rows sum to one.
+        """
+        return self._logits(X, _probabilities)
+
+    def predict_log_proba(self, X: Any) -> Array:
+        """Logarithms of the probabilities, from the logits: finite also where a probability rounds to 0.
+
+        Parameters
+        ----------
+        X : {array-like, sparse matrix} of shape (n, d)
+            Rows.
+
+        Returns
+        -------
+        ndarray of shape (n, K)
+            Log-probabilities in the order of `classes_`.
+        """
+        return self._logits(X, _log_probabilities)
+
+    def score(self, X: Any, y: Any, sample_weight: Any = None) -> float:
+        """Accuracy; with soft targets the expected accuracy, the mean probability of the predicted class.
+
+        Parameters
+        ----------
+        X : {array-like, sparse matrix} of shape (n, d)
+            Rows.
+        y : array-like of shape (n,) or (n, K)
+            Labels, or a distribution over the classes in each row, in the order of `classes_`.
+        sample_weight : array-like of shape (n,), default=None
+            Weights, not negative.
+
+        Returns
+        -------
+        float
+            A number in [0, 1].
+        """
+        check_is_fitted(self)
+        soft = soft_targets(y)
+        if soft is None:
+            return float(super().score(X, as_labels(y), sample_weight))
+        targets, names = soft
+        if targets.shape[1] != self.classes_.size:
+            raise ValueError(f"y must have {self.classes_.size} columns, one for each class, got {targets.shape[1]}")
+        if names is not None and not np.array_equal(names, self.classes_):
+            raise ValueError(f"y must have the columns classes_, {self.classes_.tolist()}, got {names.tolist()}")
+        check_consistent_length(X, targets, sample_weight)
+        logits = self.decision_function(X)
+        chosen = (logits > 0).astype(np.intp) if logits.ndim == 1 else logits.argmax(axis=1)
+        weights = check_sample_weight(sample_weight, chosen.shape)
+        return float(np.average(targets[np.arange(chosen.size), chosen], weights=weights))
+
+    def __sklearn_tags__(self) -> Any:
+        tags = super().__sklearn_tags__()
+        tags.input_tags.sparse = True
+        return tags
+
+    def _encode(self, y: Any, sample_weight: Array | None) -> EncodedTargets:
+        soft = soft_targets(y)
+        if soft is None:
+            encoded, classes = encode_labels(y, sample_weight)
+            factors = self._class_factors(encoded, classes, sample_weight)
+            weights = self._weigh_classes(encoded, factors, sample_weight)
+        elif self.class_weight is not None:
+            raise ValueError("class_weight can't be given with soft targets; use sample_weight")
+        else:
+            (encoded, names), weights = soft, sample_weight
+            classes = np.arange(encoded.shape[1]) if names is None else names
+            self._check_shares(encoded, classes, weights)
+            factors = np.ones(classes.size)
+        if classes.size < 2:
+            raise ValueError(
+                f"{type(self).__name__} needs at least two classes, got one class in y (in rows of positive "
+                f"weight): {classes.tolist()}"
+            )
+        smoothing = float(self.label_smoothing)
+
+        def softmax_target(rows: Any, outputs: Array) -> Array:
+            return softmax_targets(encoded[rows], classes.size, smoothing)
+
+        two = classes.size == 2
+        yes = None
+        if two and encoded.ndim == 1 and smoothing == 0:
+            signs = np.where(encoded == 1, -1, 1).astype(np.int8)[np.newaxis]
+        elif two:
+            shares_of_second = encoded if encoded.ndim == 1 else encoded[:, 1] / encoded.sum(axis=1, dtype=np.float64)
+            yes = smooth(shares_of_second[np.newaxis].astype(np.float64), smoothing, 2)
+
+        def sigmoid_target(rows: Any, outputs: Array) -> Any:
+            return LabelSigns(signs[:, rows], None) if yes is None else (yes[:, rows], 1 - yes[:, rows])
+
+        shares = self._shares(encoded, classes, weights)
+        log_factors = np.log(factors)
+        return EncodedTargets(
+            # Two exclusive classes are one logit and a sigmoid.
+            loss=SigmoidLoss() if two else SoftmaxLoss(),
+            targets=sigmoid_target if two else softmax_target,
+            weights=weights,
+            strata=lambda: encoded if encoded.ndim == 1 else encoded.argmax(axis=1),
+            null_logits=np.log(shares[1:] / shares[:1]) if two else np.log(shares),
+            hard=soft is None and smoothing == 0,
+            attributes={"classes_": classes},
+            prior_shift=log_factors[1:] - log_factors[:1] if two else log_factors,
+        )
+
+    def _class_factors(self, codes: Array, classes: Array, sample_weight: Array | None) -> Array:
+        """The factor (K,) of each class on the weights of its rows."""
+        factors = np.ones(classes.size)
+        if self.class_weight is None:
+            return factors
+        if isinstance(self.class_weight, dict):
+            for label, factor in self.class_weight.items():
+                place = np.flatnonzero(classes == label)
+                if place.size != 1:
+                    raise ValueError(f"class_weight names {label!r}, which isn't among the classes {classes.tolist()}")
+                factors[place] = check_real(factor, f"class_weight[{label!r}]", allow_low=False, allow_high=False)
+            return factors
+        if self.class_weight != "balanced":
+            raise ValueError(f"class_weight must be a dict, 'balanced' or None, got {self.class_weight!r}")
+        counted = slice(None) if sample_weight is None else sample_weight > 0
+        return np.asarray(
+            compute_class_weight(
+                "balanced",
+                classes=np.arange(classes.size),
+                y=codes[counted],
+                # Relative to the largest: sums of huge weights overflow.
+                sample_weight=None if sample_weight is None else sample_weight[counted] / sample_weight.max(),
+            )
+        )
+
+    def _weigh_classes(self, codes: Array, factors: Array, sample_weight: Array | None) -> Array | None:
+        """Weights of the rows times the factors of their classes."""
+        if self.class_weight is None:
+            return sample_weight
+        weights: Array = factors[codes]
+        if sample_weight is not None:
+            weights = weights * sample_weight
+            if not (np.isfinite(weights.max()) and weights.max() > 0):
+                raise ValueError("class_weight times sample_weight is beyond the range of floats; scale one of them")
+        return weights
+
+    def _check_shares(self, targets: Array, classes: Array, sample_weight: Array | None) -> None:
+        """See that at least two classes have a share in some row, and warn of those that have none."""
+        present = targets if sample_weight is None else targets[sample_weight > 0]
+        absent = classes[present.max(axis=0) == 0].tolist()
+        if len(absent) > classes.size - 2:
+            raise ValueError(
+                f"{type(self).__name__} needs at least two classes, got one class with a share in y: all but {absent}"
+            )
+        if absent and self.label_smoothing == 0:
+            warnings.warn(
+                f"y gives no share to the classes {absent} in any row: their intercepts have no finite optimum and "
+                "stop at some point on the way to -inf; drop these columns",
+                UserWarning,
+                stacklevel=5,
+            )
+
+    def _shares(self, encoded: Array, classes: Array, weights: Array | None) -> Array:
+        """Each class's share (K,) in the targets; a class without any gets a little."""
+        if encoded.ndim == 1:
+            shares = np.bincount(encoded, weights, minlength=classes.size)
+        else:
+            shares = np.average(encoded, axis=0, weights=weights)
+        shares = shares / shares.sum()
+        return np.asarray(np.maximum((1 - self.label_smoothing) * shares + self.label_smoothing / classes.size, 1e-9))
+
+    def _separated(self, largest_residuals: Array) -> str:
+        if self.classes_.size == 2:
+            largest_residuals = np.repeat(largest_residuals, 2)
+        names = self.classes_[largest_residuals < 1e-2].tolist()
+        listed = ", ".join(map(repr, names))
+        if len(names) == self.classes_.size:
+            return f"the classes {listed} completely"
+        return f"class{'es' if len(names) > 1 else ''} {listed} from the others" if names else ""
+
+
+def _probabilities(logits: Array) -> Array:
+    return softmax(logits) if logits.shape[1] > 1 else np.hstack([sigmoid(-logits), sigmoid(logits)])
+
+
+def _log_probabilities(logits: Array) -> Array:
+    return log_softmax(logits) if logits.shape[1] > 1 else np.hstack([log_sigmoid(-logits), log_sigmoid(logits)])

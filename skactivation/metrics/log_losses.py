@@ -1,0 +1,140 @@
+"""Log losses that scikit-learn does not have: of several labels with unknown entries, and of soft targets."""
+
+from __future__ import annotations  # signatures in help() then say ArrayLike, not what it stands for
+
+from typing import Any
+
+import numpy as np
+from numpy.typing import ArrayLike, NDArray
+from scipy import sparse
+
+from skactivation._data.labels import as_label_columns
+from skactivation._validation import as_distributions, as_floats, check_sample_weight
+from skactivation.metrics._forecasts import check_probabilities
+
+__all__ = ["cross_entropy", "multilabel_log_loss"]
+
+Array = NDArray[Any]
+
+
+def multilabel_log_loss(y_true: Any, y_proba: ArrayLike, *, sample_weight: ArrayLike | None = None) -> float:
+    r"""Mean log loss over the known entries of an indicator, :math:`-y \log p - (1 - y) \log(1 - p)`.
+
+    Lower is better; from 0 to about 36 (for a p that is wrong by all but machine epsilon), log 2 where p = 1/2. It is a
+    proper score: the true probabilities have the lowest expected loss. It is blind to how labels of a row
+    depend on each other. (scikit-learn's `log_loss` takes an indicator for exclusive classes and divides each row of
+    probabilities by its sum.)
+
+    Parameters
+    ----------
+    y_true : {array-like, sparse matrix} of shape (n, L)
+        0 for no, 1 for yes, soft labels between; NaN, not known, is left out.
+    y_proba : array-like of shape (n, L)
+        Probabilities of yes. They are kept at least the machine epsilon of their dtype away from 0 and 1.
+    sample_weight : array-like of shape (n,) or (n, L), default=None
+        Weights of rows or of single entries, not negative.
+
+    Returns
+    -------
+    float
+        Nats an entry: the weighted mean.
+
+    Raises
+    ------
+    TypeError, ValueError
+        Shapes that don't fit, values outside [0, 1], weights that are negative, nothing known to take a mean of.
+
+    References
+    ----------
+    Good, "Rational decisions", Journal of the Royal Statistical Society B 14 (1952).
+
+    Examples
+    --------
+    >>> import numpy as np
+    >>> from skactivation.metrics import multilabel_log_loss
+    >>> y = [[1, 0], [1, 1], [0, np.nan]]
+    >>> p = [[0.8, 0.3], [0.7, 0.6], [0.4, 0.5]]
+    >>> print(round(multilabel_log_loss(y, p), 6))
+    0.391629
+    """
+    truth = as_label_columns(y_true, "y_true").values
+    truth = np.asarray(truth.toarray() if sparse.issparse(truth) else truth, dtype=np.float64)
+    probabilities = _as_probabilities(y_proba, truth.shape)
+    weights = check_sample_weight(sample_weight, truth.shape)
+    known = ~np.isnan(truth)
+    counted = np.broadcast_to(1.0 if weights is None else weights.reshape(len(truth), -1), truth.shape) * known
+    truth = np.where(known, truth, 0.0)
+    eps = np.finfo(probabilities.dtype).eps
+    p = np.clip(probabilities.astype(np.float64), eps, 1 - eps)
+    return _mean(-(truth * np.log(p) + (1 - truth) * np.log1p(-p)), counted)
+
+
+def cross_entropy(y_true: ArrayLike, y_proba: ArrayLike, *, sample_weight: ArrayLike | None = None) -> float:
+    r"""Mean cross-entropy of exclusive classes with soft targets, :math:`-\sum_k t_k \log p_k`.
+
+    Lower is better; from the targets' own entropy, which is 0 for one-hot rows, to about 36. It is a proper score. For
+    one-hot targets it is the log loss.
+
+    Parameters
+    ----------
+    y_true : array-like of shape (n, K)
+        A distribution over the classes in each row.
+    y_proba : array-like of shape (n, K), or (n,) for two classes
+        Probabilities; a vector holds those of the second of two classes, as scikit-learn's scorers give them. They are
+        kept at least the machine epsilon of their dtype away from 0.
+    sample_weight : array-like of shape (n,), default=None
+        Weights of the rows, not negative.
+
+    Returns
+    -------
+    float
+        Nats a row: the weighted mean.
+
+    Raises
+    ------
+    TypeError, ValueError
+        Shapes that don't fit, targets whose rows don't sum to one, values outside [0, 1], weights that are negative.
+
+    References
+    ----------
+    Hinton, Vinyals and Dean, "Distilling the knowledge in a neural network" (2015).
+
+    Examples
+    --------
+    >>> from skactivation.metrics import cross_entropy
+    >>> print(round(cross_entropy([[0.7, 0.3], [0.0, 1.0]], [[0.6, 0.4], [0.1, 0.9]]), 6))
+    0.368913
+    """
+    truth = np.asarray(y_true)
+    if truth.ndim != 2:
+        raise ValueError(
+            f"y_true must hold a distribution in each row, shape (n, K), got {truth.shape}; for labels use "
+            "sklearn.metrics.log_loss"
+        )
+    truth = as_distributions(y_true, "y_true", "for labels that don't exclude each other use multilabel_log_loss")
+    if truth.shape[1] == 2 and np.ndim(y_proba) == 1:
+        of_second = _as_probabilities(y_proba, truth.shape[:1])
+        probabilities = np.column_stack([1 - of_second, of_second])
+    else:
+        probabilities = _as_probabilities(y_proba, truth.shape)
+    weights = check_sample_weight(sample_weight, truth.shape[:1])
+    p = np.maximum(probabilities, np.finfo(probabilities.dtype).eps).astype(np.float64)
+    losses = -(truth * np.log(p)).sum(axis=1)
+    return _mean(losses, np.ones(losses.shape) if weights is None else weights)
+
+
+def _as_probabilities(y_proba: ArrayLike, shape: tuple[int, ...]) -> Array:
+    """Probabilities (n, .) of float32 or float64, checked."""
+    probabilities = as_floats(y_proba, "y_proba")
+    if probabilities.shape != shape:
+        raise ValueError(f"y_proba must have y_true's shape {shape}, got {probabilities.shape}")
+    check_probabilities(probabilities, exclusive=False)
+    return probabilities
+
+
+def _mean(losses: Array, weights: Array) -> float:
+    """The weighted mean; weights of any size leave sums in range."""
+    largest = weights.max(initial=0)
+    if largest == 0:
+        raise ValueError("the mean of no losses is not defined: no row, or no known entry, has a positive weight")
+    return float(np.average(losses, weights=weights / largest))

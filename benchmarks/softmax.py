@@ -22,11 +22,12 @@ from sklearn.linear_model import LogisticRegression
 from threadpoolctl import threadpool_info
 
 from skactivation import SoftmaxRegression
+from skactivation._class_major_losses import SoftmaxLoss
 from skactivation._data.blocks import rows_of
 from skactivation._threads import single_threaded_blas
 from skactivation.activations import log_sigmoid, log_softmax, sigmoid, softmax
 from skactivation.linear_model._objective import LinearObjective
-from skactivation.losses import SoftmaxLoss, softmax_cross_entropy
+from skactivation.losses import softmax_cross_entropy
 from workloads import WORKLOADS, classification
 
 TOLERANCES = [10.0**-k for k in range(3, 11)]

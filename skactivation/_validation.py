@@ -9,10 +9,11 @@ from numbers import Real
 from typing import Any
 
 import numpy as np
-from numpy.typing import NDArray
 from scipy import sparse
 from sklearn.base import BaseEstimator
 from sklearn.utils import assert_all_finite
+
+from skactivation._typing import Array
 
 __all__ = [
     "as_array",
@@ -28,8 +29,6 @@ __all__ = [
     "check_thresholds",
     "unchanged_on_error",
 ]
-
-Array = NDArray[Any]
 
 
 def check_real(

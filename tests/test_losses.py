@@ -8,7 +8,8 @@ from scipy import sparse, special
 from sklearn.metrics import log_loss
 
 import longhand
-from skactivation.losses import SigmoidLoss, SoftmaxLoss, sigmoid_cross_entropy, softmax_cross_entropy
+from skactivation._class_major_losses import SigmoidLoss, SoftmaxLoss
+from skactivation.losses import sigmoid_cross_entropy, softmax_cross_entropy
 
 DTYPES = (np.float64, np.float32)
 REDUCTIONS = ("mean", "sum", "none")

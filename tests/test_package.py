@@ -17,8 +17,10 @@ PACKAGE = Path(skactivation.__file__).parent
 ROOT = PACKAGE.parent
 # A folder or file at the top imports only from itself and from floors below its own.
 FLOORS = [
-    {"_typing", "_threads", "_validation"},
-    {"activations"},
+    {"_typing"},
+    {"_threads", "_validation"},
+    {"_activation_kernels"},
+    {"activations", "_class_major_losses"},
     {"losses"},
     {"_data", "_optimize"},
     {"linear_model", "metrics"},

@@ -13,10 +13,10 @@ from collections.abc import Callable, Iterator
 from typing import Any, Protocol
 
 import numpy as np
-from numpy.typing import NDArray
 from scipy import sparse
 
 from skactivation._threads import even_slices, in_threads
+from skactivation._typing import Array
 
 __all__ = [
     "Block",
@@ -30,7 +30,6 @@ __all__ = [
     "sum_over_blocks",
 ]
 
-Array = NDArray[Any]
 # What a term returns for a block: numbers and arrays, combined with those of the other blocks.
 Parts = tuple[Any, ...]
 

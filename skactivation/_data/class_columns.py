@@ -4,13 +4,11 @@ from numbers import Integral
 from typing import Any
 
 import numpy as np
-from numpy.typing import NDArray
 
 from skactivation._data.labels import abridged, as_labels, encode_labels, recode_labels, shape_of
+from skactivation._typing import Array
 
 __all__ = ["coded", "given_classes", "named_columns"]
-
-Array = NDArray[Any]
 
 
 def given_classes(classes: Any, n_columns: int, name: str = "classes") -> Array:

@@ -3,16 +3,15 @@
 from typing import Any
 
 import numpy as np
-from numpy.typing import NDArray
 from scipy import sparse
 
+from skactivation._class_major_losses import LabelSigns, LabelTargets, smooth
 from skactivation._data.labels import as_label_columns
 from skactivation._threads import even_slices
-from skactivation.losses import LabelSigns, LabelTargets, smooth
+from skactivation._typing import Array
 
 __all__ = ["Indicator", "LabelWeights"]
 
-Array = NDArray[Any]
 
 # Entries of Y that are looked at together.
 _PART_SIZE = 2**20

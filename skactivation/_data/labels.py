@@ -4,11 +4,11 @@ from numbers import Integral, Real
 from typing import Any, NamedTuple
 
 import numpy as np
-from numpy.typing import NDArray
 from scipy import sparse
 from sklearn.utils import assert_all_finite, column_or_1d
 from sklearn.utils.multiclass import check_classification_targets
 
+from skactivation._typing import Array
 from skactivation._validation import as_array, as_distributions
 
 __all__ = [
@@ -25,7 +25,6 @@ __all__ = [
     "soft_targets",
 ]
 
-Array = NDArray[Any]
 
 # Labels that a message names.
 _NAMED = 8

@@ -3,15 +3,13 @@
 from typing import Any
 
 import numpy as np
-from numpy.typing import NDArray
 from scipy import sparse
 from sklearn.frozen import FrozenEstimator
 
+from skactivation._typing import Array
 from skactivation._validation import as_array, as_floats
 
 __all__ = ["columns_of_yes", "estimator_name", "probabilities_of"]
-
-Array = NDArray[Any]
 
 
 def probabilities_of(estimator: Any, X: Any) -> tuple[Array, Array | None]:

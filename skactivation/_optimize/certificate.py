@@ -9,18 +9,16 @@ r"""Certificates: bounds on F - F* for each part of an objective, by the smaller
 
 from collections.abc import Callable
 from contextlib import suppress
-from typing import Any
 
 import numpy as np
-from numpy.typing import NDArray
 
 from skactivation._optimize.objective import Objective
 from skactivation._optimize.preconditioner import Metric, _as_linear
 from skactivation._optimize.problems import Point, Problem, all_of, any_of
+from skactivation._typing import Array
 
 __all__ = ["convexity_bounds", "prove", "self_concordance_gaps"]
 
-Array = NDArray[Any]
 Evaluate = Callable[[Problem, Array], Point]
 
 # Newton's method on the intercepts alone, damped, gains at least a constant factor a step.

@@ -1,13 +1,11 @@
 """What the solver minimises: a sum of separate parts, each with a value, a gradient, a Hessian and bounds on logits."""
 
 from abc import ABC, abstractmethod
-from typing import Any, Self
+from typing import Self
 
-from numpy.typing import NDArray
+from skactivation._typing import Array
 
 __all__ = ["Objective"]
-
-Array = NDArray[Any]
 
 
 class Objective(ABC):

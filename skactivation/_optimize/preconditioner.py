@@ -9,11 +9,11 @@ from enum import Enum
 from typing import Any
 
 import numpy as np
-from numpy.typing import NDArray
 from scipy import linalg
 
 from skactivation._optimize.objective import Objective
 from skactivation._threads import in_threads
+from skactivation._typing import Array
 
 __all__ = [
     "Kind",
@@ -26,7 +26,6 @@ __all__ = [
     "stronger_plan",
 ]
 
-Array = NDArray[Any]
 
 # The most that a factor may hold, in elements: 32 MB. Making one takes at most three times as much.
 _BUDGET = 2**22

@@ -1,15 +1,13 @@
 """Points, and the parts of an objective that are still being minimised."""
 
-from typing import Any, NamedTuple
+from typing import NamedTuple
 
 import numpy as np
-from numpy.typing import NDArray
 
 from skactivation._optimize.objective import Objective
+from skactivation._typing import Array
 
 __all__ = ["Point", "Problem", "all_of", "any_of"]
-
-Array = NDArray[Any]
 
 
 class Point(NamedTuple):

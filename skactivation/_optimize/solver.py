@@ -9,17 +9,16 @@ from enum import Enum
 from typing import Any
 
 import numpy as np
-from numpy.typing import NDArray
 from scipy import optimize
 
 from skactivation._optimize.certificate import convexity_bounds, prove
 from skactivation._optimize.objective import Objective
 from skactivation._optimize.preconditioner import Kind, Metric, Plan, metric_at, parts_at_once, stronger_plan
 from skactivation._optimize.problems import Point, Problem, all_of, any_of
+from skactivation._typing import Array
 
 __all__ = ["Outcome", "Solution", "minimize"]
 
-Array = NDArray[Any]
 
 # Pairs of points that L-BFGS remembers; fewer where they would take more than 64 MB.
 _MEMORY, _LEAST_MEMORY, _MEMORY_SIZE = 20, 4, 2**23

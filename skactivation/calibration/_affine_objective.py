@@ -4,16 +4,14 @@ from copy import copy
 from typing import Any, Self
 
 import numpy as np
-from numpy.typing import NDArray
 
+from skactivation._class_major_losses import LabelSigns, SigmoidLoss, SoftmaxLoss
 from skactivation._data.blocks import sum_over_blocks
 from skactivation._optimize.objective import Objective
+from skactivation._typing import Array
 from skactivation.calibration._logits import LogitBlock, Logits, entry_weights, weights_of_labels
-from skactivation.losses import LabelSigns, SigmoidLoss, SoftmaxLoss
 
 __all__ = ["AffineObjective"]
-
-Array = NDArray[Any]
 
 
 class AffineObjective(Objective):

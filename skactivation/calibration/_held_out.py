@@ -8,7 +8,6 @@ from collections.abc import Iterable
 from typing import Any, NamedTuple
 
 import numpy as np
-from numpy.typing import NDArray
 from scipy import sparse
 from sklearn.base import clone
 from sklearn.utils import _safe_indexing, get_tags, indexable
@@ -16,6 +15,7 @@ from sklearn.utils.parallel import Parallel, delayed
 
 from skactivation._data.labels import abridged, columns_of_labels, encode_labels, shape_of, soft_targets
 from skactivation._data.responses import columns_of_yes, estimator_name
+from skactivation._typing import Array
 from skactivation._validation import as_floats
 
 __all__ = [
@@ -29,7 +29,6 @@ __all__ = [
     "seen_logits",
 ]
 
-Array = NDArray[Any]
 
 # Rows, at most, on which `predict` is compared with the largest logit; the share of them that may differ: SVC breaks
 # ties between votes in another way than its decision function does, which concerned up to 2 % of rows where measured.

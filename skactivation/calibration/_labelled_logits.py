@@ -3,19 +3,18 @@
 from typing import Any
 
 import numpy as np
-from numpy.typing import NDArray
 from sklearn.utils import _safe_indexing, check_consistent_length, indexable
 
+from skactivation._class_major_losses import LabelSigns, softmax_targets
 from skactivation._data.class_columns import coded, given_classes, named_columns
 from skactivation._data.indicators import Indicator, LabelWeights
 from skactivation._data.labels import abridged, encode_labels, shape_of, soft_targets
+from skactivation._typing import Array
 from skactivation._validation import as_floats, check_sample_weight
 from skactivation.calibration._logits import Logits
-from skactivation.losses import LabelSigns, softmax_targets
 
 __all__ = ["classes_in", "given_logits", "labelled"]
 
-Array = NDArray[Any]
 
 _ADVICE = (
     "divide each row by its sum; labels that don't exclude each other are calibrated by "

@@ -17,17 +17,16 @@ from dataclasses import dataclass
 from typing import Any, NamedTuple
 
 import numpy as np
-from numpy.typing import NDArray
 
+from skactivation._activation_kernels import sum_of_others
+from skactivation._class_major_losses import LabelSigns
 from skactivation._data.blocks import absent_rows, sum_over_blocks
 from skactivation._data.labels import abridged
 from skactivation._threads import even_slices
-from skactivation.activations import sum_of_others
-from skactivation.losses import LabelSigns
+from skactivation._typing import Array
 
 __all__ = ["LogitBlock", "Logits", "Summary", "entry_weights", "sigmoid_terms", "softmax_terms", "weights_of_labels"]
 
-Array = NDArray[Any]
 
 # Numbers in a block, measured: smaller ones pay for calls, larger ones for memory.
 _BLOCK_SIZE = 2**17

@@ -3,23 +3,21 @@
 import warnings
 from dataclasses import dataclass
 from enum import Enum
-from typing import Any
 
 import numpy as np
-from numpy.typing import NDArray
 from sklearn.exceptions import ConvergenceWarning
 
 from skactivation._data.labels import abridged
 from skactivation._optimize.certificate import self_concordance_gaps
 from skactivation._optimize.preconditioner import Kind, Plan
 from skactivation._optimize.solver import minimize
+from skactivation._typing import Array
 from skactivation.calibration._affine_objective import AffineObjective
 from skactivation.calibration._logits import Logits, Summary
 from skactivation.calibration._temperature import TemperatureObjective
 
 __all__ = ["Limit", "Scaling", "fit_scaling", "losses_at", "warn_of"]
 
-Array = NDArray[Any]
 
 _EPS = float(np.finfo(np.float64).eps)
 # Rows on which a start is found, where there are many, and the logits in them at most.

@@ -5,15 +5,13 @@ from copy import copy
 from typing import Any, Self
 
 import numpy as np
-from numpy.typing import NDArray
 
 from skactivation._data.blocks import sum_over_blocks
 from skactivation._optimize.objective import Objective
+from skactivation._typing import Array
 from skactivation.calibration._logits import LogitBlock, Logits, Summary, entry_weights, sigmoid_terms, softmax_terms
 
 __all__ = ["TemperatureObjective"]
-
-Array = NDArray[Any]
 
 
 class TemperatureObjective(Objective):

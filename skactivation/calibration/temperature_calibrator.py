@@ -5,7 +5,6 @@ from collections.abc import Callable
 from typing import Any, Literal, Self
 
 import numpy as np
-from numpy.typing import NDArray
 from scipy import sparse
 from scipy.special import logsumexp
 from sklearn import get_config
@@ -19,6 +18,7 @@ from sklearn.utils.validation import check_is_fitted, has_fit_parameter, validat
 from skactivation._data.class_columns import named_columns
 from skactivation._data.labels import LabelClasses, encode_labels, is_indicator, shape_of
 from skactivation._threads import single_threaded_blas
+from skactivation._typing import Array
 from skactivation._validation import check_boolean, check_sample_weight, unchanged_on_error
 from skactivation.activations import log_sigmoid, log_softmax, sigmoid, softmax
 from skactivation.calibration._held_out import (
@@ -36,7 +36,6 @@ from skactivation.linear_model.softmax_regression import SoftmaxRegression
 
 __all__ = ["TemperatureCalibrator"]
 
-Array = NDArray[Any]
 Kind = Literal["temperature", "bias_corrected", "vector"]
 
 _LOGITS = "logits"

@@ -5,10 +5,11 @@ from __future__ import annotations  # signatures in help() then say ArrayLike, n
 from typing import Any, Self
 
 import numpy as np
-from numpy.typing import ArrayLike, NDArray
+from numpy.typing import ArrayLike
 
 from skactivation._data.responses import estimator_name
 from skactivation._threads import single_threaded_blas
+from skactivation._typing import Array
 from skactivation._validation import as_floats, check_boolean
 from skactivation.calibration._held_out import classes_of, gives_several_labels, seen_logits
 from skactivation.calibration._labelled_logits import given_logits
@@ -18,7 +19,6 @@ from skactivation.displays._pyplot import figure_and_axes, line_look, log_ticks,
 
 __all__ = ["TemperatureDisplay"]
 
-Array = NDArray[Any]
 
 # How many temperatures, from this factor below to this factor above both 1 and the best one.
 _N_TEMPERATURES, _FACTOR = 101, 8.0

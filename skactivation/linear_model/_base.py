@@ -7,25 +7,24 @@ from dataclasses import dataclass, field
 from typing import Any, Self
 
 import numpy as np
-from numpy.typing import NDArray
 from scipy import sparse
 from sklearn.base import BaseEstimator
 from sklearn.exceptions import ConvergenceWarning
 from sklearn.utils import check_consistent_length
 from sklearn.utils.validation import check_is_fitted, validate_data
 
+from skactivation._class_major_losses import Loss
 from skactivation._data.blocks import dense_slices, rows_of
 from skactivation._optimize.preconditioner import cheapest_plan
 from skactivation._optimize.solver import Outcome, Solution, minimize
 from skactivation._threads import in_threads, single_threaded_blas
+from skactivation._typing import Array
 from skactivation._validation import check_boolean, check_integer, check_real, check_sample_weight, unchanged_on_error
 from skactivation.linear_model._initial_guess import head_start
 from skactivation.linear_model._objective import LinearObjective
-from skactivation.losses import Loss
 
 __all__ = ["EncodedTargets", "LinearLogitModel"]
 
-Array = NDArray[Any]
 
 # Relative rounding of coefficients from which on its effect on F, which is quadratic, is looked at.
 _NOTICEABLE = 1e-12

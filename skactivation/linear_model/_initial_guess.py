@@ -1,20 +1,18 @@
 """Head starts: smaller problems whose solution is close to that of the whole."""
 
 from collections.abc import Callable
-from typing import Any
 
 import numpy as np
-from numpy.typing import NDArray
 from scipy import linalg
 
 from skactivation._data.blocks import DenseRows
 from skactivation._optimize.preconditioner import cheapest_plan, cheapest_plan_for
 from skactivation._optimize.solver import minimize
+from skactivation._typing import Array
 from skactivation.linear_model._objective import LinearObjective
 
 __all__ = ["head_start"]
 
-Array = NDArray[Any]
 
 # A sample takes at least so many rows, or this part of them; it is worth its while from five times as many on.
 _LEAST_SAMPLE, _PART, _WORTH = 10_000, 20, 5

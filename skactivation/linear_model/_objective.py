@@ -15,15 +15,14 @@ from copy import copy
 from typing import Any
 
 import numpy as np
-from numpy.typing import NDArray
 
+from skactivation._class_major_losses import Loss
 from skactivation._data.blocks import Block, Rows, rows_of, sum_over_blocks
 from skactivation._optimize.objective import Objective
-from skactivation.losses import Loss
+from skactivation._typing import Array
 
 __all__ = ["LinearObjective", "as_linear"]
 
-Array = NDArray[Any]
 
 # Up to here a decomposition of the columns' D x D matrix costs no more than the fit.
 _MOST_COLUMNS_DECOMPOSED = 2000

@@ -4,23 +4,22 @@ import warnings
 from typing import Any, Self
 
 import numpy as np
-from numpy.typing import NDArray
 from scipy import sparse
 from sklearn.base import ClassifierMixin
 from sklearn.metrics import accuracy_score
 from sklearn.utils import check_consistent_length
 from sklearn.utils.validation import check_is_fitted
 
+from skactivation._class_major_losses import SigmoidLoss
 from skactivation._data.indicators import Indicator, LabelWeights
 from skactivation._data.labels import LabelClasses, as_labels, encode_labels, is_indicator
+from skactivation._typing import Array
 from skactivation._validation import check_pos_weight, check_sample_weight, check_thresholds
 from skactivation.activations import log_sigmoid, log_softmax, sigmoid, softmax
 from skactivation.linear_model._base import EncodedTargets, LinearLogitModel
-from skactivation.losses import SigmoidLoss
 
 __all__ = ["SigmoidMultiLabel"]
 
-Array = NDArray[Any]
 
 # Labels that a message names.
 _NAMED = 5

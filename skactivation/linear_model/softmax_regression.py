@@ -4,21 +4,19 @@ import warnings
 from typing import Any, Self
 
 import numpy as np
-from numpy.typing import NDArray
 from sklearn.base import ClassifierMixin
 from sklearn.utils import check_consistent_length
 from sklearn.utils.class_weight import compute_class_weight
 from sklearn.utils.validation import check_is_fitted
 
+from skactivation._class_major_losses import LabelSigns, SigmoidLoss, SoftmaxLoss, smooth, softmax_targets
 from skactivation._data.labels import as_labels, encode_labels, soft_targets
+from skactivation._typing import Array
 from skactivation._validation import check_real, check_sample_weight
 from skactivation.activations import log_sigmoid, log_softmax, sigmoid, softmax
 from skactivation.linear_model._base import EncodedTargets, LinearLogitModel
-from skactivation.losses import LabelSigns, SigmoidLoss, SoftmaxLoss, smooth, softmax_targets
 
 __all__ = ["SoftmaxRegression"]
-
-Array = NDArray[Any]
 
 
 class SoftmaxRegression(ClassifierMixin, LinearLogitModel):

@@ -8,17 +8,16 @@ from collections.abc import Iterator
 from typing import Any, NamedTuple
 
 import numpy as np
-from numpy.typing import NDArray
 from scipy import sparse
 
 from skactivation._data.class_columns import coded, given_classes, named_columns
 from skactivation._data.labels import abridged, as_label_columns, is_indicator
 from skactivation._threads import over_slices, threads_for
+from skactivation._typing import Array
 from skactivation._validation import as_array, as_floats, check_row_sums, check_sample_weight
 
 __all__ = ["Forecast", "Outcomes", "check_probabilities"]
 
-Array = NDArray[Any]
 
 # Columns that are read together: they are one cache line of float64.
 _TOGETHER = 8

@@ -7,17 +7,17 @@ from dataclasses import dataclass, field
 from typing import Any
 
 import numpy as np
-from numpy.typing import ArrayLike, NDArray
+from numpy.typing import ArrayLike
 from scipy.special import xlogy
 from sklearn.isotonic import isotonic_regression
 
 from skactivation._threads import over_slices, threads_for
+from skactivation._typing import Array
 from skactivation._validation import check_choice
 from skactivation.metrics._forecasts import Forecast, Outcomes
 
 __all__ = ["CalibrationDecomposition", "calibration_decomposition"]
 
-Array = NDArray[Any]
 
 SCORES = ("log_loss", "brier_score")
 # Sorting a number takes as long as reading some.

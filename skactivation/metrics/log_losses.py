@@ -5,16 +5,15 @@ from __future__ import annotations  # signatures in help() then say ArrayLike, n
 from typing import Any
 
 import numpy as np
-from numpy.typing import ArrayLike, NDArray
+from numpy.typing import ArrayLike
 from scipy import sparse
 
 from skactivation._data.labels import as_label_columns
+from skactivation._typing import Array
 from skactivation._validation import as_distributions, as_floats, check_sample_weight
 from skactivation.metrics._forecasts import check_probabilities
 
 __all__ = ["cross_entropy", "multilabel_log_loss"]
-
-Array = NDArray[Any]
 
 
 def multilabel_log_loss(y_true: Any, y_proba: ArrayLike, *, sample_weight: ArrayLike | None = None) -> float:

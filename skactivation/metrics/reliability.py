@@ -6,16 +6,16 @@ from dataclasses import dataclass
 from typing import Any, NamedTuple
 
 import numpy as np
-from numpy.typing import ArrayLike, NDArray
+from numpy.typing import ArrayLike
 from scipy.special import betaincinv
 
 from skactivation._threads import over_slices, threads_for
+from skactivation._typing import Array
 from skactivation._validation import check_choice, check_integer, check_real
 from skactivation.metrics._forecasts import Forecast, Outcomes
 
 __all__ = ["ReliabilityCurve", "expected_calibration_error", "reliability_curve"]
 
-Array = NDArray[Any]
 
 KINDS, STRATEGIES, NORMS = ("top_label", "classwise"), ("uniform", "quantile"), ("l1", "l2", "max")
 # Putting a number into a bin takes as long as reading some.

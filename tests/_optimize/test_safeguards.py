@@ -5,6 +5,7 @@ import pytest
 from scipy import optimize, sparse
 from test_objective import LABELS, X, softmax_objective
 
+from skactivation._class_major_losses import SigmoidLoss, SoftmaxLoss
 from skactivation._data.blocks import rows_of
 from skactivation._optimize import preconditioner as _metric
 from skactivation._optimize.certificate import _strong_convexity_gaps
@@ -12,7 +13,6 @@ from skactivation._optimize.preconditioner import Kind, metric_at
 from skactivation._optimize.problems import Point, Problem
 from skactivation._optimize.solver import Outcome, minimize
 from skactivation.linear_model._objective import LinearObjective
-from skactivation.losses import SigmoidLoss, SoftmaxLoss
 
 
 def binary_objective(X, yes, penalty, weights=None):

@@ -5,6 +5,7 @@ import pytest
 from numpy.testing import assert_allclose, assert_array_equal
 from test_objective import centred_theta, sigmoid_objective, softmax_objective
 
+from skactivation._class_major_losses import SigmoidLoss, SoftmaxLoss
 from skactivation._data.blocks import rows_of
 from skactivation._optimize import preconditioner as _metric
 from skactivation._optimize import solver as _solver
@@ -12,7 +13,6 @@ from skactivation._optimize.certificate import self_concordance_gaps
 from skactivation._optimize.preconditioner import Kind, cheapest_plan, cheapest_plan_for, metric_at
 from skactivation._optimize.solver import Outcome, minimize
 from skactivation.linear_model._objective import LinearObjective
-from skactivation.losses import SigmoidLoss, SoftmaxLoss
 
 
 def solved(objective, starts, **options):

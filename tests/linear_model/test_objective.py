@@ -6,10 +6,10 @@ from numpy.testing import assert_allclose
 from scipy import sparse
 
 from longhand import softmax_regression_objective
+from skactivation._class_major_losses import SigmoidLoss, SoftmaxLoss
 from skactivation._data import blocks as _blocks
 from skactivation._data.blocks import rows_of
 from skactivation.linear_model._objective import LinearObjective
-from skactivation.losses import SigmoidLoss, SoftmaxLoss
 
 RNG = np.random.default_rng(0)
 X = RNG.normal(size=(80, 4)) * [1e-3, 1.0, 20.0, 1.0] + [0, 5, 100, -1]

@@ -1,0 +1,201 @@
+"""Activations of blocks of logits, to a few units in the last place.
+
+Kernels work on *class-major* logits z (K, b): one row a class, one column a row of the data. They may overwrite z.
+"""
+
+from typing import Any
+
+import numpy as np
+
+from skactivation._typing import Array
+
+__all__ = [
+    "BLOCK_SIZE",
+    "class_major_blocks",
+    "compensated_exp_minus_max",
+    "log_sigmoid_block",
+    "log_softmax_block",
+    "sigmoid_block",
+    "sigmoid_derivative_block",
+    "softmax_block",
+    "sum_of_others",
+]
+
+# Logits in a block, measured: smaller blocks pay for calls, larger ones for memory.
+BLOCK_SIZE = 65536
+# From this many classes on, numpy's pairwise sum along contiguous classes is both more accurate than a sum over the
+# leading axis and as fast.
+_MANY_CLASSES = 32
+
+
+def compensated_exp_minus_max(z: Array, temperature: float = 1.0) -> tuple[Array, Array]:
+    """(z - max) / T and its exponentials to within 2 ULP, for class-major logits z (K, b), which are overwritten."""
+    exponents, errors = _differences(z, temperature)
+    np.exp(exponents, out=z)
+    # exp(t + e) = exp(t) (1 + e): without e the rounding of t would be magnified by t.
+    errors *= z
+    z += errors
+    return exponents, z
+
+
+def sum_of_classes(z: Array) -> Array:
+    """Sums (b,) of class-major numbers (K, b), with errors that hardly grow with K."""
+    total: Array
+    if not z.flags.c_contiguous:
+        # What lies along memory numpy itself sums in pairs, but for the last hundred or so.
+        half = len(z) // 2
+        if len(z) > 256:
+            folded = z[:half] + z[half : 2 * half]
+            folded[0] += z[-1] if len(z) % 2 else 0
+            total = folded.sum(axis=0)
+        else:
+            total = z[:half].sum(axis=0) + z[half:].sum(axis=0)
+        return total
+    while len(z) > 1:
+        half = len(z) // 2
+        folded = z[:half] + z[half : 2 * half]
+        if len(z) % 2:
+            folded[0] += z[-1]
+        z = folded
+    total = z[0]
+    return total
+
+
+def sum_of_others(exponentials: Array) -> Array:
+    """Sums (b,) of exponentials (K, b) without the largest, which is 1, to a few ULP also where they are small."""
+    # The 1 is taken out before the sum, so that it doesn't swallow the small ones.
+    if exponentials.flags.c_contiguous:
+        ones = np.floor(exponentials)
+        others: Array = sum_of_classes(exponentials - ones) + (ones.sum(axis=0) - 1)
+        return others
+    largest = _places_of_largest(exponentials)
+    own = exponentials[largest]
+    exponentials[largest] = 0
+    others = sum_of_classes(exponentials)
+    exponentials[largest] = own
+    return others
+
+
+def _places_of_largest(z: Array) -> tuple[Array, Array]:
+    """Index of the largest entry of each column; quick along memory alone."""
+    return z.argmax(axis=0), np.arange(z.shape[1])
+
+
+def class_major_blocks(rows: Array) -> Any:
+    """Yield (slice, logits (K, b)) over rows (n, K): copies that stay in cache and may be overwritten."""
+    n_rows, n_classes = rows.shape
+    # Reductions over a leading axis of few classes are ten times faster than over a short trailing one.
+    order: Any = "C" if n_classes < _MANY_CLASSES else "F"
+    step = max(1, BLOCK_SIZE // max(1, n_classes))
+    for start in range(0, n_rows, step):
+        block = slice(start, min(start + step, n_rows))
+        yield block, np.array(rows[block].T, order=order)
+
+
+def softmax_block(z: Array, temperature: float) -> None:
+    _, exponentials = compensated_exp_minus_max(z, temperature)
+    np.divide(exponentials, sum_of_classes(exponentials), out=z)
+
+
+def log_softmax_block(z: Array, temperature: float) -> None:
+    exponents, exponentials = compensated_exp_minus_max(z, temperature)
+    np.subtract(exponents, np.log1p(sum_of_others(exponentials)), out=z)
+
+
+def sigmoid_block(x: Array, temperature: float) -> Array:
+    quotient, error = _quotient(x, temperature)
+    result = np.negative(quotient)
+    np.exp(result, out=result)
+    if error is not None:
+        result -= result * error
+    result += 1
+    np.divide(1, result, out=result)
+    # Where exp(-x) could overflow, the sigmoid is exp(x) to the last digit, down to the subnormal numbers.
+    low = quotient < np.log(np.finfo(x.dtype).tiny) + 8
+    if low.any():
+        result[low] = np.exp(quotient[low])
+        if error is not None:
+            result[low] += result[low] * error[low]
+    return result
+
+
+def log_sigmoid_block(x: Array, temperature: float) -> Array:
+    quotient, error = _quotient(x, temperature)
+    decay = _decay(quotient, None)
+    logs = np.log1p(decay)
+    if error is not None:
+        # The quotient's error, to first order: in the logarithm, where correcting costs less than in the exponential.
+        logs -= error * np.sign(quotient) * (decay / (1 + decay))
+    return np.subtract(np.minimum(quotient, 0), logs, out=logs)
+
+
+def sigmoid_derivative_block(x: Array, temperature: float) -> Array:
+    # The root of exp(-abs(x) / T) doesn't underflow before the division by T.
+    root = _decay(*_quotient(x.astype(np.float64, copy=False), 2 * temperature))
+    slope: Array = root / temperature * (root / np.square(1 + np.square(root)))
+    return slope
+
+
+def _decay(x: Array, error: Array | None) -> Array:
+    """exp(-abs(x + error)) with the error to first order."""
+    decay = np.abs(x)
+    np.negative(decay, out=decay)
+    np.exp(decay, out=decay)
+    if error is not None:
+        decay -= decay * error * np.sign(x)
+    return decay
+
+
+def _differences(z: Array, temperature: float) -> tuple[Array, Array]:
+    """(z - max) / T as rounded, and what the rounding left over, for class-major z (K, b)."""
+    if temperature > 1:
+        # The difference of large logits then may overflow where its quotient doesn't.
+        z, temperature = 0.5 * z, 0.5 * temperature
+    maxima = z.max(axis=0) if z.flags.c_contiguous else z[_places_of_largest(z)]
+    difference = z - maxima
+    # Knuth's two-sum: z - max = difference + error exactly, whichever of the two is the larger.
+    virtual = difference - z
+    error = difference - virtual
+    np.subtract(z, error, out=error)
+    virtual += maxima
+    error -= virtual
+    if not np.isfinite(difference.sum()):
+        # An infinite logit has no rounding error; alone at the top, it is at a distance of 0 from itself.
+        error[~np.isfinite(error)] = 0
+        difference[np.isposinf(z) & (np.count_nonzero(np.isposinf(z), axis=0) == 1)] = 0
+    quotient, quotient_error = _quotient(difference, temperature)
+    if temperature != 1:
+        # In float64: a temperature may be 0 or infinite as a float32.
+        error = np.divide(error, temperature, dtype=np.float64).astype(z.dtype, copy=False)
+    if quotient_error is not None:
+        error += quotient_error
+    return quotient, error
+
+
+def _quotient(x: Array, temperature: float) -> tuple[Array, Array | None]:
+    """x / T as rounded, and what the rounding left over (None for nothing)."""
+    if temperature == 1:
+        return x, None
+    if temperature == np.inf:
+        return np.where(np.isfinite(x), x.dtype.type(0), x), None
+    if x.dtype == np.float32:
+        exact = x.astype(np.float64) / temperature
+        quotient: Array = exact.astype(np.float32)
+        error = (exact - quotient).astype(np.float32)
+    else:
+        quotient = x / temperature
+        # Dekker's product: quotient * T = product + rest exactly.
+        product = quotient * temperature
+        high, low = _split(quotient)
+        t_high, t_low = _split(np.float64(temperature))
+        rest = ((high * t_high - product) + high * t_low + low * t_high) + low * t_low
+        error = ((x - product) - rest) / temperature
+    np.copyto(error, 0, where=~np.isfinite(error))
+    return quotient, error
+
+
+def _split(x: Any) -> tuple[Any, Any]:
+    """Veltkamp's split of float64 into two halves of 26 bits, so that products of halves are exact."""
+    scaled = 134217729.0 * x
+    high = scaled - (scaled - x)
+    return high, x - high

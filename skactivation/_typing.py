@@ -1,0 +1,9 @@
+"""The type that annotations use for arrays of any dtype."""
+
+from typing import Any
+
+from numpy.typing import NDArray
+
+__all__ = ["Array"]
+
+Array = NDArray[Any]

@@ -35,28 +35,23 @@ _CHUNK_SIZE = 2**16
 
 
 class Loss(Protocol):
-    """A cross-entropy on class-major logits."""
-
-    shift_invariant: bool
-    """Whether adding a constant to all logits of a row changes nothing."""
+    """A cross-entropy on class-major logits (P, K, b) of P problems that share no logit."""
 
     def sums_and_residuals(self, z: Array, targets: Any, weights: Array | None) -> Array:
-        """Return the sum of the losses, weighted by row, of each problem that shares no logit with another.
+        """Return the weighted sums of the losses (P,); z becomes the weighted residuals.
 
-        z is overwritten with the weighted residuals, the losses' derivatives by the logits.
+        Residuals are the losses' derivatives by the logits. Weights have the shape (b,) or (P, b).
         """
 
     def curvature(self, z: Array, targets: Any) -> tuple[Array, Array | None]:
-        """Return d and q, both (K, b): each row's Hessian by its logits has d on its diagonal and -q q^T off it.
+        """Return d and q, both (P, K, b): a row's Hessian by the K logits has d on its diagonal and -q q^T off it.
 
-        q is None where logits don't touch each other. z may be overwritten.
+        q is None for one logit. z may be overwritten.
         """
 
 
 class SoftmaxLoss:
-    """Cross-entropy of exclusive classes: class-major logits (K, b), targets as `softmax_targets` gives them."""
-
-    shift_invariant = True
+    """Cross-entropy of exclusive classes; targets as `softmax_targets` gives them, the same for all problems."""
 
     def losses_and_residuals(self, z: Array, targets: Array) -> Array:
         """Return the losses (b,); z becomes softmax(z) - targets."""
@@ -89,23 +84,26 @@ class SoftmaxLoss:
         return losses
 
     def sums_and_residuals(self, z: Array, targets: Array, weights: Array | None) -> Array:
-        """Return the weighted sum of losses (1,); z becomes the weighted residuals."""
-        losses = self.losses_and_residuals(z, targets)
-        if weights is not None:
-            z *= weights
-            losses = losses * weights
-        sums: Array = losses.sum(dtype=np.float64, keepdims=True)
+        """Return the weighted sums of the losses (P,); z becomes the weighted residuals."""
+        sums = np.empty(len(z))
+        for problem, logits in enumerate(z):
+            losses = self.losses_and_residuals(logits, targets)
+            if weights is not None:
+                of_rows = weights if weights.ndim == 1 else weights[problem]
+                logits *= of_rows
+                losses = losses * of_rows
+            sums[problem] = losses.sum(dtype=np.float64)
         return sums
 
     def curvature(self, z: Array, targets: Array) -> tuple[Array, Array]:
         """Return p (1 - p), to a few ULP also where p rounds to 1, and p."""
-        z -= z.max(axis=0)
+        z -= z.max(axis=1, keepdims=True)
         np.exp(z, out=z)
         largest = z == 1
         # The sum of the others is added up without the largest, which would swallow it; several may be largest.
         others = np.where(largest, 0, z)
-        small = others.sum(axis=0)
-        n_largest = largest.sum(axis=0, dtype=z.dtype)
+        small = others.sum(axis=1, keepdims=True)
+        n_largest = largest.sum(axis=1, keepdims=True, dtype=z.dtype)
         sums = small + n_largest
         np.subtract(sums, z, out=others)
         np.copyto(others, small + (n_largest - 1), where=largest)
@@ -128,12 +126,10 @@ LabelTargets = LabelSigns | tuple[Array, Array]
 
 
 class SigmoidLoss:
-    """Cross-entropy of independent labels: class-major logits (L, b), targets as signs or as weights of yes and of no.
+    """Cross-entropy of independent labels, L problems of one logit; targets as signs or as weights of yes and of no.
 
     With a sign s, -1 for yes and 1 for no, an entry's loss is softplus(s z) and its residual s sigmoid(s z).
     """
-
-    shift_invariant = False
 
     def losses_and_residuals(self, z: Array, targets: LabelTargets) -> Array:
         """Return the losses (L, b); z becomes no * sigmoid(z) - yes * sigmoid(-z)."""
@@ -143,7 +139,8 @@ class SigmoidLoss:
         return losses
 
     def sums_and_residuals(self, z: Array, targets: LabelTargets, weights: Array | None) -> Array:
-        """Return each label's weighted sum of losses (L,); z becomes the weighted residuals."""
+        """Return each label's weighted sum of losses (L,); z (L, 1, b) becomes the weighted residuals."""
+        z = z[:, 0]
         sums = np.empty(len(z))
         losses = np.empty((0, z.shape[1]), z.dtype)
         for labels, targets_there in _chunks(z, targets):
@@ -154,15 +151,18 @@ class SigmoidLoss:
             _losses_and_residuals(part, targets_there, losses_there)
             if weights is None:
                 sums[labels] = losses_there.sum(axis=1, dtype=np.float64)
-            else:
+            elif weights.ndim == 1:
                 sums[labels] = losses_there @ weights
                 part *= weights
+            else:
+                sums[labels] = np.einsum("lb,lb->l", losses_there, weights[labels])
+                part *= weights[labels]
         return sums
 
     def curvature(self, z: Array, targets: LabelTargets) -> tuple[Array, None]:
-        """Return (yes + no) sigmoid(z) sigmoid(-z), in z's place, and None: labels don't touch each other."""
-        for labels, targets_there in _chunks(z, targets):
-            decay = z[labels]
+        """Return (yes + no) sigmoid(z) sigmoid(-z), in z's place, and None: there is one logit."""
+        for labels, targets_there in _chunks(z[:, 0], targets):
+            decay = z[labels, 0]
             np.abs(decay, out=decay)
             np.negative(decay, out=decay)
             np.exp(decay, out=decay)

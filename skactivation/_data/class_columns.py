@@ -5,10 +5,11 @@ from typing import Any
 
 import numpy as np
 
-from skactivation._data.labels import abridged, as_labels, encode_labels, recode_labels, shape_of
+from skactivation._data.labels import as_labels, encode_labels, recode_labels, shape_of
+from skactivation._messages import abridged
 from skactivation._typing import Array
 
-__all__ = ["coded", "given_classes", "named_columns"]
+__all__ = ["encode_columns", "given_classes", "named_columns"]
 
 
 def given_classes(classes: Any, n_columns: int, name: str = "classes") -> Array:
@@ -43,7 +44,7 @@ def named_columns(columns: Any, y: Any, sample_weight: Array | None, name: str =
     return given_classes(np.array(names, dtype=object), len(names), "the columns of a data frame")
 
 
-def coded(
+def encode_columns(
     y: Any, n_columns: int, sample_weight: Array | None, *, classes: Array | None, advice: str, name: str = "y"
 ) -> tuple[Array, Array]:
     """The column (n,) of each label, and the classes (K,) of the columns.

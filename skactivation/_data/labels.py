@@ -8,13 +8,13 @@ from scipy import sparse
 from sklearn.utils import assert_all_finite, column_or_1d
 from sklearn.utils.multiclass import check_classification_targets
 
+from skactivation._messages import abridged
 from skactivation._typing import Array
 from skactivation._validation import as_array, as_distributions
 
 __all__ = [
     "LabelClasses",
     "LabelColumns",
-    "abridged",
     "as_label_columns",
     "as_labels",
     "columns_of_labels",
@@ -24,10 +24,6 @@ __all__ = [
     "shape_of",
     "soft_targets",
 ]
-
-
-# Labels that a message names.
-_NAMED = 8
 
 
 _EXCLUSIVE = "divide each row by its sum, or, for labels that don't exclude each other, use SigmoidMultiLabel"
@@ -96,13 +92,6 @@ def recode_labels(codes: Array, found: Array, classes: Array, name: str = "y") -
         raise ValueError(f"{name} holds labels that aren't among the classes {abridged(classes)}: {abridged(missing)}")
     table = np.array([places[label] for label in found.tolist()], dtype=np.min_scalar_type(classes.size))
     return np.asarray(table[codes])
-
-
-def abridged(labels: Any) -> str:
-    """Some labels, for a message."""
-    labels = list(np.asarray(labels).tolist())
-    more = f", ... ({len(labels)} of them)" if len(labels) > _NAMED else ""
-    return f"[{', '.join(map(repr, labels[:_NAMED]))}{more}]"
 
 
 def _unique(labels: Array) -> tuple[Array, Array]:

@@ -1,15 +1,21 @@
-"""Probabilities that fitted classifiers give, in whatever form they give them."""
+"""Outputs of fitted classifiers, in whatever form they give them: probabilities, logits, classes.
+
+The method that gives an output says what it is, never its values: `decision_function` gives logits; else the logarithms
+of `predict_proba` are logits, floored at the machine epsilon of its dtype.
+"""
 
 from typing import Any
 
 import numpy as np
 from scipy import sparse
 from sklearn.frozen import FrozenEstimator
+from sklearn.utils import _safe_indexing, get_tags, indexable
 
+from skactivation._data.labels import shape_of, soft_targets
 from skactivation._typing import Array
 from skactivation._validation import as_array, as_floats
 
-__all__ = ["columns_of_yes", "estimator_name", "probabilities_of"]
+__all__ = ["classes_of", "estimator_name", "gives_indicator", "logits_of", "probabilities_of", "response_of"]
 
 
 def probabilities_of(estimator: Any, X: Any) -> tuple[Array, Array | None]:
@@ -21,7 +27,7 @@ def probabilities_of(estimator: Any, X: Any) -> tuple[Array, Array | None]:
         )
     output, classes = estimator.predict_proba(X), getattr(estimator, "classes_", None)
     if isinstance(output, list):
-        return columns_of_yes(output, classes, "predict_proba"), None
+        return _columns_of_yes(output, classes, "predict_proba"), None
     probabilities = as_floats(output.toarray() if sparse.issparse(output) else output, "predict_proba")
     exclusive = classes is not None and not isinstance(classes, list)
     if not exclusive:
@@ -34,7 +40,88 @@ def probabilities_of(estimator: Any, X: Any) -> tuple[Array, Array | None]:
     return probabilities, known
 
 
-def columns_of_yes(outputs: list[Any], classes: Any, method: str) -> Array:
+def response_of(estimator: Any) -> str:
+    """The method that gives logits."""
+    for method in ("decision_function", "predict_proba"):
+        if hasattr(estimator, method):
+            return method
+    raise TypeError(
+        "estimator must have a decision_function or predict_proba to be calibrated, got "
+        f"{estimator_name(estimator)} without either"
+    )
+
+
+def gives_indicator(estimator: Any, y: Any, X: Any = None) -> bool:
+    """Whether a classifier gives multilabel labels for each row of y, not one of multilabel classes.
+
+    With rows X of a fitted one, its predictions tell; without, what it says of itself.
+    """
+    if isinstance(getattr(estimator, "classes_", None), list) or getattr(estimator, "multilabel_", False):
+        return True
+    shape = shape_of(y)
+    if len(shape) != 2 or shape[1] < 2:
+        return False
+    if X is not None:
+        return len(shape_of(estimator.predict(_safe_indexing(indexable(X)[0], [0])))) == 2
+    if get_tags(estimator).classifier_tags.multi_label:
+        return True
+    # Some that take indicators don't say so; what they can't be is distributions over the classes.
+    try:
+        return soft_targets(y) is None
+    except (TypeError, ValueError):
+        return True
+
+
+def classes_of(estimator: Any) -> Array:
+    """The classes (K,) of a fitted classifier, in the order of its outputs."""
+    if not hasattr(estimator, "classes_"):
+        raise TypeError(
+            f"estimator must have classes_ once it is fitted, as classifiers do, got {estimator_name(estimator)}"
+        )
+    classes = np.asarray(estimator.classes_)
+    if classes.ndim != 1 or classes.size < 2:
+        raise ValueError(f"estimator must know at least two classes, got one class or none: {classes.tolist()}")
+    return classes
+
+
+def logits_of(estimator: Any, X: Any, *, multilabel: bool) -> Array:
+    """Logits (n, K) of a fitted classifier, (n, 1) for two classes; (n, L) for multilabel labels."""
+    method = response_of(estimator)
+    output = getattr(estimator, method)(X)
+    if isinstance(output, list):
+        # Several outputs: a list of (n, 2) for labels of which both values occurred.
+        return _log_odds(_columns_of_yes(output, estimator.classes_, method))
+    logits = as_floats(output.toarray() if sparse.issparse(output) else output, method)
+    if multilabel:
+        return _log_odds(logits) if method == "predict_proba" else logits.reshape(len(logits), -1)
+    n_classes = classes_of(estimator).size
+    n_wanted = 1 if n_classes == 2 and method == "decision_function" else n_classes
+    shape = logits.shape if logits.ndim > 1 else (*logits.shape, 1)
+    if shape[1:] != (n_wanted,):
+        pairs = n_classes * (n_classes - 1) // 2
+        hint = (
+            ": one for each pair of classes? SVC then needs decision_function_shape='ovr'"
+            if shape[1:] == (pairs,)
+            else ""
+        )
+        raise ValueError(
+            f"{estimator_name(estimator)}'s {method} gives the shape {logits.shape} for {n_classes} classes, but "
+            f"{n_wanted} column{'s are' if n_wanted > 1 else ' is'} needed{hint}"
+        )
+    logits = logits.reshape(shape)
+    if method == "decision_function":
+        return logits
+    logits = np.asarray(np.log(np.maximum(logits, np.finfo(logits.dtype).eps)))
+    return np.asarray(logits[:, 1:] - logits[:, :1]) if n_classes == 2 else logits
+
+
+def _log_odds(probabilities: Array) -> Array:
+    """Logits (n, L) from probabilities, floored on both sides."""
+    eps = np.finfo(probabilities.dtype).eps
+    return np.asarray(np.log(np.maximum(probabilities, eps)) - np.log(np.maximum(1 - probabilities, eps)))
+
+
+def _columns_of_yes(outputs: list[Any], classes: Any, method: str) -> Array:
     """Probabilities (n, L) of the label 1, given a list of those of the values that occurred, (n, 2) or (n, 1)."""
     pairs = zip(outputs, classes, strict=True)
     columns = [_yes(as_array(of_label, method), no_and_yes) for of_label, no_and_yes in pairs]

@@ -1,79 +1,142 @@
-"""What the solver minimises: a sum of separate parts, each with a value, a gradient, a Hessian and bounds on logits."""
+"""What the solver minimises: P separate problems of K logits each, with what preconditioners and certificates need."""
 
 from abc import ABC, abstractmethod
-from typing import Self
+from enum import Enum
+from typing import NamedTuple, Self
+
+import numpy as np
 
 from skactivation._typing import Array
 
-__all__ = ["Objective"]
+__all__ = ["Costs", "Curvature", "Objective"]
+
+
+class Curvature(Enum):
+    """A matrix that stands for the Hessian of each problem, the most expensive first."""
+
+    WHOLE = "the Hessian itself"
+    BLOCKS = "its diagonal blocks, one for each logit"
+    MEAN_BLOCK = "the mean of these blocks, times a number for each logit"
+    DIAGONAL = "its diagonal"
+
+
+class Costs(NamedTuple):
+    """What the choice of a preconditioner depends on, besides the shape. Costs are in floating-point operations."""
+
+    n_rows: int
+    n_entries: float
+    """Entries of the data that an evaluation reads."""
+    gram_cost: float
+    """Cost of the products of all columns with each other."""
+    logit_cost: float
+    """Cost of the loss for one logit of one row."""
 
 
 class Objective(ABC):
-    """A convex function of coefficients theta (K, D) in P parts: cross-entropies of logits that are linear in theta.
+    """P convex functions of coefficients (P, K, D): each a cross-entropy of K logits that are linear in them.
 
-    Where P > 1, each row of theta belongs to a part of its own. This is all that a plan with the whole Hessian needs;
-    other kinds of metric, and bounds that a penalty gives, are for linear models alone (`as_linear`).
+    A problem with K > 1 is a softmax over its logits, one with K = 1 a sigmoid. m = K D is the number of coefficients
+    of a problem. The solver asks only for the curvatures in `offers`. Where `is_strongly_convex`, the certificate asks
+    for `intercept_hessian` and `largest_curvature`, too: the last column then may be an intercept without a penalty.
     """
 
-    shape: tuple[int, int]
-    """Shape (K, D) of the coefficients."""
-    n_parts: int
-    """Parts P."""
-    is_coarse: bool
-    """Whether evaluations need not be exact until a proof is at stake."""
+    shape: tuple[int, int, int]
+    """Shape (P, K, D) of the coefficients."""
     penalty: Array
-    """Strength (K, D) of the penalty on each coefficient."""
+    """Strength (P, K, D) of the penalty on each coefficient: half of it times the square is part of the value."""
+    offers: frozenset[Curvature]
+    """What preconditioners can be made of."""
+    is_strongly_convex: bool = False
+    """Whether all coefficients but intercepts are penalised."""
+    is_single: bool = False
+    """Whether evaluations are in single precision."""
 
     @property
     @abstractmethod
-    def has_penalty(self) -> bool:
-        """Whether the function is strongly convex in all coefficients but intercepts."""
-
-    @property
-    @abstractmethod
-    def has_light_rows(self) -> Array:
-        """Whether some rows weigh so little beside others that a part's value (P,) hardly depends on them."""
+    def has_tiny_weights(self) -> Array:
+        """Whether some rows have weights so tiny that a problem's value (P,) hardly depends on them."""
 
     @abstractmethod
-    def select(self, parts: Array) -> Self:
-        """Some of several parts, given by a mask (P,)."""
+    def select(self, problems: Array) -> Self:
+        """Some of the problems, given by a mask (P,)."""
 
     @abstractmethod
     def center(self, theta: Array) -> None:
-        """Take from coefficients what changes nothing."""
+        """Remove from coefficients, in place, what changes no value."""
 
     @abstractmethod
-    def value_and_gradient(self, theta: Array, *, exact: bool = True) -> tuple[Array, Array]:
-        """The value of each part (P,) and the gradient (K, D)."""
+    def value_and_gradient(self, theta: Array) -> tuple[Array, Array]:
+        """The value of each problem (P,) and its gradient (P, K, D)."""
 
     @abstractmethod
-    def hessian(self, theta: Array, *, exact: bool = True) -> Array:
-        """The Hessian of each part (P, m, m), made regular in directions in which nothing changes."""
+    def hessian(self, theta: Array) -> Array:
+        """The Hessian of each problem (P, m, m), made regular in directions in which the value does not change."""
 
     @abstractmethod
-    def hessian_diagonal(self, theta: Array) -> Array:
-        """Its diagonal (K, D)."""
+    def hessian_rounding(self, hessian: Array) -> Array:
+        """Sizes (P, m) of the sums behind the diagonals of `hessian`: rounding is relative to them."""
 
     @abstractmethod
-    def rounding(self, hessian: Array) -> Array:
-        """What sizes the sums (P, m) behind the diagonals of `hessian` had: rounding is relative to them."""
-
-    @abstractmethod
-    def rounding_of_value(self, theta: Array) -> Array:
-        """How much of each part's value (P,), relatively, rounding may take."""
+    def value_rounding(self, theta: Array) -> Array:
+        """A bound (P,) on the rounding of each problem's value, relative to it."""
 
     @abstractmethod
     def logit_range(self, step: Array) -> Array:
-        """How far a step (K, D) spreads the logits of a row, at most, for each part (P,)."""
+        """How far a step (P, K, D) spreads the logits of any row, for each problem (P,).
+
+        That is the largest difference of two logits of the step, or the absolute value where K = 1.
+        """
 
     @abstractmethod
-    def crude_logit_range(self, length: Array) -> Array:
-        """The same for steps of some lengths (P,)."""
+    def logit_range_bound(self, length: Array) -> Array:
+        """A bound on the same for steps of some Euclidean lengths (P,), without a look at the rows."""
 
     @abstractmethod
     def largest_logit_range(self, inverse: Array) -> Array:
-        """The same for steps of length 1 in the norm of each part's Hessian, given the inverses (P, m, m)."""
+        """The same for any step of length 1 in the norm of each Hessian, given the inverses (P, m, m)."""
 
-    def has_even_curvature(self, theta: Array) -> bool:
-        """Whether all rows have the same curvature."""
+    def hessian_diagonal(self, theta: Array) -> Array:
+        """The diagonal (P, K, D) of the Hessian."""
+        diagonal: Array = np.einsum("pjj->pj", self.hessian(theta)).reshape(self.shape)
+        return diagonal
+
+    def in_single_precision(self) -> Self:
+        """The same with evaluations in single precision, where that is worth it; else this objective."""
+        return self
+
+    def in_double_precision(self) -> Self:
+        """The same with evaluations in double precision."""
+        return self
+
+    def has_uniform_curvature(self, theta: Array) -> bool:
+        """Whether all rows have the same curvature: then `hessian_blocks` costs no more than `mean_hessian_block`."""
         return False
+
+    @property
+    def costs(self) -> Costs:
+        """What evaluations and curvatures cost."""
+        raise self._missing("costs")
+
+    def hessian_blocks(self, theta: Array) -> Array:
+        """The diagonal blocks (P, K, D, D) of the Hessian."""
+        raise self._missing("blocks of the Hessian")
+
+    def mean_hessian_block(self, theta: Array) -> tuple[Array, Array]:
+        """The mean (D, D) of these blocks, and each one's share in the curvature (P, K), with mean 1."""
+        raise self._missing("a mean block of the Hessian")
+
+    def sample(self, theta: Array, n_rows: int) -> Self:
+        """The objective on a sample of rows, drawn by their shares in the curvature of each logit."""
+        raise self._missing("samples")
+
+    def intercept_hessian(self, theta: Array) -> Array:
+        """The Hessian of each problem by its intercepts alone (P, K, K), made regular as `hessian` is."""
+        raise self._missing("intercepts")
+
+    @property
+    def largest_curvature(self) -> Array:
+        """A bound (P,) on the diagonal of the Hessian without the penalty, at any point."""
+        raise self._missing("a bound on the curvature")
+
+    def _missing(self, what: str) -> Exception:
+        return NotImplementedError(f"{type(self).__name__} does not offer {what}")

@@ -1,5 +1,7 @@
-"""Points, and the parts of an objective that are still being minimised."""
+"""Points, selections of problems, and what a minimisation returns."""
 
+from dataclasses import dataclass
+from enum import Enum
 from typing import NamedTuple
 
 import numpy as np
@@ -7,50 +9,111 @@ import numpy as np
 from skactivation._optimize.objective import Objective
 from skactivation._typing import Array
 
-__all__ = ["Point", "Problem", "all_of", "any_of"]
+__all__ = ["Evaluate", "Outcome", "Point", "SinglePrecisionError", "Solution", "all_of", "any_of", "rows_of_mask"]
+
+
+class SinglePrecisionError(ArithmeticError):
+    """Single precision does not show which way is down: evaluate in double precision."""
 
 
 class Point(NamedTuple):
-    """Coefficients (K, D), the parts' values (P,) and the gradient (K, D) there."""
+    """Coefficients (P, K, D), the problems' values (P,) and the gradient (P, K, D) there."""
 
     theta: Array
     values: Array
     gradient: Array
 
-    def select(self, parts: Array) -> "Point":
-        """Some of several parts; all or nothing of a single one."""
-        if all_of(parts):
-            return self
-        return Point(*(array[parts] if parts.size > 1 else array[:0] for array in self))
+    def select(self, problems: Array) -> "Point":
+        """Some of the problems, given by a mask."""
+        return self if all_of(problems) else Point(*(array[problems] for array in self))
 
-    def updated(self, parts: Array, other: "Point") -> "Point":
-        """With some parts as they are in another point, which has those alone."""
-        if all_of(parts):
+    def replaced(self, problems: Array, other: "Point") -> "Point":
+        """The same with some problems as they are in another point, which has only those."""
+        if all_of(problems):
             return other
         arrays = [array.copy() for array in self]
         for array, new in zip(arrays, other, strict=True):
-            array[parts] = new
+            array[problems] = new
         return Point(*arrays)
 
 
-class Problem(NamedTuple):
-    """Some parts of the objective that is minimised, and their numbers in it."""
+class Outcome(Enum):
+    """Why the solver stopped."""
 
-    objective: Objective
-    parts: Array
-
-    def select(self, parts: Array) -> "Problem":
-        """Some of several parts; all or nothing of a single one."""
-        if all_of(parts):
-            return self
-        return Problem(self.objective.select(parts) if any_of(parts) else self.objective, self.parts[parts])
+    CERTIFIED = "the optimality gap is certified to be at most tol"
+    ESTIMATED = "the gap is at most tol by the preconditioner's estimate"
+    MAX_ITER = "max_iter was reached"
+    STALLED = "no further progress could be certified"
+    SEPARATED = "every row is on the right side: no finite optimum exists"
 
 
-def any_of(parts: Array) -> bool:
-    """Whether a mask of parts has any; quicker than the method, which matters for small data."""
-    return bool(np.count_nonzero(parts))
+@dataclass(frozen=True)
+class Solution:
+    """A minimum of each of P problems and its certificate, in the objective's units."""
+
+    theta: Array
+    """Coefficients (P, K, D)."""
+    values: Array
+    """Values (P,)."""
+    gradient: Array
+    gaps: Array
+    """Bounds (P,) on (F - F*) / F for each problem; inf where none is known."""
+    outcomes: list[Outcome]
+    """Why the solver stopped, for each problem."""
+    n_iterations: int
+    n_evaluations: int
+    history: Array
+    """Values (., P) at the start and after each iteration."""
+
+    @classmethod
+    def joined(cls, solutions: "list[Solution]") -> "Solution":
+        """Solutions of consecutive groups of problems as one. Their iterations count as simultaneous."""
+        n_iterations = max(solution.n_iterations for solution in solutions)
+        # A problem stays where it ended.
+        lasting = [np.minimum(np.arange(n_iterations + 1), len(solution.history) - 1) for solution in solutions]
+        return cls(
+            theta=np.concatenate([solution.theta for solution in solutions]),
+            values=np.concatenate([solution.values for solution in solutions]),
+            gradient=np.concatenate([solution.gradient for solution in solutions]),
+            gaps=np.concatenate([solution.gaps for solution in solutions]),
+            outcomes=[outcome for solution in solutions for outcome in solution.outcomes],
+            n_iterations=n_iterations,
+            n_evaluations=sum(solution.n_evaluations for solution in solutions),
+            history=np.hstack([solution.history[rows] for solution, rows in zip(solutions, lasting, strict=True)]),
+        )
 
 
-def all_of(parts: Array) -> bool:
-    """Whether it has all of them."""
-    return bool(np.count_nonzero(parts) == parts.size)
+class Evaluate:
+    """Evaluates objectives and counts how often."""
+
+    def __init__(self) -> None:
+        self.n_evaluations = 0
+
+    def __call__(self, objective: Objective, theta: Array, *, finite: bool = True) -> Point:
+        """The point at some coefficients, once they are centred; finite numbers, if asked for."""
+        theta = theta.copy()
+        objective.center(theta)
+        values, gradient = objective.value_and_gradient(theta)
+        self.n_evaluations += 1
+        if finite and not (all_of(np.isfinite(values)) and all_of(np.isfinite(gradient))):
+            if objective.is_single:
+                raise SinglePrecisionError
+            raise ValueError(
+                "the objective is not finite: X holds numbers too large for float64 arithmetic; rescale its columns"
+            )
+        return Point(theta, values, gradient)
+
+
+def any_of(problems: Array) -> bool:
+    """Whether a mask has any problem; faster than the method, which matters for small data."""
+    return bool(np.count_nonzero(problems))
+
+
+def all_of(problems: Array) -> bool:
+    """Whether a mask has all problems."""
+    return bool(np.count_nonzero(problems) == problems.size)
+
+
+def rows_of_mask(array: Array, problems: Array) -> Array:
+    """The entries (p, ...) of some problems in an array (P, ...)."""
+    return array if all_of(problems) else array[problems]

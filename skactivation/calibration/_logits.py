@@ -1,6 +1,6 @@
 r"""Given logits with their targets, block by block, and what a temperature makes of them.
 
-Exclusive classes are one part, labels that don't exclude each other a part each. With beta = 1 / T and
+Exclusive classes are one problem, labels that do not exclude each other a problem each. With beta = 1 / T and
 D_k = max(z) - z_k, a row's cross-entropy under a temperature and its derivatives by beta are, for p = softmax(beta z)
 and targets t,
 
@@ -10,29 +10,37 @@ so that targets take part only through the sum of <t, D> over the rows, which is
 two classes, with D = (max(z, 0), max(-z, 0)). All terms are at least 0 but one: little is lost to cancellation.
 """
 
-from collections import deque
-from collections.abc import Callable, Iterator
+from collections.abc import Iterator
 from copy import copy
 from dataclasses import dataclass
-from typing import Any, NamedTuple
+from typing import Any, NamedTuple, Self
 
 import numpy as np
 
 from skactivation._activation_kernels import sum_of_others
 from skactivation._class_major_losses import LabelSigns
-from skactivation._data.blocks import absent_rows, sum_over_blocks
-from skactivation._data.labels import abridged
+from skactivation._data.blocks import CONCATENATE, Buffers, RowBlocks, absent_rows
+from skactivation._data.targets import Targets, weights_of_yes_and_no
+from skactivation._messages import abridged
 from skactivation._threads import even_slices
 from skactivation._typing import Array
 
-__all__ = ["LogitBlock", "Logits", "Summary", "entry_weights", "sigmoid_terms", "softmax_terms", "weights_of_labels"]
+__all__ = [
+    "LogitBlock",
+    "LogitRows",
+    "Summary",
+    "entry_weights",
+    "prepare",
+    "sigmoid_terms",
+    "smallest_margins",
+    "softmax_terms",
+]
 
-
-# Numbers in a block, measured: smaller ones pay for calls, larger ones for memory.
+# Numbers in a block, measured: smaller blocks pay for calls, larger ones leave the cache.
 _BLOCK_SIZE = 2**17
 # Mean differences of a true logit from the largest within which no square that matters leaves the range of floats.
 _LARGEST, _SMALLEST = 1e100, 1e-100
-# Where probabilities of all but one class are below this, the logarithm of their sum with 1 needs care.
+# Where the probabilities of all classes but one are below this, the logarithm of their sum with 1 needs care.
 _SMALL = 1e-3
 
 
@@ -42,61 +50,76 @@ class LogitBlock(NamedTuple):
     z: Array
     spare: Array
     infinite: Array | None
-    """Where logits were infinite and z is 0, in place of them; None for nowhere."""
+    """Where logits were infinite and z is 0 instead; None for nowhere."""
+    rows: slice
+    data: "LogitRows"
+
+    def targets(self, problems: Array) -> Any:
+        """What the loss takes as targets, for some problems given by their numbers."""
+        return self.data.targets.block(self.rows, problems)
+
+    def weights(self) -> Array | None:
+        """Weights (b,) of the rows; None for weights of 1."""
+        return None if self.data.weights is None else self.data.weights[self.rows]
+
+    def select(self, problems: Array) -> tuple["LogitBlock", Any]:
+        """The logits of some problems, given by their numbers, and their targets; labels not known have the logit 0."""
+        block, targets = self, self.targets(problems)
+        if self.data.exclusive:
+            return block, targets
+        if problems.size < len(self.z):
+            infinite = None if self.infinite is None else self.infinite[problems]
+            block = self._replace(z=self.z[problems], spare=self.spare[: problems.size], infinite=infinite)
+        entries = entry_weights(targets)
+        if entries is not None:
+            block.z[entries == 0] = 0
+        return block, targets
 
 
-class Logits:
-    """Logits (n, K) with their targets, block by block. A row of weight 0 isn't there.
+class LogitRows(RowBlocks):
+    """Logits (n, K) with targets and weights, block by block, in double precision. A row of weight 0 does not count.
 
     Parameters
     ----------
     values : ndarray of shape (n, K)
-        float32 or float64; they are computed with in float64.
-    exclusive : bool
-        Whether the columns are classes that exclude each other, or labels with a sigmoid each.
-    targets : callable
-        From a slice of rows, or their numbers, to what SoftmaxLoss or SigmoidLoss takes.
+        float32 or float64.
+    targets : Targets
+        Of one problem of K logits, or of K problems of one logit.
     weights : ndarray of shape (n,) or None
         Weights of the rows.
+    numbers : ndarray of shape (n,) or None
+        What an error calls the rows; None for their places.
     """
 
-    def __init__(self, values: Array, exclusive: bool, targets: Callable[[Any], Any], weights: Array | None) -> None:
-        self.values, self.exclusive, self.targets, self.weights = values, exclusive, targets, weights
-        n_rows, n_columns = values.shape
-        self.n_parts = 1 if exclusive else n_columns
-        self.slices = even_slices(n_rows, -(-n_rows * n_columns // _BLOCK_SIZE))
-        self.only: None = None
-        self.n_passes = 0
-        # A power of two that takes logits of extreme size near 1.
+    def __init__(self, values: Array, targets: Targets, weights: Array | None, numbers: Array | None = None) -> None:
+        self.values, self.targets, self.weights, self.numbers = values, targets, weights, numbers
+        self.exclusive = targets.n_logits > 1
+        n_rows, self.n_columns = values.shape
+        self.n_problems = targets.n_problems
+        self.slices = even_slices(n_rows, -(-n_rows * self.n_columns // _BLOCK_SIZE))
+        self._absent = absent_rows(weights)
+        size = max(rows.stop - rows.start for rows in self.slices) * self.n_columns
+        self._buffers = Buffers(lambda: (np.empty(size), np.empty(size)))
+        # Set by `prepare`: a power of two that takes logits of extreme size near 1; the largest logit of each row,
+        # which is subtracted; whether there are infinite logits.
         self.unit = 1.0
-        # Largest logit of each row, which is taken from it; None for none.
         self.tops: Array | None = None
         self.has_infinite = False
-        self._absent = absent_rows(weights)
-        # What an error calls the rows; None for their places.
-        self.numbers: Array | None = None
-        self._free: deque[tuple[Array, Array]] = deque()
 
-    def sample(self, chosen: Array) -> "Logits":
-        """Some rows, given by their numbers."""
-        weights = None if self.weights is None else self.weights[chosen]
-        part = Logits(self.values[chosen], self.exclusive, lambda rows: self.targets(chosen[rows]), weights)
-        part.unit = self.unit
-        return part
-
-    def unshifted(self) -> "Logits":
-        """The same, of which nothing is taken."""
+    def with_(self, **changes: Any) -> Self:
+        """The same rows with other attributes."""
         other = copy(self)
-        other.tops = None
+        vars(other).update(changes)
         return other
 
-    def blocks(self, slices: list[slice], dtype: Any) -> Iterator[tuple[slice, LogitBlock]]:
+    def take(self, chosen: Array) -> "LogitRows":
+        """Some rows, given by their numbers, in the same unit."""
+        weights = None if self.weights is None else self.weights[chosen]
+        return LogitRows(self.values[chosen], self.targets.take(chosen), weights).with_(unit=self.unit)
+
+    def blocks(self, slices: list[slice], dtype: Any) -> Iterator[LogitBlock]:
         """Yield some blocks, one at a time."""
-        try:
-            room = self._free.pop()
-        except IndexError:
-            size = max(rows.stop - rows.start for rows in self.slices) * self.values.shape[1]
-            room = np.empty(size, dtype), np.empty(size, dtype)
+        room = self._buffers.take()
         for rows in slices:
             values = self.values[rows].T
             z, spare = (array[: values.size].reshape(values.shape) for array in room)
@@ -112,130 +135,13 @@ class Logits:
             infinite = np.isinf(z) if self.has_infinite else None
             if infinite is not None:
                 z[infinite] = 0
-            yield rows, LogitBlock(z, spare, infinite)
-        self._free.append(room)
-
-    def summary(self) -> "Summary":
-        """What existence and starts follow from, in one pass, or two for logits of extreme size.
-
-        Raises
-        ------
-        ValueError
-            For rows that have no distribution, or give a true class the probability 0.
-        """
-        summary = self._summary()
-        typical = float(np.max(summary.expected / summary.total, initial=0))
-        if typical > 0 and not _SMALLEST < typical < _LARGEST:
-            self.unit = float(np.ldexp(1.0, -np.frexp(min(typical, np.finfo(np.float64).max))[1]))
-            summary = self._summary()
-        return summary
-
-    def _summary(self) -> "Summary":
-        tops = np.empty(self.values.shape[0]) if self.exclusive else None
-        self.tops, self.has_infinite = None, False
-        bad = np.zeros(self.values.shape[0], dtype=bool)
-        kinds = (np.add,) * 6 + (np.maximum,) * 3
-        term = self._sigmoid_summary(bad) if tops is None else self._softmax_summary(bad, tops)
-        *sums, infinite = sum_over_blocks(self, term, size=9 * self.n_parts, combine=kinds)
-        if bad.any():
-            self._refuse(np.flatnonzero(bad))
-        self.tops, self.has_infinite = tops, bool(infinite)
-        return Summary(*sums)
-
-    def _softmax_summary(self, bad: Array, tops: Array) -> Callable[[slice, LogitBlock], Any]:
-        def term(rows: slice, block: LogitBlock) -> Any:
-            z, spare, _ = block
-            top, lowest = z.max(axis=0), z.min(axis=0)
-            tops[rows] = top
-            z -= top
-            widths = top - lowest
-            n_finite: Any = len(z)
-            infinite = None
-            if not widths.max() < np.inf:
-                # Some logits are -inf, or some differences overflow.
-                values = self.values[rows].T
-                infinite = values == -np.inf
-                np.maximum(z, np.finfo(z.dtype).min, out=z, where=~infinite)
-                widths = top - np.min(values * self.unit, axis=0, where=~infinite, initial=np.inf)
-                n_finite = len(z) - infinite.sum(axis=0)
-            expected = _expected(z, self.targets(rows))
-            bad[rows] = ~np.isfinite(top) | (expected == np.inf)
-            if infinite is not None:
-                z[infinite] = 0
-            null = z.sum(axis=0) / -n_finite
-            logs, first, second = softmax_terms(z, spare, 1 / self.unit, infinite)
-            weights = None if self.weights is None else self.weights[rows]
-            if weights is not None and self._absent is not None:
-                here = ~self._absent[rows]
-                bad[rows] &= here
-                widths, weights = widths[here], weights[here]
-                expected, null, logs, first, second = (a[here] for a in (expected, null, logs, first, second))
-            total = float(expected.size) if weights is None else weights.sum()
-            terms = expected, null, logs, first, second
-            sums = (array.sum() if weights is None else weights @ array for array in terms)
-            numbers = [*sums, total, widths.max(initial=0), expected.max(initial=0)]
-            return *np.array(numbers)[:, np.newaxis], float(infinite is not None)
-
-        return term
-
-    def _sigmoid_summary(self, bad: Array) -> Callable[[slice, LogitBlock], Any]:
-        def term(rows: slice, block: LogitBlock) -> Any:
-            z, spare, _ = block
-            yes, no = weights_of_labels(self.targets(rows), z.shape)
-            row_weights = np.ones(z.shape[1]) if self.weights is None else self.weights[rows]
-            entries = yes + no
-            counts = (entries > 0) & (row_weights > 0)
-            infinite = np.isinf(z) & counts
-            wrong = (np.isnan(z) | ((z == np.inf) & (no > 0)) | ((z == -np.inf) & (yes > 0))) & counts
-            bad[rows] = wrong.any(axis=0)
-            z[~counts | infinite | wrong] = 0
-            expected = yes * np.maximum(-z, 0) + no * np.maximum(z, 0)
-            sizes = np.abs(z, out=z)
-            widest, worst = sizes.max(axis=1), np.max(expected * counts, axis=1)
-            null = 0.5 * entries * sizes
-            terms = sigmoid_terms(sizes, spare, np.full((len(z), 1), 1 / self.unit), infinite)
-            sums = (array @ row_weights for array in (expected, null, *(entries * term for term in terms), entries))
-            return *sums, widest, worst, float(infinite.any())
-
-        return term
-
-    def _refuse(self, rows: Array) -> None:
-        """Say what is wrong with rows, given by their numbers, that can't be."""
-        first = self.values[rows[0]]
-        rows = rows if self.numbers is None else np.unique(self.numbers[rows])
-        numbers = f"in row{'s' if rows.size > 1 else ''} {abridged(rows)}, the first of which is {abridged(first)}"
-        if np.isnan(first).any():
-            raise ValueError(f"logits must not be NaN, as {numbers}")
-        if self.exclusive and not np.isfinite(first.max()):
-            raise ValueError(
-                f"logits must have a finite largest entry in each row, not as {numbers}: -inf is a probability of 0, "
-                "+inf is none"
-            )
-        raise ValueError(
-            f"logits must not give a true class the probability 0, as {numbers}: the loss is infinite at every "
-            "temperature; floor the probabilities that such logits are logarithms of"
-        )
-
-    def smallest_margins(self) -> Array:
-        """The least positive D (P,) of any row: how sure the logits are of what they are least sure of."""
-
-        def term(rows: slice, block: LogitBlock) -> Any:
-            distances = np.abs(block.z)
-            if not self.exclusive:
-                yes, no = weights_of_labels(self.targets(rows), block.z.shape)
-                distances *= (yes + no) > 0
-            if self.weights is not None:
-                distances *= self.weights[rows] > 0
-            least = np.min(distances, axis=1, where=distances > 0, initial=np.inf)
-            return (least.min(keepdims=True) if self.exclusive else least,)
-
-        (margins,) = sum_over_blocks(self, term, size=self.n_parts, combine=np.minimum)
-        return np.asarray(margins)
+            yield LogitBlock(z, spare, infinite, rows, self)
+        self._buffers.give_back(room)
 
 
 @dataclass(frozen=True)
 class Summary:
-    """Sums over the rows and largest numbers, for each part (P,), in the logits' units."""
+    """Sums over the rows and largest numbers, for each problem (P,), in the rows' unit."""
 
     expected: Array
     """Weighted sum of <t, D>."""
@@ -253,6 +159,118 @@ class Summary:
     """The largest D of any row: 0 where all logits are constant."""
     worst: Array
     """The largest <t, D> of any row: 0 where all targets have the largest logit."""
+
+
+def prepare(rows: LogitRows) -> tuple[LogitRows, Summary]:
+    """The rows with the largest logit of each subtracted, in a unit in which logits are near 1; sums over them.
+
+    One pass, or two for logits of extreme size.
+
+    Raises
+    ------
+    ValueError
+        For rows that have no distribution, or give a true class the probability 0.
+    """
+    prepared, summary = _summarised(rows)
+    typical = float(np.max(summary.expected / summary.total, initial=0))
+    if typical > 0 and not _SMALLEST < typical < _LARGEST:
+        unit = float(np.ldexp(1.0, -np.frexp(min(typical, np.finfo(np.float64).max))[1]))
+        return _summarised(rows.with_(unit=unit, n_passes=prepared.n_passes))
+    return prepared, summary
+
+
+def _summarised(rows: LogitRows) -> tuple[LogitRows, Summary]:
+    kinds = (np.add,) * 6 + (np.maximum,) * 3 + (CONCATENATE,) * 2
+    term = _softmax_summary if rows.exclusive else _sigmoid_summary
+    rows = rows.with_()
+    *sums, infinite, bad, tops = rows.sum(term, 1 / rows.unit, size=9 * rows.n_problems, combine=kinds)
+    bad = np.concatenate(bad)
+    if bad.any():
+        _refuse(rows, np.flatnonzero(bad))
+    shift = np.concatenate(tops) if rows.exclusive else None
+    return rows.with_(tops=shift, has_infinite=bool(infinite)), Summary(*sums)
+
+
+def _softmax_summary(block: LogitBlock, beta: float) -> tuple[Any, ...]:
+    z, spare = block.z, block.spare
+    top, lowest = z.max(axis=0), z.min(axis=0)
+    z -= top
+    widths, n_finite, infinite = top - lowest, len(z), None
+    if not widths.max() < np.inf:
+        # Some logits are -inf, or some differences overflow.
+        values = block.data.values[block.rows].T
+        infinite = values == -np.inf
+        np.maximum(z, np.finfo(z.dtype).min, out=z, where=~infinite)
+        widths = top - np.min(values * block.data.unit, axis=0, where=~infinite, initial=np.inf)
+        n_finite = len(z) - infinite.sum(axis=0)
+    expected = _expected(z, block.targets(np.arange(1)))
+    bad = ~np.isfinite(top) | (expected == np.inf)
+    if infinite is not None:
+        z[infinite] = 0
+    null = z.sum(axis=0) / -n_finite
+    terms = [expected, null, *softmax_terms(z, spare, beta, infinite)]
+    weights = block.weights()
+    if weights is not None and weights.min() == 0:
+        here = weights > 0
+        bad &= here
+        widths, weights, *terms = (array[here] for array in (widths, weights, *terms))
+    total = float(widths.size) if weights is None else weights.sum()
+    sums = (array.sum() if weights is None else weights @ array for array in terms)
+    numbers = [*sums, total, widths.max(initial=0), terms[0].max(initial=0)]
+    return *np.array(numbers)[:, np.newaxis], float(infinite is not None), [bad], [top]
+
+
+def _sigmoid_summary(block: LogitBlock, beta: float) -> tuple[Any, ...]:
+    z = block.z
+    yes, no = weights_of_yes_and_no(block.targets(np.arange(len(z))))
+    weights = block.weights()
+    weights = np.ones(z.shape[1]) if weights is None else weights
+    entries = yes + no
+    counts = (entries > 0) & (weights > 0)
+    infinite = np.isinf(z) & counts
+    wrong = (np.isnan(z) | ((z == np.inf) & (no > 0)) | ((z == -np.inf) & (yes > 0))) & counts
+    z[~counts | infinite | wrong] = 0
+    expected = yes * np.maximum(-z, 0) + no * np.maximum(z, 0)
+    sizes = np.abs(z, out=z)
+    widest, worst = sizes.max(axis=1), np.max(expected * counts, axis=1)
+    null = 0.5 * entries * sizes
+    terms = sigmoid_terms(sizes, block.spare, np.full((len(z), 1), beta), infinite)
+    sums = (array @ weights for array in (expected, null, *(entries * term for term in terms), entries))
+    return *sums, widest, worst, float(infinite.any()), [wrong.any(axis=0)], []
+
+
+def _refuse(rows: LogitRows, bad: Array) -> None:
+    """Say what is wrong with rows, given by their places."""
+    first = rows.values[bad[0]]
+    numbers = bad if rows.numbers is None else np.unique(rows.numbers[bad])
+    places = f"row{'s' if numbers.size > 1 else ''} {abridged(numbers)}; the first of them holds {abridged(first)}"
+    if np.isnan(first).any():
+        raise ValueError(f"logits must not be NaN, got NaN in {places}")
+    if (first == np.inf).any():
+        raise ValueError(f"logits must not be +inf, got it in {places} (float16 overflows above 65504)")
+    if rows.exclusive and not np.isfinite(first.max()):
+        raise ValueError(
+            f"logits must have a finite entry in each row, but all are -inf, a probability of 0, in {places}"
+        )
+    raise ValueError(
+        f"logits give a true class the probability 0 in {places}: the loss is infinite at every temperature; floor the "
+        "probabilities before you take their logarithm"
+    )
+
+
+def smallest_margins(rows: LogitRows) -> Array:
+    """The smallest positive D (P,) of any row: how certain the logits are where they are least certain."""
+    (margins,) = rows.sum(_least_distance, size=rows.n_problems, combine=np.minimum)
+    return np.asarray(margins)
+
+
+def _least_distance(block: LogitBlock) -> tuple[Array]:
+    block, _ = block.select(np.arange(block.data.n_problems))
+    distances, weights = np.abs(block.z), block.weights()
+    if weights is not None:
+        distances *= weights > 0
+    least = np.min(distances, axis=1, where=distances > 0, initial=np.inf)
+    return (least.min(keepdims=True) if block.data.exclusive else least,)
 
 
 def softmax_terms(z: Array, spare: Array, beta: float, infinite: Array | None) -> tuple[Array, Array, Array]:
@@ -302,17 +320,6 @@ def _expected(z: Array, targets: Array) -> Array:
         chosen += np.arange(targets.size)
         return np.negative(z.reshape(-1).take(chosen))
     return np.asarray(-np.multiply(targets, z, out=np.zeros_like(z), where=targets > 0).sum(axis=0))
-
-
-def weights_of_labels(targets: Any, shape: tuple[int, ...]) -> tuple[Array, Array]:
-    """Weights of yes and of no (L, b) from what SigmoidLoss takes."""
-    if not isinstance(targets, LabelSigns):
-        yes, no = targets
-        return yes, no
-    yes, no = targets.signs < 0, targets.signs > 0
-    if targets.weights is None:
-        return yes.astype(np.float64), no.astype(np.float64)
-    return yes * targets.weights, no * targets.weights
 
 
 def entry_weights(targets: Any) -> Array | None:

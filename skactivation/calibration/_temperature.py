@@ -1,139 +1,222 @@
-"""Cross-entropy as a function of the inverse temperature, with its derivatives in one pass over the logits."""
+"""The best temperature of given logits: whether there is one, in closed form, then Newton's method in log beta."""
 
-from collections.abc import Callable
-from copy import copy
-from typing import Any, Self
+from enum import Enum
+from typing import NamedTuple
 
 import numpy as np
 
-from skactivation._data.blocks import sum_over_blocks
-from skactivation._optimize.objective import Objective
+from skactivation._optimize.certificate import self_concordance_bounds
 from skactivation._typing import Array
-from skactivation.calibration._logits import LogitBlock, Logits, Summary, entry_weights, sigmoid_terms, softmax_terms
+from skactivation.calibration._logits import (
+    LogitBlock,
+    LogitRows,
+    Summary,
+    entry_weights,
+    prepare,
+    sigmoid_terms,
+    smallest_margins,
+    softmax_terms,
+)
 
-__all__ = ["TemperatureObjective"]
+__all__ = ["Limit", "Temperatures", "best_temperatures", "losses_at"]
 
-
-class TemperatureObjective(Objective):
-    """The sum of the cross-entropies as a function of beta = 1 / T, for each part: theta (P, 1)."""
-
-    is_coarse = False
-    has_penalty = False
-
-    def __init__(self, logits: Logits, summary: Summary) -> None:
-        self._logits, self._summary = logits, summary
-        self._parts = np.arange(logits.n_parts)
-        self.n_parts = logits.n_parts
-        self.shape = (self.n_parts, 1)
-        self.penalty = np.zeros(self.shape)
-        # Curvature comes with a value: it is kept until the next one.
-        self._latest: tuple[Array, Array] | None = None
-
-    @property
-    def expected(self) -> Array:
-        """The weighted sum of <t, D> (P,), which E_p[D] sums up to at the minimum."""
-        return self._summary.expected[self._parts]
-
-    @property
-    def widest(self) -> Array:
-        """The largest D (P,) of any row."""
-        return self._summary.widest[self._parts]
-
-    @property
-    def has_light_rows(self) -> Array:
-        """The solver sees a sample alone: no row is lost by a step of its."""
-        return np.zeros(self.n_parts, dtype=bool)
-
-    def select(self, parts: Array) -> Self:
-        """Some of several parts."""
-        if np.count_nonzero(parts) == parts.size:
-            return self
-        selected = copy(self)
-        selected._parts = self._parts[parts]
-        selected.n_parts = selected._parts.size
-        selected.shape, selected.penalty = (selected.n_parts, 1), self.penalty[parts]
-        if self._latest is not None:
-            selected._latest = self._latest[0][parts], self._latest[1][parts]
-        return selected
-
-    def center(self, theta: Array) -> None:
-        """Nothing: every change of a temperature matters."""
-
-    def value_and_gradient(self, theta: Array, *, exact: bool = True) -> tuple[Array, Array]:
-        """Values (P,) and derivatives (P, 1); below 0, where exponentials could overflow, those of the tangent at 0."""
-        kernel = self._softmax_term if self._logits.exclusive else self._sigmoid_term
-        beta = np.maximum(theta, 0)
-        (sums,) = sum_over_blocks(self._logits, kernel(beta), size=3 * self.n_parts)
-        logs, first, second = sums
-        expected = self.expected
-        gradient = (expected - first)[:, np.newaxis]
-        self._latest = theta.copy(), second[:, np.newaxis, np.newaxis]
-        return logs + beta[:, 0] * expected + ((theta - beta) * gradient)[:, 0], gradient
-
-    def hessian(self, theta: Array, *, exact: bool = True) -> Array:
-        """Second derivatives (P, 1, 1)."""
-        if self._latest is None or not np.array_equal(self._latest[0], theta):
-            self.value_and_gradient(theta)
-        assert self._latest is not None
-        return self._latest[1].copy()
-
-    def hessian_diagonal(self, theta: Array) -> Array:
-        """Second derivatives (P, 1)."""
-        return self.hessian(theta)[:, :, 0]
-
-    def rounding(self, hessian: Array) -> Array:
-        """No curvature is a difference: its size is its own."""
-        return hessian[:, :, 0]
-
-    def rounding_of_value(self, theta: Array) -> Array:
-        """A few units in the last place, since all terms are positive."""
-        return np.full(self.n_parts, 8 * np.finfo(np.float64).eps)
-
-    def logit_range(self, step: Array) -> Array:
-        """How far a step (P, 1) spreads the logits of a row."""
-        return np.asarray(np.abs(step[:, 0]) * self._summary.widest[self._parts])
-
-    def crude_logit_range(self, length: Array) -> Array:
-        """How far steps of some lengths (P,) do."""
-        return np.asarray(length * self._summary.widest[self._parts])
-
-    def largest_logit_range(self, inverse: Array) -> Array:
-        """How far steps of length 1 in the norm of the Hessian do."""
-        return self.crude_logit_range(np.sqrt(inverse[:, 0, 0]))
-
-    def _softmax_term(self, theta: Array) -> Callable[[slice, LogitBlock], Any]:
-        beta, weights = theta[0, 0], self._logits.weights
-
-        def term(rows: slice, block: LogitBlock) -> Any:
-            z, spare, infinite = block
-            terms = softmax_terms(z, spare, beta, infinite)
-            if weights is None:
-                return (np.array([[array.sum()] for array in terms]),)
-            return (np.array([[weights[rows] @ array] for array in terms]),)
-
-        return term
-
-    def _sigmoid_term(self, theta: Array) -> Callable[[slice, LogitBlock], Any]:
-        weights = self._logits.weights
-
-        def term(rows: slice, block: LogitBlock) -> Any:
-            z, spare, infinite = block
-            entries = entry_weights(self._logits.targets(rows))
-            if entries is not None:
-                # Entries that aren't known may hold anything.
-                z[entries == 0] = 0
-            if self._parts.size < len(z):
-                z, spare = z[self._parts], spare[: self._parts.size]
-                entries, infinite = (None if array is None else array[self._parts] for array in (entries, infinite))
-            np.abs(z, out=z)
-            terms = sigmoid_terms(z, spare, theta, infinite)
-            return (np.array([_weighted_sums(array, entries, weights, rows) for array in terms]),)
-
-        return term
+_EPS = float(np.finfo(np.float64).eps)
+# Rows on which a start is found, where there are many, and the logits in them at most. A larger sample costs as much as
+# the pass that it saves, a smaller one leaves more steps to all rows. It is worth its cost for so many times its rows.
+_SAMPLE, _SAMPLE_SIZE, _WORTH = 4096, 2**19, 4
+# Steps by log beta at most, and where numbers under- or overflow, so that the derivatives say nothing.
+_LONGEST, _LEAP, _MOST_STEPS = 3.0, 30.0, 200
+# A last step this small needs no other value: its square is what is left.
+_LAST_STEP = 3e-7
+# Logits further apart than this have a probability of 0 in floating point.
+_FURTHEST = 1500.0
+# Values and slopes at a temperature of 1 say little of others outside these inverse temperatures.
+_NEAR_ONE = 0.05, 20.0
 
 
-def _weighted_sums(terms: Array, entries: Array | None, weights: Array | None, rows: slice) -> Array:
-    """Sums (L,) of terms (L, b), weighted by entry and by row."""
-    if entries is not None:
-        terms = terms * entries
-    return np.asarray(terms.sum(axis=1) if weights is None else terms @ weights[rows])
+class Limit(Enum):
+    """Why a temperature is not a minimum of the cross-entropy."""
+
+    CONSTANT = "all logits of each row are equal"
+    ZERO = "the true class has the largest logit in every row"
+    INFINITE = "the logits contradict the labels"
+
+
+class Temperatures(NamedTuple):
+    """The best temperature of each of P problems."""
+
+    beta: Array
+    """Inverse temperatures (P,) in the rows' unit."""
+    limits: list[Limit | None]
+    """Why there is no minimum, for each problem; None where there is one."""
+    before: Array
+    """Sum of the cross-entropies (P,) at a temperature of 1."""
+    after: Array
+    gaps: Array
+    """Bounds (P,) on (F - F*) / F; 0 at a limit."""
+
+    def at(self, limit: Limit) -> Array:
+        """Which problems (P,) are at a limit of some kind."""
+        return np.array([found is limit for found in self.limits])
+
+
+class _Loss(NamedTuple):
+    """Cross-entropies of some problems as functions of beta = 1 / T."""
+
+    rows: LogitRows
+    expected: Array
+    """Sum of <t, D> (p,), which the sum of E_p[D] equals at the minimum."""
+    widest: Array
+    """The largest D (p,) of any row."""
+    problems: Array
+    """Numbers (p,)."""
+
+    @classmethod
+    def of(cls, rows: LogitRows, summary: Summary, chosen: Array) -> "_Loss":
+        return cls(rows, summary.expected[chosen], summary.widest[chosen], np.flatnonzero(chosen))
+
+    def at(self, beta: Array) -> tuple[Array, Array, Array]:
+        """Values, first and second derivatives, all (p,), at inverse temperatures (p,)."""
+        term = _softmax_sums if self.rows.exclusive else _sigmoid_sums
+        ((logs, first, second),) = self.rows.sum(term, beta, self.problems, size=3 * beta.size)
+        return logs + beta * self.expected, self.expected - first, second
+
+
+def best_temperatures(rows: LogitRows, summary: Summary) -> Temperatures:
+    """The best temperatures, or limits where there are none; for holders of `single_threaded_blas`."""
+    limits = _limits(summary)
+    result = Temperatures(
+        beta=np.full(len(limits), 1 / rows.unit),
+        limits=limits,
+        # In units in which logits are near 1, beta is 1 / unit at a temperature of 1.
+        before=summary.logs + summary.expected / rows.unit,
+        after=np.zeros(len(limits)),
+        gaps=np.zeros(len(limits)),
+    )
+    free = np.array([limit is None for limit in limits])
+    if free.any():
+        loss = _Loss.of(rows, summary, free)
+        result.beta[free], result.after[free], result.gaps[free] = _minimise(loss, _start(rows, summary, free))
+    constant, zero, infinite = (result.at(limit) for limit in Limit)
+    result.after[constant] = result.before[constant]
+    if zero.any():
+        # Where the least certain row leaves others a probability of about machine epsilon.
+        result.beta[zero] = -np.log(_EPS) / smallest_margins(rows)[zero]
+        result.after[zero] = _Loss.of(rows, summary, zero).at(result.beta[zero])[0]
+    if infinite.any():
+        # All finite logits are equally probable.
+        result.beta[infinite] = 0.0
+        result.after[infinite] = _Loss.of(rows, summary, infinite).at(np.zeros(np.count_nonzero(infinite)))[0]
+    return result
+
+
+def losses_at(rows: LogitRows, temperatures: Array) -> Array:
+    """Mean cross-entropies (G, P) at some temperatures (G,); for holders of `single_threaded_blas`."""
+    rows, summary = prepare(rows)
+    loss = _Loss.of(rows, summary, np.ones(rows.n_problems, dtype=bool))
+    values = [loss.at(np.full(rows.n_problems, beta))[0] for beta in 1 / (temperatures * rows.unit)]
+    return np.asarray(values / summary.total)
+
+
+def _limits(summary: Summary) -> list[Limit | None]:
+    """For each problem why there is no finite minimum above 0, or None where there is one."""
+    limits: list[Limit | None] = [None] * summary.widest.size
+    contradict = summary.expected >= summary.null * (1 - 4 * _EPS)
+    # The first that is found counts, hence the last comes first.
+    for limit, problems in (
+        (Limit.INFINITE, contradict),
+        (Limit.ZERO, summary.worst == 0),
+        (Limit.CONSTANT, summary.widest == 0),
+    ):
+        for problem in np.flatnonzero(problems):
+            limits[problem] = limit
+    return limits
+
+
+def _start(rows: LogitRows, summary: Summary, free: Array) -> Array:
+    """Inverse temperatures (p,) to start from, for problems that have a minimum: the best ones on a sample of rows."""
+    start = _guesses(summary, rows.unit)[free]
+    n_rows, n_columns = rows.values.shape
+    size = min(_SAMPLE, _SAMPLE_SIZE // n_columns)
+    if len(rows.slices) == 1 or n_rows < _WORTH * size or size == 0:
+        return start
+    sample, its_summary = prepare(rows.take(np.sort(np.random.default_rng(0).integers(0, n_rows, size))))
+    known = free & np.array([limit is None for limit in _limits(its_summary)])
+    if known.any():
+        found, _, _ = _minimise(_Loss.of(sample, its_summary, known), start[known[free]])
+        start[known[free]] = found * (sample.unit / rows.unit)
+    return start
+
+
+def _minimise(loss: _Loss, start: Array) -> tuple[Array, Array, Array]:
+    """Inverse temperatures where the derivatives are 0, values and certified gaps, all (p,).
+
+    Newton's method for log E_p[D] = log <t, D> in log beta, which is nearly linear for any tails, between points where
+    the derivative is known to be negative and positive: it can't fail to arrive. The last step is one in beta.
+    """
+    place, low, high = np.log(start), np.full(start.shape, -np.inf), np.full(start.shape, np.inf)
+    for _ in range(_MOST_STEPS):
+        beta = np.exp(place)
+        values, slopes, curvatures = loss.at(beta)
+        mean = loss.expected - slopes
+        step = np.log(mean / loss.expected) * mean / (beta * curvatures)
+        step = np.where(np.isfinite(step), np.clip(step, -_LONGEST, _LONGEST), -_LEAP * np.sign(slopes))
+        low, high = np.where(slopes <= 0, place, low), np.where(slopes >= 0, place, high)
+        if np.all((np.abs(step) <= _LAST_STEP) | (high - low <= _EPS * np.abs(place))):
+            break
+        inside = (place + step > low) & (place + step < high)
+        middle = 0.5 * (low + high)
+        # Where there is no middle yet, the step was too small to go anywhere.
+        place = np.where(inside, place + step, np.where(np.isfinite(middle), middle, place))
+    step = slopes / curvatures
+    step[~(np.abs(step) <= 2 * _LAST_STEP * beta)] = 0
+    # Logits further apart have a probability of 0, wherever the minimum is.
+    ranges = np.minimum(loss.widest, _FURTHEST / beta) / np.sqrt(curvatures)
+    gaps = self_concordance_bounds(ranges, np.abs(slopes) / np.sqrt(curvatures)) / values + 8 * _EPS
+    return beta - step, values - 0.5 * (slopes * step), np.asarray(gaps)
+
+
+def _guesses(summary: Summary, unit: float) -> Array:
+    """Inverse temperatures (P,) near the best, if a temperature of 1 is not too far from it.
+
+    E_p[D], which falls with beta, is taken to be N (1 + c beta)^-q, with its value at 0, and value and slope at a
+    temperature of 1; the best beta makes it the mean of <t, D>.
+    """
+    means = summary.null / summary.total
+    falls = np.log(summary.null / summary.expected)
+    guesses = np.maximum(1, falls) / means
+    # Logits that stand for a probability of 0 may be far from all others.
+    of_targets = summary.total / summary.expected
+    guesses = np.where(np.isfinite(guesses) & (guesses > 1e-9 * of_targets), guesses, of_targets)
+    for problem, (fall, null, first, second) in enumerate(
+        zip(falls, summary.null, summary.first, summary.second / unit, strict=True)
+    ):
+        if not (0 < first < null and second > 0):
+            continue
+        fall_at_one = np.log(null / first)
+        # (1 + c) log(1 + c) / c is what value and slope say it is, for beta in units of a temperature of 1.
+        wanted = fall_at_one * first / second
+        guess, c = fall / fall_at_one, 2 * (wanted - 1)
+        if 0.01 < c < 100:
+            for _ in range(8):
+                log = np.log1p(c)
+                c -= ((1 + c) * log / c - wanted) * c**2 / (c - log)
+            guess = np.expm1(guess * np.log1p(c)) / c
+        if _NEAR_ONE[0] < guess < _NEAR_ONE[1]:
+            guesses[problem] = guess / unit
+    return guesses
+
+
+def _softmax_sums(block: LogitBlock, beta: Array, problems: Array) -> tuple[Array]:
+    """Sums (3, 1) of what `softmax_terms` gives."""
+    terms, weights = softmax_terms(block.z, block.spare, beta[0], block.infinite), block.weights()
+    return (np.array([[array.sum() if weights is None else weights @ array] for array in terms]),)
+
+
+def _sigmoid_sums(block: LogitBlock, beta: Array, problems: Array) -> tuple[Array]:
+    """Sums (3, p) of what `sigmoid_terms` gives."""
+    block, targets = block.select(problems)
+    entries, weights = entry_weights(targets), block.weights()
+    terms = sigmoid_terms(np.abs(block.z, out=block.z), block.spare, beta[:, np.newaxis], block.infinite)
+    weighted = terms if entries is None else tuple(array * entries for array in terms)
+    return (np.array([array.sum(axis=1) if weights is None else array @ weights for array in weighted]),)

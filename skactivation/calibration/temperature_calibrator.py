@@ -1,8 +1,7 @@
 """Temperature scaling of any classifier, from rows that it hasn't seen in its fit."""
 
 import warnings
-from collections.abc import Callable
-from typing import Any, Literal, Self
+from typing import Any, Self
 
 import numpy as np
 from scipy import sparse
@@ -16,27 +15,23 @@ from sklearn.utils.metadata_routing import MetadataRouter, MethodMapping, proces
 from sklearn.utils.validation import check_is_fitted, has_fit_parameter, validate_data
 
 from skactivation._data.class_columns import named_columns
+from skactivation._data.inputs import refuse_masked
 from skactivation._data.labels import LabelClasses, encode_labels, is_indicator, shape_of
-from skactivation._threads import single_threaded_blas
+from skactivation._data.responses import classes_of, gives_indicator, logits_of, response_of
+from skactivation._messages import check_two_classes
 from skactivation._typing import Array
-from skactivation._validation import check_boolean, check_sample_weight, unchanged_on_error
-from skactivation.activations import log_sigmoid, log_softmax, sigmoid, softmax
-from skactivation.calibration._held_out import (
-    aligned,
-    classes_of,
-    gives_several_labels,
-    held_out_logits,
-    logits_of,
-    response_of,
-    seen_logits,
-)
-from skactivation.calibration._labelled_logits import classes_in, labelled
-from skactivation.calibration._scaling import fit_scaling, warn_of
-from skactivation.linear_model.softmax_regression import SoftmaxRegression
+from skactivation._validation import check_boolean, check_choice, check_sample_weight, unchanged_on_error
+from skactivation.activations import log_sigmoid
+from skactivation.calibration._fitted_scaling import FittedScaling
+from skactivation.calibration._held_out import HeldOut, align_columns, checked_logits, held_out_logits
+from skactivation.calibration._labelled_logits import classes_in, labelled_logits
+from skactivation.calibration._logits import LogitRows
+from skactivation.calibration._scaling import SCALINGS, ScalingKind
+from skactivation.linear_model import SoftmaxRegression
 
 __all__ = ["TemperatureCalibrator"]
 
-Kind = Literal["temperature", "bias_corrected", "vector"]
+Messages = list[tuple[str, type[Warning]]]
 
 _LOGITS = "logits"
 
@@ -158,7 +153,7 @@ class TemperatureCalibrator(ClassifierMixin, MetaEstimatorMixin, BaseEstimator):
         *,
         cv: Any = None,
         ensemble: bool = False,
-        scaling: Kind = "temperature",
+        scaling: ScalingKind = "temperature",
         n_jobs: int | None = None,
     ) -> None:
         self.estimator = estimator
@@ -206,16 +201,17 @@ class TemperatureCalibrator(ClassifierMixin, MetaEstimatorMixin, BaseEstimator):
         with unchanged_on_error(self):
             for name in [name for name in vars(self) if name.endswith("_") and not name.startswith("_")]:
                 delattr(self, name)
-            if self.scaling not in ("temperature", "bias_corrected", "vector"):
-                raise ValueError(f"scaling must be 'temperature', 'bias_corrected' or 'vector', got {self.scaling!r}")
+            check_choice(self.scaling, "scaling", SCALINGS)
             check_boolean(self.ensemble, "ensemble")
             classifier = self._classifier()
-            if not isinstance(classifier, str) and not (hasattr(classifier, "fit") and is_classifier(classifier)):
-                raise TypeError(f"estimator must be a classifier, 'logits' or None, got {self.estimator!r}")
-            if isinstance(self.estimator, str):
-                self._fit_logits(X, y, sample_weight, fit_params)
+            if isinstance(classifier, str):
+                messages = self._fit_logits(X, y, sample_weight, fit_params)
+            elif hasattr(classifier, "fit") and is_classifier(classifier):
+                messages = self._fit_classifier(X, y, sample_weight, fit_params)
             else:
-                self._fit_classifier(X, y, sample_weight, fit_params)
+                raise TypeError(f"estimator must be a classifier, 'logits' or None, got {self.estimator!r}")
+            for message, category in messages:
+                warnings.warn(message, category, stacklevel=2)
         return self
 
     def predict(self, X: Any) -> Any:
@@ -232,10 +228,10 @@ class TemperatureCalibrator(ClassifierMixin, MetaEstimatorMixin, BaseEstimator):
             Labels out of `classes_`.
         """
         check_is_fitted(self)
-        if hasattr(self, "estimator_") and self._keeps_order:
+        if hasattr(self, "estimator_") and self._scaling.keeps_order:
             return self.estimator_.predict(X)
         probabilities = self.predict_proba(X)
-        if self._several:
+        if self._multilabel:
             return (probabilities >= 0.5).astype(np.intp)
         return self.classes_[probabilities.argmax(axis=1)]
 
@@ -253,15 +249,15 @@ class TemperatureCalibrator(ClassifierMixin, MetaEstimatorMixin, BaseEstimator):
             Logits, for two classes the log-odds of ``classes_[1]``.
         """
         check_is_fitted(self)
-        if not self._is_ensemble:
-            logits = self._scaled(X)
-        elif self._several or len(self.classes_) == 2:
+        if not hasattr(self, "calibrated_estimators_"):
+            logits = self._scaling.apply(self._raw_logits(X))
+        elif self._multilabel or len(self.classes_) == 2:
             of_copies = np.array([copy.decision_function(X) for copy in self.calibrated_estimators_])
             yes, no = (logsumexp(log_sigmoid(sign * of_copies), axis=0) for sign in (1, -1))
             logits = (yes - no).reshape(of_copies.shape[1], -1)
         else:
             return self.predict_log_proba(X)
-        return logits[:, 0] if logits.shape[1] == 1 and not self._several else logits
+        return logits[:, 0] if logits.shape[1] == 1 and not self._multilabel else logits
 
     def predict_proba(self, X: Any) -> Array:
         """Calibrated probabilities.
@@ -277,9 +273,9 @@ class TemperatureCalibrator(ClassifierMixin, MetaEstimatorMixin, BaseEstimator):
             Probabilities of the classes, whose rows sum to one; or of each label.
         """
         check_is_fitted(self)
-        if self._is_ensemble:
+        if hasattr(self, "calibrated_estimators_"):
             return np.asarray(np.mean([copy.predict_proba(X) for copy in self.calibrated_estimators_], axis=0))
-        return self._activated(X, sigmoid, softmax)
+        return self._scaling.probabilities(self._raw_logits(X))
 
     def predict_log_proba(self, X: Any) -> Array:
         """Logarithms of the probabilities, from the logits: accurate also where they round to 0 or 1.
@@ -295,10 +291,10 @@ class TemperatureCalibrator(ClassifierMixin, MetaEstimatorMixin, BaseEstimator):
             Natural logarithms.
         """
         check_is_fitted(self)
-        if self._is_ensemble:
+        if hasattr(self, "calibrated_estimators_"):
             logs = [copy.predict_log_proba(X) for copy in self.calibrated_estimators_]
             return np.asarray(logsumexp(logs, axis=0) - np.log(len(logs)))
-        return self._activated(X, log_sigmoid, log_softmax)
+        return self._scaling.probabilities(self._raw_logits(X), log=True)
 
     def score(self, X: Any, y: Any, sample_weight: Any = None) -> float:
         """Share of rows that are predicted right; what the classifier makes of unknown or soft labels.
@@ -319,7 +315,7 @@ class TemperatureCalibrator(ClassifierMixin, MetaEstimatorMixin, BaseEstimator):
             A number from 0 to 1: accuracy, for several labels of all of them together.
         """
         check_is_fitted(self)
-        if hasattr(self, "estimator_") and self._keeps_order and len(shape_of(y)) == 2 and _is_soft(y):
+        if hasattr(self, "estimator_") and self._scaling.keeps_order and len(shape_of(y)) == 2 and _is_soft(y):
             weighted = {} if sample_weight is None else {"sample_weight": sample_weight}
             return float(self.estimator_.score(X, y, **weighted))
         return float(super().score(X, y, sample_weight))
@@ -356,7 +352,8 @@ class TemperatureCalibrator(ClassifierMixin, MetaEstimatorMixin, BaseEstimator):
             classifier.set_fit_request(sample_weight=True)
         return classifier
 
-    def _fit_logits(self, X: Any, y: Any, sample_weight: Any, fit_params: dict[str, Any]) -> None:
+    def _fit_logits(self, X: Any, y: Any, sample_weight: Any, fit_params: dict[str, Any]) -> Messages:
+        """Calibrate given logits; return messages to warn with."""
         if self.estimator != _LOGITS:
             raise ValueError(f"estimator must be a classifier, 'logits' or None, got {self.estimator!r}")
         if fit_params:
@@ -364,10 +361,13 @@ class TemperatureCalibrator(ClassifierMixin, MetaEstimatorMixin, BaseEstimator):
         logits = self._as_logits(X, reset=True)
         check_consistent_length(logits, y)
         weights = check_sample_weight(sample_weight, logits.shape[:1])
-        self._several, self._is_ensemble, self.response_method_ = False, False, None
-        self.classes_ = self._calibrate(logits, y, named_columns(X, y, weights), weights, None)
+        rows, classes = self._labelled(logits, y, weights, named_columns(X, y, weights), multilabel=False)
+        scaling, messages = FittedScaling.fit(rows, self.scaling, multilabel=False)
+        self._set_fitted(None, classes, scaling)
+        return messages
 
-    def _fit_classifier(self, X: Any, y: Any, sample_weight: Any, fit_params: dict[str, Any]) -> None:
+    def _fit_classifier(self, X: Any, y: Any, sample_weight: Any, fit_params: dict[str, Any]) -> Messages:
+        """Fit the classifier, and calibrate the logits of rows that are new to it; return messages to warn with."""
         estimator = self._classifier()
         frozen = isinstance(estimator, FrozenEstimator)
         if y is None:
@@ -376,137 +376,142 @@ class TemperatureCalibrator(ClassifierMixin, MetaEstimatorMixin, BaseEstimator):
         check_consistent_length(X, y)
         if shape_of(y)[1:] == (1,) and not is_indicator(y):
             y = column_or_1d(y, warn=True)
-        shape = shape_of(y)
         if frozen and fit_params and not get_config()["enable_metadata_routing"]:
             raise TypeError(
-                f"a frozen classifier isn't fitted: fit takes X, y and sample_weight, got {sorted(fit_params)}"
+                f"a frozen classifier is not fitted: fit takes X, y and sample_weight, got {sorted(fit_params)}"
             )
-        by_entry = len(shape) == 2 and gives_several_labels(estimator, y)
+        shape = shape_of(y)
+        by_entry = len(shape) == 2 and gives_indicator(estimator, y)
         weights = check_sample_weight(sample_weight, shape if by_entry else shape[:1])
-        routed = self._routed(estimator, sample_weight, fit_params)
-        if not frozen and len(shape) == 1 and (found := classes_in(y, weights)).size < 2:
-            raise ValueError(
-                f"{type(self).__name__} needs at least two classes, got one class in y (in rows of positive weight): "
-                f"{found.tolist()}"
-            )
-        whole = not self.ensemble or frozen
-        if whole:
-            fitted = estimator if frozen else clone(estimator).fit(X, y, **routed.estimator.fit)
-            check_is_fitted(fitted)
-            several = gives_several_labels(fitted, y, X)
-            classes = None if several else classes_of(fitted)
-            self.estimator_, self.classes_ = fitted, _classes_of_labels(fitted) if several else classes
-        else:
-            several = gives_several_labels(estimator, y)
-            classes = None if several else classes_in(y, weights)
-            self.classes_ = classes
-        self._several, self._is_ensemble = several, not whole
-        rows: Array | None = None
+        routed, messages = self._routed(estimator, sample_weight, fit_params)
+        if not frozen and len(shape) == 1:
+            check_two_classes(classes_in(y, weights), type(self).__name__)
         if frozen:
-            logits = seen_logits(fitted, X, classes)
+            check_is_fitted(estimator)
+            multilabel = gives_indicator(estimator, y, X)
+            classes = None if multilabel else classes_of(estimator)
+            return messages + self._calibrate(estimator, classes, checked_logits(estimator, X, classes), y, weights)
+        fitted = None
+        if self.ensemble:
+            multilabel = gives_indicator(estimator, y)
+            classes = None if multilabel else classes_in(y, weights)
         else:
-            splits = self._splits(X, y, shape, routed.splitter.split)
-            parts, copies = held_out_logits(
-                estimator,
-                X,
-                y,
-                splits,
-                routed.estimator.fit,
-                classes=classes,
-                weights=weights,
-                n_jobs=self.n_jobs,
-            )
-            if not whole:
-                self._keep(parts, copies, y, classes, weights)
-                return
-            rows = np.concatenate([part.rows for part in parts])
-            logits = np.vstack([part.logits for part in parts])
-        self.response_method_ = response_of(self.estimator_)
-        self._take_features_of(self.estimator_)
-        self._calibrate(logits, y, classes, weights, rows)
-
-    def _keep(self, parts: list[Any], copies: list[Any], y: Any, classes: Array | None, weights: Array | None) -> None:
-        """Calibrate the classifiers of an ensemble, each on the rows that its split held out."""
-        self.calibrated_estimators_ = []
-        for part, copy in zip(parts, copies, strict=True):
-            calibrated = TemperatureCalibrator(FrozenEstimator(copy), cv=self.cv, scaling=self.scaling)
-            calibrated.estimator_ = copy
-            calibrated.classes_ = _classes_of_labels(copy) if classes is None else classes
-            calibrated._several, calibrated._is_ensemble = classes is None, False
-            calibrated.response_method_ = response_of(copy)
-            calibrated._take_features_of(copy)
-            calibrated._calibrate(part.logits, y, classes, weights, part.rows, stacklevel=6)
-            self.calibrated_estimators_.append(calibrated)
-        first = self.calibrated_estimators_[0]
-        self.response_method_ = first.response_method_
-        self._take_features_of(first)
-        if classes is None:
-            self.classes_ = first.classes_
-        every = self.calibrated_estimators_
-        self.temperature_ = np.array([copy.temperature_ for copy in every])
-        self.slope_, self.bias_ = np.array([copy.slope_ for copy in every]), np.array([copy.bias_ for copy in every])
-        for name, combined in (
-            ("loss_before_", np.mean),
-            ("loss_after_", np.mean),
-            ("at_limit_", np.any),
-            ("optimality_gap_", np.max),
-        ):
-            value = combined([getattr(copy, name) for copy in every], axis=0)
-            setattr(self, name, value if classes is None else value.item())
+            fitted = clone(estimator).fit(X, y, **routed.estimator.fit)
+            check_is_fitted(fitted)
+            classes = None if gives_indicator(fitted, y, X) else classes_of(fitted)
+        parts, copies = held_out_logits(
+            estimator,
+            X,
+            y,
+            self._splits(X, y, routed.splitter.split),
+            routed.estimator.fit,
+            classes=classes,
+            weights=weights,
+            n_jobs=self.n_jobs,
+        )
+        if fitted is None:
+            return messages + self._calibrate_each(parts, copies, classes, y, weights)
+        numbers = np.concatenate([part.rows for part in parts])
+        logits = np.vstack([part.logits for part in parts])
+        return messages + self._calibrate(fitted, classes, logits, y, weights, numbers)
 
     def _calibrate(
-        self, logits: Array, y: Any, classes: Array | None, weights: Array | None, rows: Any, *, stacklevel: int = 5
-    ) -> Array:
-        """Fit the scaling to logits of some rows, or all, and set its attributes; return the classes of the columns."""
-        several, biased = self._several, self.scaling != "temperature"
-        self._keeps_order = not biased
-        labelled_logits, names = labelled(
-            logits, y, weights, classes=classes, several=several, rows=rows, every_class=biased
-        )
-        with single_threaded_blas, np.errstate(all="ignore"):
-            scaling = fit_scaling(labelled_logits, biased=biased, shared=self.scaling != "vector")
-        warn_of(scaling, several=several, stacklevel=stacklevel)
-        n_columns = logits.shape[1]
-        # Each column its own temperature with several labels, and with "vector".
-        single = not several and (scaling.temperatures.size == 1 or self.scaling != "vector")
-        self.temperature_ = float(scaling.temperatures[0]) if single else scaling.temperatures
-        self.slope_ = np.broadcast_to(scaling.slopes, n_columns).copy()
-        self.bias_ = np.zeros(n_columns) if scaling.biases is None else scaling.biases
-        numbers = scaling.before, scaling.after, scaling.at_limit, scaling.gaps
-        self.loss_before_, self.loss_after_, self.at_limit_, self.optimality_gap_ = (
-            array if several else array[0].item() for array in numbers
-        )
-        return names
+        self,
+        fitted: Any,
+        classes: Array | None,
+        logits: Array,
+        y: Any,
+        weights: Array | None,
+        numbers: Array | None = None,
+    ) -> Messages:
+        """Fit the scaling to a classifier's logits of some rows, given by their numbers; return messages."""
+        multilabel = classes is None
+        rows, _ = self._labelled(logits, y, weights, classes, multilabel=multilabel, numbers=numbers)
+        scaling, messages = FittedScaling.fit(rows, self.scaling, multilabel=multilabel)
+        self._set_fitted(fitted, _classes_of_labels(fitted) if classes is None else classes, scaling)
+        return messages
 
-    def _routed(self, estimator: Any, sample_weight: Any, fit_params: dict[str, Any]) -> Any:
-        """What goes to the classifier's fit and to the splitter."""
+    def _calibrate_each(
+        self, parts: list[HeldOut], copies: list[Any], classes: Array | None, y: Any, weights: Array | None
+    ) -> Messages:
+        """Calibrate the classifiers of an ensemble, each on the rows that its split held out; return messages."""
+        every, messages = [], []
+        for part, copy in zip(parts, copies, strict=True):
+            one = TemperatureCalibrator(FrozenEstimator(copy), cv=self.cv, scaling=self.scaling)
+            messages += one._calibrate(copy, classes, part.logits, y, weights, part.rows)
+            every.append(one)
+        self.calibrated_estimators_ = every
+        self.classes_, self.response_method_ = every[0].classes_, every[0].response_method_
+        self._multilabel = classes is None
+        self._take_features_of(every[0])
+        for name in ("temperature_", "slope_", "bias_"):
+            setattr(self, name, np.array([getattr(one, name) for one in every]))
+        combinations: dict[str, Any] = {
+            "loss_before_": np.mean,
+            "loss_after_": np.mean,
+            "at_limit_": np.any,
+            "optimality_gap_": np.max,
+        }
+        for name, combined in combinations.items():
+            value = combined([getattr(one, name) for one in every], axis=0)
+            setattr(self, name, value if classes is None else value.item())
+        return messages
+
+    def _set_fitted(self, fitted: Any, classes: Any, scaling: FittedScaling) -> None:
+        """Set the attributes of a fitted calibrator: of a classifier, or of logits where that is None."""
+        self.classes_, self._scaling, self._multilabel = classes, scaling, scaling.multilabel
+        self.response_method_ = None if fitted is None else response_of(fitted)
+        if fitted is not None:
+            self.estimator_ = fitted
+            self._take_features_of(fitted)
+        self.temperature_, self.slope_, self.bias_ = scaling.temperature, scaling.slope, scaling.bias
+        self.loss_before_, self.loss_after_ = scaling.loss_before, scaling.loss_after
+        self.at_limit_, self.optimality_gap_ = scaling.at_limit, scaling.optimality_gap
+
+    def _labelled(
+        self,
+        logits: Array,
+        y: Any,
+        weights: Array | None,
+        classes: Array | None,
+        *,
+        multilabel: bool,
+        numbers: Array | None = None,
+    ) -> tuple[LogitRows, Array]:
+        every_class = self.scaling != "temperature"
+        return labelled_logits(
+            logits, y, weights, classes=classes, multilabel=multilabel, numbers=numbers, every_class=every_class
+        )
+
+    def _routed(self, estimator: Any, sample_weight: Any, fit_params: dict[str, Any]) -> tuple[Any, Messages]:
+        """What goes to the classifier's fit and to the splitter; messages to warn with."""
         if get_config()["enable_metadata_routing"]:
             weighted = {} if sample_weight is None else {"sample_weight": sample_weight}
-            return process_routing(self, "fit", **weighted, **fit_params)
+            return process_routing(self, "fit", **weighted, **fit_params), []
         if "groups" in fit_params:
             raise ValueError("groups reach the splitter with scikit-learn's metadata routing enabled only")
         params = dict(fit_params)
+        messages: Messages = []
         if sample_weight is not None:
             # Searches hand on what they get.
             inner = estimator.estimator if isinstance(estimator, (GridSearchCV, RandomizedSearchCV)) else estimator
             if has_fit_parameter(inner, "sample_weight"):
                 params["sample_weight"] = sample_weight
             elif not isinstance(estimator, FrozenEstimator) and not any("sample_weight" in name for name in params):
-                warnings.warn(
+                message = (
                     f"{type(estimator).__name__}.fit takes no sample_weight, so that only the calibration is weighted; "
-                    "inside a pipeline or a search, enable scikit-learn's metadata routing and request sample_weight",
-                    UserWarning,
-                    stacklevel=4,
+                    "inside a pipeline or a search, enable scikit-learn's metadata routing and request sample_weight"
                 )
-        return Bunch(estimator=Bunch(fit=params), splitter=Bunch(split={}))
+                messages.append((message, UserWarning))
+        return Bunch(estimator=Bunch(fit=params), splitter=Bunch(split={})), messages
 
-    def _splits(self, X: Any, y: Any, shape: tuple[int, ...], split_params: dict[str, Any]) -> Any:
+    def _splits(self, X: Any, y: Any, split_params: dict[str, Any]) -> Any:
         """Pairs of training and test rows. Splitters see what they can take of y.
 
         That is codes for labels of any kind, and nothing of what has two dimensions and may hold NaN or soft labels.
         """
         X, y = indexable(X, y)
-        codes = None if len(shape) == 2 else encode_labels(y, None)[0].astype(np.intp)
+        codes = None if len(shape_of(y)) == 2 else encode_labels(y, None)[0].astype(np.intp)
         splitter = check_cv(self.cv, codes, classifier=codes is not None)
         return splitter.split(X, y if codes is None else codes, **split_params)
 
@@ -517,8 +522,7 @@ class TemperatureCalibrator(ClassifierMixin, MetaEstimatorMixin, BaseEstimator):
 
     def _as_logits(self, X: Any, *, reset: bool) -> Array:
         """X as logits (n, K), whatever is in them but NaN."""
-        if isinstance(X, np.ma.MaskedArray):
-            raise TypeError("X must not be a masked array: fill or drop what is masked")
+        refuse_masked(X)
         logits: Array = validate_data(self, X, reset=reset, dtype=[np.float64, np.float32], ensure_all_finite=False)
         if np.isnan(logits).any():
             row = int(np.argmax(np.isnan(logits).any(axis=1)))
@@ -527,31 +531,12 @@ class TemperatureCalibrator(ClassifierMixin, MetaEstimatorMixin, BaseEstimator):
             )
         return logits
 
-    def _raw(self, X: Any) -> Array:
+    def _raw_logits(self, X: Any) -> Array:
         """Logits (n, K) before calibration."""
         if self.response_method_ is None:
             return self._as_logits(X, reset=False)
-        logits = logits_of(self.estimator_, X, several=self._several)
-        return logits if self._several else aligned(logits, classes_of(self.estimator_), self.classes_)
-
-    def _scaled(self, X: Any) -> Array:
-        logits = self._raw(X)
-        with np.errstate(all="ignore"):
-            scaled = logits / np.asarray(self.temperature_) if self._keeps_order else logits * self.slope_ + self.bias_
-        # What has the probability 0 keeps it.
-        np.copyto(scaled, logits, where=np.isinf(logits), casting="same_kind")
-        return np.asarray(scaled, dtype=logits.dtype)
-
-    def _activated(self, X: Any, of_labels: Callable[..., Array], of_classes: Callable[..., Array]) -> Array:
-        if self._keeps_order and not self._several:
-            logits, temperature = self._raw(X), self.temperature_
-        else:
-            logits, temperature = self._scaled(X), 1.0
-        if self._several:
-            return of_labels(logits)
-        if logits.shape[1] == 1:
-            return np.hstack([of_labels(-logits, temperature=temperature), of_labels(logits, temperature=temperature)])
-        return of_classes(logits, temperature=temperature)
+        logits = logits_of(self.estimator_, X, multilabel=self._multilabel)
+        return logits if self._multilabel else align_columns(logits, classes_of(self.estimator_), self.classes_)
 
 
 def _classes_of_labels(estimator: Any) -> Any:

@@ -2,17 +2,16 @@
 
 from __future__ import annotations  # signatures in help() then say ArrayLike, not what it stands for
 
+import warnings
 from dataclasses import dataclass
 from typing import Any
 
-import numpy as np
 from numpy.typing import ArrayLike
 
-from skactivation._threads import single_threaded_blas
 from skactivation._validation import check_boolean
 from skactivation.calibration._labelled_logits import given_logits
-from skactivation.calibration._logits import Logits
-from skactivation.calibration._scaling import fit_scaling, warn_of
+from skactivation.calibration._logits import LogitRows
+from skactivation.calibration._scaling import fit_scaling, warnings_about
 
 __all__ = ["TemperatureFit", "fit_temperature", "temperature_fit"]
 
@@ -51,14 +50,13 @@ class TemperatureFit:
     n_passes: int
 
 
-def temperature_fit(logits: Logits, *, several: bool, stacklevel: int) -> TemperatureFit:
-    """Find it, and warn where no finite one is best; `stacklevel` is that of a warning from here."""
-    with single_threaded_blas, np.errstate(all="ignore"):
-        scaling = fit_scaling(logits)
-    warn_of(scaling, several=several, stacklevel=stacklevel + 1)
+def temperature_fit(rows: LogitRows, *, multilabel: bool) -> tuple[TemperatureFit, list[tuple[str, type[Warning]]]]:
+    """The best temperature of given logits; messages to warn with, and their categories."""
+    scaling = fit_scaling(rows)
     numbers = (scaling.temperatures, scaling.before, scaling.after, scaling.at_limit, scaling.gaps)
-    temperature, before, after, at_limit, gap = (array if several else array[0].item() for array in numbers)
-    return TemperatureFit(temperature, before, after, at_limit, gap, scaling.n_passes)
+    temperature, before, after, at_limit, gap = (array if multilabel else array[0].item() for array in numbers)
+    fit = TemperatureFit(temperature, before, after, at_limit, gap, scaling.n_passes)
+    return fit, warnings_about(scaling, multilabel=multilabel)
 
 
 def fit_temperature(
@@ -141,6 +139,9 @@ def fit_temperature(
            [0.36, 0.57, 0.07],
            [0.68, 0.11, 0.21]])
     """
-    several = check_boolean(multilabel, "multilabel")
-    rows, _ = given_logits(logits, y, classes, sample_weight, several=several)
-    return temperature_fit(rows, several=several, stacklevel=3)
+    multilabel = check_boolean(multilabel, "multilabel")
+    rows, _ = given_logits(logits, y, classes, sample_weight, multilabel=multilabel)
+    fit, messages = temperature_fit(rows, multilabel=multilabel)
+    for message, category in messages:
+        warnings.warn(message, category, stacklevel=2)
+    return fit

@@ -4,7 +4,7 @@ from typing import Any, NamedTuple
 
 import numpy as np
 
-from skactivation._data.labels import abridged
+from skactivation._messages import abridged
 from skactivation.displays._pyplot import check_axes, distinct_colors, plain, pyplot
 from skactivation.metrics.reliability import ReliabilityCurve
 

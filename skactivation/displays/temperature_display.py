@@ -2,18 +2,19 @@
 
 from __future__ import annotations  # signatures in help() then say ArrayLike, not what it stands for
 
+import warnings
 from typing import Any, Self
 
 import numpy as np
 from numpy.typing import ArrayLike
 
-from skactivation._data.responses import estimator_name
+from skactivation._data.responses import classes_of, estimator_name, gives_indicator
 from skactivation._threads import single_threaded_blas
 from skactivation._typing import Array
 from skactivation._validation import as_floats, check_boolean
-from skactivation.calibration._held_out import classes_of, gives_several_labels, seen_logits
+from skactivation.calibration._held_out import checked_logits
 from skactivation.calibration._labelled_logits import given_logits
-from skactivation.calibration._scaling import losses_at
+from skactivation.calibration._temperature import losses_at
 from skactivation.calibration.temperature_fit import TemperatureFit, temperature_fit
 from skactivation.displays._pyplot import figure_and_axes, line_look, log_ticks, plain, pyplot
 
@@ -113,9 +114,9 @@ class TemperatureDisplay:
         ImportError
             Without matplotlib.
         """
-        several = gives_several_labels(estimator, y, X)
+        several = gives_indicator(estimator, y, X)
         classes = None if several else classes_of(estimator)
-        logits = seen_logits(estimator, X, classes)
+        logits = checked_logits(estimator, X, classes)
         logits = logits[:, 0] if not several and logits.shape[1] == 1 else logits
         name = estimator_name(estimator) if name is None else name
         return cls.from_predictions(logits, y, classes=classes, multilabel=several, name=name, **kwargs)
@@ -175,8 +176,10 @@ class TemperatureDisplay:
             Where no finite temperature is best, as `fit_temperature` does.
         """
         several = check_boolean(multilabel, "multilabel")
-        rows, names = given_logits(logits, y, classes, sample_weight, several=several)
-        fit = temperature_fit(rows, several=several, stacklevel=3)
+        rows, names = given_logits(logits, y, classes, sample_weight, multilabel=several)
+        fit, messages = temperature_fit(rows, multilabel=several)
+        for message, category in messages:
+            warnings.warn(message, category, stacklevel=2)
         grid = _around(fit.temperature) if temperatures is None else _checked(temperatures)
         with single_threaded_blas, np.errstate(all="ignore"):
             losses = losses_at(rows, grid)

@@ -1,6 +1,5 @@
 """Sigmoids: several labels at once."""
 
-import warnings
 from typing import Any, Self
 
 import numpy as np
@@ -10,9 +9,10 @@ from sklearn.metrics import accuracy_score
 from sklearn.utils import check_consistent_length
 from sklearn.utils.validation import check_is_fitted
 
-from skactivation._class_major_losses import SigmoidLoss
-from skactivation._data.indicators import Indicator, LabelWeights
+from skactivation._data.indicators import Indicator
 from skactivation._data.labels import LabelClasses, as_labels, encode_labels, is_indicator
+from skactivation._data.targets import IndicatorTargets
+from skactivation._messages import check_two_classes, listed
 from skactivation._typing import Array
 from skactivation._validation import check_pos_weight, check_sample_weight, check_thresholds
 from skactivation.activations import log_sigmoid, log_softmax, sigmoid, softmax
@@ -21,8 +21,10 @@ from skactivation.linear_model._base import EncodedTargets, LinearLogitModel
 __all__ = ["SigmoidMultiLabel"]
 
 
-# Labels that a message names.
-_NAMED = 5
+# A label whose largest residual is below this is told apart without a mistake.
+_CERTAIN = 1e-2
+# The largest logit to start from: with larger ones all curvature would be lost.
+_LARGEST_START = 20
 
 
 class SigmoidMultiLabel(ClassifierMixin, LinearLogitModel):
@@ -359,103 +361,89 @@ class SigmoidMultiLabel(ClassifierMixin, LinearLogitModel):
     def _shape_of_weights(self, X: Any, y: Any) -> tuple[int, ...]:
         return (X.shape[0], *np.shape(y)[1:]) if is_indicator(y) else (X.shape[0],)
 
-    def _encode(self, y: Any, sample_weight: Array | None) -> EncodedTargets:
+    def _encode(self, y: Any, sample_weight: Array | None) -> tuple[EncodedTargets, list[str]]:
+        indicator, names, attributes, messages = self._indicator_of(y, sample_weight)
+        targets = IndicatorTargets(indicator, sample_weight)
+        yes, no = targets.yes, targets.no
+        unknown = yes + no == 0
+        if unknown.any():
+            labels = listed(names[unknown], "label", "labels")
+            raise ValueError(f"Y has no known entry of positive weight for {labels}: drop these columns")
+        pos_weight = check_pos_weight(self.pos_weight, yes, no)
+        check_thresholds(self.threshold, pos_weight.size)
+        constant, more_messages = self._constant_intercepts(yes, no, names)
+        fitted = np.ones(yes.size, dtype=bool) if constant is None else np.isnan(constant)
+        # A constant label learns nothing from its weight.
+        pos_weight = np.where(fitted, pos_weight, 1.0)
+        targets.fit_to(pos_weight, float(self.label_smoothing), fitted)
+        half, kept = 0.5 * self.label_smoothing * (yes + no), 1 - self.label_smoothing
+        with np.errstate(divide="ignore"):
+            null_logits = np.log(pos_weight * (kept * yes + half)) - np.log(kept * no + half)
+        encoded = EncodedTargets(
+            targets=targets,
+            weights=targets.row_weights,
+            null_logits=np.clip(null_logits, -_LARGEST_START, _LARGEST_START)[fitted],
+            attributes=attributes,
+            prior_shift=np.log(pos_weight),
+            units=targets.units[fitted],
+            constant=constant,
+        )
+        return encoded, messages + more_messages
+
+    def _indicator_of(self, y: Any, sample_weight: Array | None) -> tuple[Indicator, Array, dict[str, Any], list[str]]:
+        """y as an indicator, the names of its labels, the fitted attributes that describe it, messages."""
         if is_indicator(y):
             indicator = Indicator(y)
             no_and_yes = np.array([0, 1]).astype(indicator.dtype)
-            names = indicator.names
             classes_of_labels = LabelClasses([no_and_yes] * indicator.n_labels)
-            attributes: dict[str, Any] = {"classes_": classes_of_labels, "label_names_": names}
             self._container = indicator.container
-        else:
-            self.__dict__.pop("label_names_", None)
-            try:
-                codes, classes = encode_labels(y, sample_weight)
-            except ValueError as error:
-                hint = "unknown or soft values of a single label need a column: y.reshape(-1, 1), or frame[['name']]"
-                raise ValueError(f"{error} ({hint})") from error
-            if classes.size < 2:
-                raise ValueError(
-                    f"{type(self).__name__} needs at least two classes, got one class in y (in rows of positive "
-                    f"weight): {classes.tolist()}"
-                )
-            if classes.size > 2:
-                warnings.warn(
-                    f"y holds {classes.size} classes that exclude each other: they get a sigmoid each, which is not a "
-                    "model of that; SoftmaxRegression is. For labels that don't exclude each other, y must have a "
-                    "column for each",
-                    UserWarning,
-                    stacklevel=4,
-                )
-            indicator = Indicator(codes[:, np.newaxis] == np.arange(1 if classes.size == 2 else 0, classes.size))
-            names, attributes = classes[-indicator.n_labels :], {"classes_": classes}
-        weights = LabelWeights(indicator, sample_weight)
-        yes, no = weights.totals()
-        unknown = yes + no == 0
-        if unknown.any():
-            raise ValueError(
-                f"Y has no known entry of positive weight for {_listed(names[unknown])}: drop these columns"
-            )
-        pos_weight = check_pos_weight(self.pos_weight, yes, no)
-        check_thresholds(self.threshold, pos_weight.size)
-        constant = self._constant_intercepts(yes, no, names)
-        if constant is not None:
-            # They learn nothing from it.
-            pos_weight = np.where(np.isnan(constant), pos_weight, 1.0)
-        weights.set(pos_weight, float(self.label_smoothing), None if constant is None else np.isnan(constant))
-        fitted = slice(None) if constant is None else np.isnan(constant)
-        half = 0.5 * self.label_smoothing * (yes + no)
-        kept = 1 - self.label_smoothing
-        with np.errstate(divide="ignore"):
-            null_logits = np.log(pos_weight * (kept * yes + half)) - np.log(kept * no + half)
-        return EncodedTargets(
-            loss=SigmoidLoss(),
-            targets=weights.targets,
-            weights=weights.rows,
-            strata=lambda: weights.rarest(yes / (yes + no)),
-            null_logits=np.clip(null_logits, -20, 20)[fitted],
-            hard=indicator.is_hard and self.label_smoothing == 0,
-            attributes=attributes,
-            prior_shift=np.log(pos_weight),
-            units=weights.units[fitted],
-            lightest=weights.lightest()[fitted],
-            uniform=weights.uniform,
-            constant=constant,
-        )
+            return indicator, indicator.names, {"classes_": classes_of_labels, "label_names_": indicator.names}, []
+        self.__dict__.pop("label_names_", None)
+        try:
+            codes, classes = encode_labels(y, sample_weight)
+        except ValueError as error:
+            hint = "unknown or soft values of a single label need a column: y.reshape(-1, 1), or frame[['name']]"
+            raise ValueError(f"{error} ({hint})") from error
+        check_two_classes(classes, type(self).__name__)
+        messages = []
+        if classes.size > 2:
+            messages = [
+                f"y holds {classes.size} classes that exclude each other: each gets a sigmoid, which does not model "
+                "that; SoftmaxRegression does. For labels that do not exclude each other, y must have a column for each"
+            ]
+        indicator = Indicator(codes[:, np.newaxis] == np.arange(1 if classes.size == 2 else 0, classes.size))
+        return indicator, classes[-indicator.n_labels :], {"classes_": classes}, messages
 
-    def _constant_intercepts(self, yes: Array, no: Array, names: Array) -> Array | None:
-        """Intercepts (L,) of labels without a finite optimum, NaN for the others; None where all have one."""
+    def _constant_intercepts(self, yes: Array, no: Array, names: Array) -> tuple[Array | None, list[str]]:
+        """Intercepts (L,) of labels without a finite optimum, NaN for the others; None where all have one; messages."""
         constant = (yes == 0) | (no == 0)
         if not constant.any():
-            return None
+            return None, []
         which = " and ".join(
-            f"always {value} for {_listed(names[other == 0])}"
+            f"always {value} for {listed(names[other == 0], 'label', 'labels')}"
             for value, other in ((0, yes), (1, no))
             if not other.all()
         )
-        has_optimum = not self.fit_intercept or self.label_smoothing > 0
-        say = "" if has_optimum else ": coefficients are 0 there, intercepts log((n1 + 1/2) / (n0 + 1/2))"
-        warnings.warn(f"Y is {which}{say}", UserWarning, stacklevel=5)
-        return None if has_optimum else np.where(constant, np.log(yes + 0.5) - np.log(no + 0.5), np.nan)
+        if not self.fit_intercept or self.label_smoothing > 0:
+            return None, [f"Y is {which}"]
+        consequence = "their coefficients are 0, and every row gets the same probability, (n1 + 1/2) / (n + 1)"
+        return np.where(constant, np.log(yes + 0.5) - np.log(no + 0.5), np.nan), [f"Y is {which}: {consequence}"]
 
     def _store_gaps(self, gaps: Array) -> None:
         self.label_optimality_gaps_ = gaps
 
-    def _unproved(self) -> str:
-        names = self.label_names_ if self._has_columns() else self.classes_[-len(self.coef_) :]
+    def _uncertified(self) -> str:
+        names = self._names()
         if len(names) == 1:
             return ""
-        unproved = names[self.label_optimality_gaps_ > self.tol]
-        return f" ({_listed(unproved)} of {len(names)})"
+        labels = listed(names[self.label_optimality_gaps_ > self.tol], "label", "labels")
+        return f" ({labels} of {len(names)})"
 
     def _separated(self, largest_residuals: Array) -> str:
-        names = self.label_names_ if self._has_columns() else self.classes_[-len(self.coef_) :]
-        separated = names[largest_residuals < 1e-2]
-        return _listed(separated) if separated.size else ""
+        separated = self._names()[largest_residuals < _CERTAIN]
+        return listed(separated, "label", "labels") if separated.size else ""
 
-
-def _listed(names: Array) -> str:
-    """Some labels by name."""
-    listed = ", ".join(map(repr, names[:_NAMED].tolist()))
-    more = f" and {names.size - _NAMED} more" if names.size > _NAMED else ""
-    return f"label{'s' if names.size > 1 else ''} {listed}{more}"
+    def _names(self) -> Array:
+        """Names (L,) of the labels, or the classes that have a sigmoid each."""
+        names: Array = self.label_names_ if self._has_columns() else self.classes_[-len(self.coef_) :]
+        return names

@@ -1,6 +1,5 @@
 """Softmax regression: exclusive classes."""
 
-import warnings
 from typing import Any, Self
 
 import numpy as np
@@ -9,14 +8,18 @@ from sklearn.utils import check_consistent_length
 from sklearn.utils.class_weight import compute_class_weight
 from sklearn.utils.validation import check_is_fitted
 
-from skactivation._class_major_losses import LabelSigns, SigmoidLoss, SoftmaxLoss, smooth, softmax_targets
 from skactivation._data.labels import as_labels, encode_labels, soft_targets
+from skactivation._data.targets import class_targets
+from skactivation._messages import check_two_classes
 from skactivation._typing import Array
 from skactivation._validation import check_real, check_sample_weight
 from skactivation.activations import log_sigmoid, log_softmax, sigmoid, softmax
 from skactivation.linear_model._base import EncodedTargets, LinearLogitModel
 
 __all__ = ["SoftmaxRegression"]
+
+# A class whose largest residual is below this is told apart without a mistake.
+_CERTAIN = 1e-2
 
 
 class SoftmaxRegression(ClassifierMixin, LinearLogitModel):
@@ -278,8 +281,9 @@ class SoftmaxRegression(ClassifierMixin, LinearLogitModel):
         tags.input_tags.sparse = True
         return tags
 
-    def _encode(self, y: Any, sample_weight: Array | None) -> EncodedTargets:
+    def _encode(self, y: Any, sample_weight: Array | None) -> tuple[EncodedTargets, list[str]]:
         soft = soft_targets(y)
+        messages: list[str] = []
         if soft is None:
             encoded, classes = encode_labels(y, sample_weight)
             factors = self._class_factors(encoded, classes, sample_weight)
@@ -289,42 +293,23 @@ class SoftmaxRegression(ClassifierMixin, LinearLogitModel):
         else:
             (encoded, names), weights = soft, sample_weight
             classes = np.arange(encoded.shape[1]) if names is None else names
-            self._check_shares(encoded, classes, weights)
+            messages = self._check_shares(encoded, classes, weights)
             factors = np.ones(classes.size)
-        if classes.size < 2:
-            raise ValueError(
-                f"{type(self).__name__} needs at least two classes, got one class in y (in rows of positive "
-                f"weight): {classes.tolist()}"
-            )
-        smoothing = float(self.label_smoothing)
-
-        def softmax_target(rows: Any, outputs: Array) -> Array:
-            return softmax_targets(encoded[rows], classes.size, smoothing)
-
-        two = classes.size == 2
-        yes = None
-        if two and encoded.ndim == 1 and smoothing == 0:
-            signs = np.where(encoded == 1, -1, 1).astype(np.int8)[np.newaxis]
-        elif two:
-            shares_of_second = encoded if encoded.ndim == 1 else encoded[:, 1] / encoded.sum(axis=1, dtype=np.float64)
-            yes = smooth(shares_of_second[np.newaxis].astype(np.float64), smoothing, 2)
-
-        def sigmoid_target(rows: Any, outputs: Array) -> Any:
-            return LabelSigns(signs[:, rows], None) if yes is None else (yes[:, rows], 1 - yes[:, rows])
-
-        shares = self._shares(encoded, classes, weights)
-        log_factors = np.log(factors)
-        return EncodedTargets(
+        check_two_classes(classes, type(self).__name__)
+        shares, log_factors = self._shares(encoded, classes, weights), np.log(factors)
+        null_logits = np.log(shares)
+        if classes.size == 2:
             # Two exclusive classes are one logit and a sigmoid.
-            loss=SigmoidLoss() if two else SoftmaxLoss(),
-            targets=sigmoid_target if two else softmax_target,
+            null_logits, log_factors = np.log(shares[1:] / shares[:1]), log_factors[1:] - log_factors[:1]
+        encoded_targets = EncodedTargets(
+            targets=class_targets(encoded, classes.size, float(self.label_smoothing)),
             weights=weights,
-            strata=lambda: encoded if encoded.ndim == 1 else encoded.argmax(axis=1),
-            null_logits=np.log(shares[1:] / shares[:1]) if two else np.log(shares),
-            hard=soft is None and smoothing == 0,
+            null_logits=null_logits,
             attributes={"classes_": classes},
-            prior_shift=log_factors[1:] - log_factors[:1] if two else log_factors,
+            prior_shift=log_factors,
+            units=np.ones(1),
         )
+        return encoded_targets, messages
 
     def _class_factors(self, codes: Array, classes: Array, sample_weight: Array | None) -> Array:
         """The factor (K,) of each class on the weights of its rows."""
@@ -362,21 +347,17 @@ class SoftmaxRegression(ClassifierMixin, LinearLogitModel):
                 raise ValueError("class_weight times sample_weight is beyond the range of floats; scale one of them")
         return weights
 
-    def _check_shares(self, targets: Array, classes: Array, sample_weight: Array | None) -> None:
-        """See that at least two classes have a share in some row, and warn of those that have none."""
+    def _check_shares(self, targets: Array, classes: Array, sample_weight: Array | None) -> list[str]:
+        """See that at least two classes have a share in some row; messages about those that have none."""
         present = targets if sample_weight is None else targets[sample_weight > 0]
-        absent = classes[present.max(axis=0) == 0].tolist()
-        if len(absent) > classes.size - 2:
-            raise ValueError(
-                f"{type(self).__name__} needs at least two classes, got one class with a share in y: all but {absent}"
-            )
-        if absent and self.label_smoothing == 0:
-            warnings.warn(
-                f"y gives no share to the classes {absent} in any row: their intercepts have no finite optimum and "
-                "stop at some point on the way to -inf; drop these columns",
-                UserWarning,
-                stacklevel=5,
-            )
+        absent = present.max(axis=0) == 0
+        check_two_classes(classes[~absent], type(self).__name__)
+        if not absent.any() or self.label_smoothing > 0:
+            return []
+        return [
+            f"y gives no share to the classes {classes[absent].tolist()} in any row: their intercepts have no finite "
+            "optimum and stop at some point on the way to -inf; drop these columns"
+        ]
 
     def _shares(self, encoded: Array, classes: Array, weights: Array | None) -> Array:
         """Each class's share (K,) in the targets; a class without any gets a little."""
@@ -388,9 +369,7 @@ class SoftmaxRegression(ClassifierMixin, LinearLogitModel):
         return np.asarray(np.maximum((1 - self.label_smoothing) * shares + self.label_smoothing / classes.size, 1e-9))
 
     def _separated(self, largest_residuals: Array) -> str:
-        if self.classes_.size == 2:
-            largest_residuals = np.repeat(largest_residuals, 2)
-        names = self.classes_[largest_residuals < 1e-2].tolist()
+        names = self.classes_[np.broadcast_to(largest_residuals < _CERTAIN, self.classes_.shape)].tolist()
         listed = ", ".join(map(repr, names))
         if len(names) == self.classes_.size:
             return f"the classes {listed} completely"

@@ -10,8 +10,9 @@ from typing import Any, NamedTuple
 import numpy as np
 from scipy import sparse
 
-from skactivation._data.class_columns import coded, given_classes, named_columns
-from skactivation._data.labels import abridged, as_label_columns, is_indicator
+from skactivation._data.class_columns import encode_columns, given_classes, named_columns
+from skactivation._data.labels import as_label_columns, is_indicator
+from skactivation._messages import abridged
 from skactivation._threads import over_slices, threads_for
 from skactivation._typing import Array
 from skactivation._validation import as_array, as_floats, check_row_sums, check_sample_weight
@@ -209,7 +210,7 @@ def _read_labels(
     given = None if labels is None else given_classes(labels, n_classes, "labels")
     if given is None:
         given = named_columns(y_proba, y_true, weights, "y_true")
-    codes, classes = coded(y_true, n_classes, weights, classes=given, advice=_ADVICE, name="y_true")
+    codes, classes = encode_columns(y_true, n_classes, weights, classes=given, advice=_ADVICE, name="y_true")
     return classes, codes
 
 

@@ -1,0 +1,225 @@
+"""Dense X, block by block."""
+
+from collections.abc import Iterator
+from functools import partial
+from typing import Any, NamedTuple
+
+import numpy as np
+
+from skactivation._data.blocks import Buffers, absent_rows
+from skactivation._data.features import COMBINE_WEIGHTS, Columns, FeatureBlock, FeatureRows, Weights
+from skactivation._data.targets import Targets
+from skactivation._threads import even_slices, in_threads
+from skactivation._typing import Array
+
+__all__ = ["DenseRows", "dense_slices"]
+
+# Numbers of 8 bytes, of X and of the logits, in a block, measured on two cores: smaller blocks pay for calls and for
+# waiting on Python's lock, larger ones leave the cache. Small data are split too, for threads, down to the least size.
+_BLOCK_SIZE = 2**19
+_LEAST_BLOCK_SIZE = 2**16
+_LEAST_BLOCK_ROWS = 64
+_BLOCKS_WANTED = 16
+# Elements of centred columns that are kept from one pass to the next, 16 MB: more memory for less work.
+_KEPT_SIZE = 2**21
+# Products of entries and logits from which on float64 data, too, are first evaluated in single precision. Below it,
+# the evaluations that double precision then needs cost more than is saved.
+_SINGLE_PRECISION_WORK = 2**25
+# Elements up to which one call for many products is faster than a call for each at half the operations.
+_SMALL_PRODUCT_SIZE = 2**13
+# Products of every two columns are worth forming for more weights than this share of the columns, and few columns;
+# their size. Measured: with fewer weights or more columns, a product of matrices for each weight is faster.
+_PAIRS_FROM, _MOST_COLUMNS_IN_PAIRS, _PAIRS_SIZE = 0.3, 128, 2**18
+# Elements of the products of rows that are held at once: 64 MB; groups of columns that they are summed in.
+_ROW_PRODUCTS_SIZE, _MOST_GROUPS = 2**23, 32
+
+
+class _Room(NamedTuple):
+    """Arrays for the columns and the logits of a block, and for weighted columns. Untouched memory takes no room."""
+
+    columns: Array
+    logits: Array
+    weighted: Array
+
+
+class DenseBlock(FeatureBlock):
+    """Centred columns x (b, D) of some rows."""
+
+    def __init__(self, data: FeatureRows, rows: slice, x: Array, room: _Room) -> None:
+        super().__init__(data, rows)
+        self.x = x
+        self._room = room
+
+    def logits(self, coefficients: Array) -> Array:
+        shape = len(coefficients), len(self.x)
+        z = self._room.logits[: shape[0] * shape[1]].reshape(shape)
+        return np.matmul(coefficients.astype(z.dtype, copy=False), self.x.T, out=z)
+
+    def gradient(self, residuals: Array) -> Array:
+        return residuals @ self.x
+
+    def squares(self, weights: Array) -> Array:
+        return weights @ np.square(self.x)
+
+    def grams(self, weights: Array) -> Array:
+        n_columns = self.x.shape[1]
+        if weights.size * n_columns <= _SMALL_PRODUCT_SIZE:
+            return np.asarray(np.matmul(weights[:, np.newaxis, :] * self.x.T, self.x))
+        if len(weights) > _PAIRS_FROM * n_columns + 2 and n_columns <= _MOST_COLUMNS_IN_PAIRS:
+            return _grams_from_pairs(self.x, weights.astype(self.x.dtype, copy=False))
+        products = np.empty((len(weights), n_columns, n_columns), self.x.dtype)
+        weighted = self._room.weighted[: len(self.x)]
+        for roots, product in zip(np.sqrt(weights).astype(self.x.dtype, copy=False), products, strict=True):
+            np.multiply(self.x, roots[:, np.newaxis], out=weighted)
+            # A matrix times its own transpose takes half of a product's operations.
+            np.matmul(weighted.T, weighted, out=product)
+        return products
+
+    def quadratic_forms(self, form: Array) -> Array:
+        forms: Array = np.einsum("ij,ij->i", self.x @ form, self.x)
+        return forms
+
+    def columns(self) -> Iterator[Array]:
+        yield self.x
+
+
+def _grams_from_pairs(x: Array, weights: Array) -> Array:
+    """`DenseBlock.grams` with each product of two columns formed once for all weights."""
+    n_rows, n_columns = x.shape
+    n_pairs = n_columns * (n_columns + 1) // 2
+    step = max(_LEAST_BLOCK_ROWS, _PAIRS_SIZE // n_pairs)
+    sums = np.zeros((len(weights), n_pairs), x.dtype)
+    pairs = np.empty((n_pairs, step), x.dtype)
+    for start in range(0, n_rows, step):
+        columns = np.ascontiguousarray(x[start : start + step].T)
+        pairs_there, end = pairs[:, : columns.shape[1]], 0
+        for first in range(n_columns):
+            begin, end = end, end + n_columns - first
+            np.multiply(columns[first:], columns[first], out=pairs_there[begin:end])
+        sums += weights[:, start : start + step] @ pairs_there.T
+    products = np.empty((len(weights), n_columns, n_columns), x.dtype)
+    rows, columns = np.triu_indices(n_columns)
+    products[:, rows, columns] = sums
+    products[:, columns, rows] = sums
+    return products
+
+
+class DenseRows(FeatureRows):
+    """A dense X, C- or Fortran-ordered, float32 or float64, in memory or memory-mapped."""
+
+    has_row_products = True
+
+    def __init__(
+        self,
+        X: Array,
+        targets: Targets,
+        weights: Array | None,
+        *,
+        n_outputs: int,
+        fit_intercept: bool,
+        columns: Columns,
+    ) -> None:
+        super().__init__(X, targets, weights, n_outputs=n_outputs, fit_intercept=fit_intercept, columns=columns)
+        self._absent = absent_rows(weights)
+        self._is_scaled = bool((columns.units != 1).any())
+        self.n_entries = self.n_rows * self.n_columns
+        self.gram_cost = self.n_entries * (self.n_columns + 10.0)
+        self.offsets = np.zeros(self.n_features)
+        is_small = self.n_entries <= _KEPT_SIZE
+        is_single = self.n_entries * n_outputs > _SINGLE_PRECISION_WORK or (X.dtype == np.float32 and not is_small)
+        self.dtype = np.dtype(np.float32 if is_single else np.float64)
+        self.slices = dense_slices(self.n_rows, self.n_columns + n_outputs, self.dtype)
+        dtypes = (np.dtype(np.float32), np.dtype(np.float64))
+        self._buffers = {dtype: Buffers(partial(self._room, dtype)) for dtype in dtypes}
+        self._kept: dict[Any, Array] = {}
+        if is_small:
+            x = np.empty((self.n_rows, self.n_columns))
+            self._fill(x, slice(0, self.n_rows))
+            self._kept = {x.dtype: x, self.dtype: x.astype(self.dtype, copy=False)}
+            if len(self.slices) == 1:
+                self.only = DenseBlock(self, self.slices[0], x, self._room(x.dtype))
+
+    def blocks(self, slices: list[slice], dtype: Any) -> Iterator[DenseBlock]:
+        """Yield some blocks, one at a time."""
+        buffers, kept = self._buffers[np.dtype(dtype)], self._kept.get(np.dtype(dtype))
+        room = buffers.take()
+        for rows in slices:
+            if kept is not None:
+                x = kept[rows]
+            else:
+                x = room.columns[: rows.stop - rows.start]
+                self._fill(x, rows)
+            yield DenseBlock(self, rows, x, room)
+        buffers.give_back(room)
+
+    def row_products(self) -> Array:
+        """Products (n, n) of the rows of X with each other, centred."""
+        step = max(1, _BLOCK_SIZE // self.n_rows)
+        n_steps = -(-self.n_features // step)
+        n_groups = min(n_steps, max(2, _ROW_PRODUCTS_SIZE // self.n_rows**2), _MOST_GROUPS)
+
+        def products(group: int) -> Array:
+            total = np.zeros((self.n_rows, self.n_rows))
+            for number in range(group * n_steps // n_groups, (group + 1) * n_steps // n_groups):
+                features = slice(number * step, (number + 1) * step)
+                x = self._X[:, features] - self.columns.center[features]
+                if self._absent is not None:
+                    x[self._absent] = 0
+                total += x @ x.T
+            return total
+
+        self.n_passes += 1
+        total, *others = in_threads(products, n_groups)
+        for part in others:
+            total += part
+        return total
+
+    def _room(self, dtype: Any) -> _Room:
+        longest = max(rows.stop - rows.start for rows in self.slices)
+        shape = longest, self.n_columns
+        return _Room(np.empty(shape, dtype), np.empty(self.n_outputs * longest, dtype), np.empty(shape, dtype))
+
+    def _fill(self, x: Array, rows: slice) -> None:
+        """Write centred columns of some rows into an array."""
+        features, n_features = self._X[rows], self.n_features
+        # The centre of float32 data is a float32 number: the difference is exact enough in either precision.
+        center = self.columns.center.astype(np.result_type(features, x), copy=False)
+        if self._is_scaled:
+            x[:, :n_features] = (features.astype(np.float64, copy=False) - center) * self.columns.units
+        else:
+            np.subtract(features, center, out=x[:, :n_features], casting="same_kind")
+        x[:, n_features:] = 1
+        if self._absent is not None:
+            x[self._absent[rows]] = 0
+
+    def _measure(self) -> tuple[Columns, Weights]:
+        kinds = (np.minimum, np.maximum, np.add, np.add, *COMBINE_WEIGHTS)
+        low, high, mean, sum_of_weights, *facts = self.sum(
+            _ranges, self.n_features, self.n_rows, size=3 * self.n_features, combine=kinds
+        )
+        weights = Weights(*facts)
+        if not self.fit_intercept:
+            return Columns.of_range(np.zeros(self.n_features), np.maximum(high, -low), self.dtype), weights
+        # A constant column is centred to exact zeros; a mean may leave its range by a rounding.
+        center = np.minimum(np.maximum(mean * (self.n_rows / sum_of_weights), low), high)
+        np.copyto(center, low, where=low == high)
+        # A centre that X's dtype holds is the same in single and in double precision.
+        center = np.asarray(center.astype(np.result_type(self._X.dtype, self.dtype)), dtype=np.float64)
+        return Columns.of_range(center, np.maximum(high - center, center - low), self.dtype), weights
+
+
+def _ranges(block: DenseBlock, n_features: int, n_rows: int) -> tuple[Any, ...]:
+    """Range and weighted sum / n_rows of each feature over rows of positive weight; facts about the weights."""
+    x, of_rows, facts = block.x[:, :n_features], *block.row_weights()
+    present = of_rows > 0
+    if not present.all():
+        x, of_rows = x[present], of_rows[present]
+    low, high = x.min(axis=0, initial=np.inf), x.max(axis=0, initial=-np.inf)
+    return low, high, (of_rows / n_rows) @ x, of_rows.sum(), *facts
+
+
+def dense_slices(n_rows: int, n_columns: int, dtype: Any) -> list[slice]:
+    """Blocks of dense rows: of X and its logits, with some number of columns together."""
+    size = n_rows * n_columns * np.dtype(dtype).itemsize // 8
+    wanted = max(-(-size // _BLOCK_SIZE), min(_BLOCKS_WANTED, size // _LEAST_BLOCK_SIZE))
+    return even_slices(n_rows, min(wanted, n_rows // _LEAST_BLOCK_ROWS))

@@ -1,0 +1,190 @@
+"""X in blocks, with targets and weights: what a linear model's objective reads.
+
+X is never copied, scaled or centred as a whole. Coefficients of shape (K, D) belong to *columns*: X's own, centred,
+then (with an intercept) a column of ones. Centring keeps the digits of columns with a large common offset. A row of
+weight 0 does not count, whatever numbers it holds: its columns and logits are 0.
+"""
+
+from abc import ABC, abstractmethod
+from collections.abc import Iterator
+from typing import Any, NamedTuple, Self
+
+import numpy as np
+
+from skactivation._data.blocks import RowBlocks
+from skactivation._data.targets import Targets
+from skactivation._typing import Array
+
+__all__ = ["COMBINE_WEIGHTS", "Columns", "FeatureBlock", "FeatureRows", "Weights"]
+
+
+class Columns(NamedTuple):
+    """What sets of rows that share their columns have in common."""
+
+    center: Array
+    """What is subtracted from X's columns (d,)."""
+    largest: Array
+    """Largest absolute value of the centred columns (d,), in X's units."""
+    units: Array
+    """Powers of two (d,) that multiply the columns: 1, except where squares would leave the range of floats."""
+
+    @classmethod
+    def of_range(cls, center: Array, largest: Array, dtype: Any) -> "Columns":
+        """Columns with units that keep the squares of single or double precision in range."""
+        exponents = np.frexp(np.where(largest > 0, largest, 1.0))[1]
+        extreme = np.abs(exponents) > (300 if dtype == np.float64 else 40)
+        return cls(center, largest, np.ldexp(1.0, np.where(extreme, -exponents, 0)))
+
+    @classmethod
+    def as_they_are(cls, n_features: int) -> "Columns":
+        """Columns that are neither centred nor scaled."""
+        return cls(np.zeros(n_features), np.ones(n_features), np.ones(n_features))
+
+
+class Weights(NamedTuple):
+    """What certificates need to know of the weights of rows: for each problem (P,), or for all of them (1,)."""
+
+    least: Array
+    """The least positive weight."""
+    largest: Array
+    """The largest weight."""
+    total: Array
+    """The sum of the weights."""
+
+    @classmethod
+    def of(cls, weights: Array) -> "Weights":
+        """The facts about weights (n,) or (P, n)."""
+        weights = np.atleast_2d(weights)
+        least = np.min(weights, axis=1, where=weights > 0, initial=np.inf)
+        return cls(least, weights.max(axis=1), weights.sum(axis=1))
+
+
+COMBINE_WEIGHTS = np.minimum, np.maximum, np.add
+"""How `Weights` of several blocks are combined."""
+
+
+class FeatureBlock(ABC):
+    """Some rows of X with their targets and weights. `rows` is their slice."""
+
+    def __init__(self, data: "FeatureRows", rows: slice) -> None:
+        self._data = data
+        self.rows = rows
+
+    def targets(self, problems: Array) -> Any:
+        """What the loss takes as targets, for some problems given by their numbers."""
+        return self._data.targets.block(self.rows, problems)
+
+    def weights(self, problems: Array) -> Array | None:
+        """Weights of the rows: (b,), or (p, b) where problems have weights of their own; None for weights of 1."""
+        weights = self._data.weights
+        if weights is None or weights.ndim == 1:
+            return None if weights is None else weights[self.rows]
+        return weights[problems, self.rows]
+
+    def row_weights(self) -> tuple[Array, Weights]:
+        """Weights (b,) of the rows, the largest of several problems, and facts about them."""
+        weights = self._data.weights
+        if weights is None:
+            ones = np.ones(self.rows.stop - self.rows.start)
+            return ones, Weights(ones[:1], ones[:1], np.full(1, float(ones.size)))
+        weights = weights[..., self.rows]
+        return weights if weights.ndim == 1 else weights.max(axis=0), Weights.of(weights)
+
+    @abstractmethod
+    def logits(self, coefficients: Array) -> Array:
+        """Class-major logits (K, b) for coefficients (K, D)."""
+
+    @abstractmethod
+    def gradient(self, residuals: Array) -> Array:
+        """Sum over the rows of residual times columns, (K, D), for class-major residuals (K, b)."""
+
+    @abstractmethod
+    def squares(self, weights: Array) -> Array:
+        """Sum over the rows of weight times squared columns, (K, D), for class-major weights (K, b)."""
+
+    @abstractmethod
+    def grams(self, weights: Array) -> Array:
+        """Sums over the rows of weight times products of columns, (m, D, D), for weights (m, b), none negative."""
+
+    @abstractmethod
+    def quadratic_forms(self, form: Array) -> Array:
+        """x^T A x of each row's columns x, (b,), for a symmetric matrix A (D, D)."""
+
+    @abstractmethod
+    def columns(self) -> Iterator[Array]:
+        """The columns as arrays (., D) that are small enough for any kind of X."""
+
+
+class FeatureRows(RowBlocks):
+    """X (n, d) with targets and weights, block by block.
+
+    Parameters
+    ----------
+    X : {array, sparse array} of shape (n, d)
+        Features, checked.
+    targets : Targets
+        y as the loss takes it.
+    weights : ndarray of shape (n,) or (P, n), or None
+        Weights of the rows, for all problems or for each.
+    n_outputs : int
+        Logits of a row, P K.
+    fit_intercept : bool
+        Whether there is a column of ones.
+    columns : Columns
+        How X's columns are centred and scaled.
+    """
+
+    dtype: Any
+    """The precision of sums that need not be exact."""
+    n_entries: int
+    """Entries that a product reads."""
+    gram_cost: float
+    """Floating-point operations, about, that products of the columns with each other take."""
+    offsets: Array
+    """What is subtracted from the columns (d,) after sums are formed: digits are lost where it is large."""
+    has_row_products = False
+    """Whether `row_products` can be formed."""
+
+    def __init__(
+        self, X: Any, targets: Targets, weights: Array | None, *, n_outputs: int, fit_intercept: bool, columns: Columns
+    ) -> None:
+        self._X = X
+        self.targets, self.weights = targets, weights
+        self.n_outputs, self.fit_intercept, self.columns = n_outputs, fit_intercept, columns
+        self.n_rows, self.n_features = X.shape
+        self.n_columns = self.n_features + fit_intercept
+        # What `measured` and `take` find out.
+        self.weight_facts = Weights(*np.ones((3, 1)))
+
+    @classmethod
+    def measured(cls, X: Any, targets: Targets, weights: Array | None, *, n_outputs: int, fit_intercept: bool) -> Self:
+        """The rows, with columns that one pass over X measures."""
+        as_they_are = Columns.as_they_are(X.shape[1])
+        settings: dict[str, Any] = {"n_outputs": n_outputs, "fit_intercept": fit_intercept}
+        raw = cls(X, targets, weights, columns=as_they_are, **settings)
+        columns, facts = raw._measure()
+        rows = cls(X, targets, weights, columns=columns, **settings)
+        rows.weight_facts, rows.n_passes = facts, raw.n_passes
+        return rows
+
+    def take(self, chosen: Array, stands_for: Array) -> Self:
+        """Some rows, given by their numbers (m,), with the same columns; each stands for so many (m,)."""
+        weights = stands_for if self.weights is None else stands_for * self.weights[..., chosen]
+        rows = type(self)(
+            self._X[chosen],
+            self.targets.take(chosen),
+            weights,
+            n_outputs=self.n_outputs,
+            fit_intercept=self.fit_intercept,
+            columns=self.columns,
+        )
+        rows.weight_facts = Weights.of(weights)
+        return rows
+
+    @abstractmethod
+    def _measure(self) -> tuple[Columns, Weights]:
+        """Centre and range of each column, and facts about the weights, in rows of positive weight."""
+
+    def row_products(self) -> Array:
+        """Products (n, n) of the rows of X with each other, centred."""
+        raise NotImplementedError(f"{type(self).__name__} forms no products of rows")

@@ -1,0 +1,25 @@
+"""X of any kind as rows."""
+
+from typing import Any
+
+from scipy import sparse
+
+from skactivation._data.dense import DenseRows
+from skactivation._data.features import FeatureRows
+from skactivation._data.sparse import SparseRows
+from skactivation._data.targets import Targets
+from skactivation._typing import Array
+
+__all__ = ["rows_of"]
+
+
+def rows_of(
+    X: Any, targets: Targets, weights: Array | None, *, n_outputs: int | None = None, fit_intercept: bool
+) -> FeatureRows:
+    """Rows of a validated X, dense or sparse, once one pass has measured the columns.
+
+    `n_outputs` is the number of logits of a row in all problems; None for the targets' own.
+    """
+    kind = SparseRows if sparse.issparse(X) else DenseRows
+    n_outputs = targets.n_problems * targets.n_logits if n_outputs is None else n_outputs
+    return kind.measured(X, targets, weights, n_outputs=n_outputs, fit_intercept=fit_intercept)

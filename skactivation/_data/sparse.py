@@ -1,0 +1,167 @@
+"""Sparse X, block by block."""
+
+from collections.abc import Iterator
+from typing import Any
+
+import numpy as np
+from scipy import sparse
+
+from skactivation._data.blocks import absent_rows
+from skactivation._data.features import COMBINE_WEIGHTS, Columns, FeatureBlock, FeatureRows, Weights
+from skactivation._data.targets import Targets
+from skactivation._threads import even_slices
+from skactivation._typing import Array
+
+__all__ = ["SparseRows"]
+
+# Sparse products go over all coefficients in every block: that must be little beside the block's entries. Fewer rows
+# leave more blocks to threads, more rows need fewer calls.
+_BLOCK_ROWS = 8192
+_ENTRIES_PER_COEFFICIENT = 8
+# Logits of a block: more would take more memory.
+_MOST_LOGITS = 2**21
+# Elements of a dense array made from sparse rows: 8 MB.
+_DENSE_SIZE = 2**20
+
+
+class SparseBlock(FeatureBlock):
+    """Some rows of a sparse X. They are centred on the coefficients' side, so that zeros stay zeros."""
+
+    def __init__(self, data: FeatureRows, rows: slice, x: Any, absent: Array | None) -> None:
+        super().__init__(data, rows)
+        self.x = x
+        self._offsets = data.offsets
+        self._fit_intercept = data.fit_intercept
+        self._absent = absent
+
+    def logits(self, coefficients: Array) -> Array:
+        weights = coefficients[:, : self._offsets.size].astype(self.x.dtype, copy=False)
+        z: Array = np.array(weights @ self.x.T, order="C")
+        if self._fit_intercept:
+            z += (coefficients[:, -1] - weights @ self._offsets)[:, np.newaxis].astype(z.dtype)
+        if self._absent is not None:
+            z[:, self._absent] = 0
+        return z
+
+    def gradient(self, residuals: Array) -> Array:
+        return self._with_intercept(residuals @ self.x, residuals.sum(axis=1), self._offsets)
+
+    def squares(self, weights: Array) -> Array:
+        totals = weights.sum(axis=1)
+        # sum w (x - c)^2 = sum w x^2 - 2 c sum w x + c^2 sum w
+        uncentred = weights @ self.x.multiply(self.x) - 2 * self._offsets * (weights @ self.x)
+        return self._with_intercept(uncentred, totals, -np.square(self._offsets))
+
+    def grams(self, weights: Array) -> Array:
+        lengths = np.diff(self.x.indptr)
+        size = self._offsets.size + self._fit_intercept
+        products = np.empty((len(weights), size, size))
+        weighted = self.x.copy()
+        for weight, product in zip(weights, products, strict=True):
+            weighted.data = self.x.data * np.repeat(weight, lengths)
+            uncentred = (self.x.T @ weighted).toarray()
+            if not self._fit_intercept:
+                product[:] = uncentred
+                continue
+            sums, total = weight @ self.x, weight.sum()
+            product[-1, -1] = total
+            product[-1, :-1] = product[:-1, -1] = sums - total * self._offsets
+            # sum w (x - c)(x - c)^T = sum w x x^T - c sum w x^T - (sum w (x - c)) c^T
+            product[:-1, :-1] = uncentred - np.outer(self._offsets, sums) - np.outer(product[:-1, -1], self._offsets)
+        return products
+
+    def quadratic_forms(self, form: Array) -> Array:
+        # In terms of x itself: [x - c, 1] is [x, 1] shifted by a matrix, which is applied to the form.
+        n_features = self._offsets.size
+        own = form[:n_features, :n_features]
+        cross = -2 * (own @ self._offsets)
+        constant = self._offsets @ own @ self._offsets
+        if self._fit_intercept:
+            cross += 2 * form[:n_features, -1]
+            constant += form[-1, -1] - 2 * form[-1, :n_features] @ self._offsets
+        forms = np.empty(self.x.shape[0])
+        step = max(1, _DENSE_SIZE // n_features)
+        for start in range(0, forms.size, step):
+            x = self.x[start : start + step]
+            forms[start : start + step] = np.asarray(x.multiply(x @ own).sum(axis=1)).ravel() + x @ cross
+        forms += constant
+        if self._absent is not None:
+            forms[self._absent] = 0
+        return forms
+
+    def columns(self) -> Iterator[Array]:
+        step = max(1, _DENSE_SIZE // self._offsets.size)
+        for start in range(0, self.x.shape[0], step):
+            part = self.x[start : start + step]
+            x = np.ones((part.shape[0], self._offsets.size + self._fit_intercept))
+            np.subtract(part.toarray(), self._offsets, out=x[:, : self._offsets.size])
+            if self._absent is not None:
+                x[self._absent[start : start + step]] = 0
+            yield x
+
+    def _with_intercept(self, sums: Array, totals: Array, offsets: Array) -> Array:
+        """Sums over X's columns, centred, beside the totals that belong to the intercept."""
+        if not self._fit_intercept:
+            return sums
+        return np.hstack([sums - np.outer(totals, offsets), totals[:, np.newaxis]])
+
+
+class SparseRows(FeatureRows):
+    """A sparse X in CSR or CSC format."""
+
+    def __init__(
+        self, X: Any, targets: Targets, weights: Array | None, *, n_outputs: int, fit_intercept: bool, columns: Columns
+    ) -> None:
+        super().__init__(X, targets, weights, n_outputs=n_outputs, fit_intercept=fit_intercept, columns=columns)
+        # A view, so that X's own flags stay as they are.
+        view = sparse.csr_array((X.data, X.indices, X.indptr), shape=X.shape) if X.format == "csr" else None
+        self._is_tidy = view is not None and bool(view.has_canonical_format)
+        self._absent = absent_rows(weights)
+        self.offsets = columns.center * columns.units
+        self.dtype = X.dtype
+        self.n_entries = X.nnz + self.n_columns
+        # Each entry meets the others of its row, and that slowly.
+        self.gram_cost = 20.0 * self.n_entries**2 / self.n_rows + self.n_columns**2
+        wanted = min(-(-self.n_rows // _BLOCK_ROWS), X.nnz // (_ENTRIES_PER_COEFFICIENT * self.n_features))
+        self.slices = even_slices(self.n_rows, max(wanted, self.n_rows * n_outputs // _MOST_LOGITS))
+
+    def blocks(self, slices: list[slice], dtype: Any) -> Iterator[SparseBlock]:
+        """Yield some blocks, one at a time."""
+        units = self.columns.units
+        for rows in slices:
+            absent = None if self._absent is None else self._absent[rows]
+            x = self._slice(rows).astype(dtype, copy=False)
+            if units.min() != 1 or units.max() != 1:
+                x.data = x.data * units[x.indices]
+            yield SparseBlock(self, rows, x, absent)
+
+    def _slice(self, rows: slice) -> Any:
+        """Some rows in CSR format; where SciPy has nothing to tidy up in place, they share X's memory."""
+        if not self._is_tidy:
+            return sparse.csr_array(self._X[rows])
+        indptr = self._X.indptr[rows.start : rows.stop + 1]
+        entries = slice(indptr[0], indptr[-1])
+        part = sparse.csr_array(
+            (self._X.data[entries], self._X.indices[entries], indptr - indptr[0]),
+            shape=(rows.stop - rows.start, self._X.shape[1]),
+        )
+        part.has_canonical_format = True
+        return part
+
+    def _measure(self) -> tuple[Columns, Weights]:
+        kinds = (np.maximum, np.add, np.add, *COMBINE_WEIGHTS)
+        largest, mean, sum_of_weights, *facts = self.sum(_ranges, self.n_rows, size=2 * self.n_features, combine=kinds)
+        mean = mean * (self.n_rows / sum_of_weights)
+        center = mean if self.fit_intercept else np.zeros(self.n_features)
+        return Columns.of_range(center, largest + np.abs(center), self.dtype), Weights(*facts)
+
+
+def _ranges(block: SparseBlock, n_rows: int) -> tuple[Any, ...]:
+    """Largest absolute value and sum of each feature over rows of positive weight; facts about the weights."""
+    x, of_rows, facts = block.x, *block.row_weights()
+    present = of_rows > 0
+    if not present.all():
+        x, of_rows = x[present], of_rows[present]
+    # Entries stored in parts may exceed this by a factor: it only keeps numbers in range.
+    largest = abs(x).max(axis=0).toarray().ravel() if x.shape[0] else np.zeros(x.shape[1])
+    return largest.astype(np.float64), (of_rows / n_rows) @ x, of_rows.sum(), *facts

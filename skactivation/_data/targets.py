@@ -1,0 +1,241 @@
+"""y as a loss takes it, block by block: classes, two classes as one logit, labels that do not exclude each other."""
+
+from abc import ABC, abstractmethod
+from typing import Any
+
+import numpy as np
+
+from skactivation._class_major_losses import (
+    LabelSigns,
+    LabelTargets,
+    Loss,
+    SigmoidLoss,
+    SoftmaxLoss,
+    smooth,
+    softmax_targets,
+)
+from skactivation._data.indicators import Indicator
+from skactivation._typing import Array
+
+__all__ = ["BinaryTargets", "ClassTargets", "IndicatorTargets", "Targets", "class_targets"]
+
+
+class Targets(ABC):
+    """Targets of n rows for P problems of K logits each."""
+
+    loss: Loss
+    """The loss that takes them."""
+    n_problems: int
+    n_logits: int
+    hard: bool
+    """Whether each target is 0 or 1, so that the infimum of the loss is 0."""
+    uniform: bool = True
+    """Whether the targets have no weights of their own: then rows with equal logits have equal curvature."""
+
+    @abstractmethod
+    def block(self, rows: slice | Array, problems: Array) -> Any:
+        """What the loss takes for some rows (a slice, or their numbers) and some problems (their numbers)."""
+
+    @abstractmethod
+    def strata(self) -> Array:
+        """Whole numbers (n,) from 0 on: groups of rows, none of which a sample may leave out."""
+
+    def take(self, chosen: Array) -> "Targets":
+        """The targets of some rows, given by their numbers."""
+        return _SomeTargets(self, chosen)
+
+    def least_weights(self) -> Array:
+        """The targets' own least positive weights (P,), where their largest is at most 1."""
+        return np.ones(self.n_problems)
+
+
+class _SomeTargets(Targets):
+    """The targets of some rows."""
+
+    def __init__(self, targets: Targets, chosen: Array) -> None:
+        self._targets, self._chosen = targets, chosen
+        self.loss, self.n_problems, self.n_logits = targets.loss, targets.n_problems, targets.n_logits
+        self.hard, self.uniform = targets.hard, targets.uniform
+
+    def block(self, rows: slice | Array, problems: Array) -> Any:
+        return self._targets.block(self._chosen[rows], problems)
+
+    def strata(self) -> Array:
+        return self._targets.strata()[self._chosen]
+
+    def least_weights(self) -> Array:
+        return self._targets.least_weights()
+
+
+class ClassTargets(Targets):
+    """Exclusive classes: codes (n,) from 0 to K - 1, or a distribution over the classes in each row (n, K)."""
+
+    n_problems = 1
+
+    def __init__(self, encoded: Array, n_classes: int, label_smoothing: float = 0.0) -> None:
+        self.loss = SoftmaxLoss()
+        self.n_logits = n_classes
+        self.hard = encoded.ndim == 1 and label_smoothing == 0
+        self._encoded, self._smoothing = encoded, label_smoothing
+
+    def block(self, rows: slice | Array, problems: Array) -> Array:
+        return softmax_targets(self._encoded[rows], self.n_logits, self._smoothing)
+
+    def strata(self) -> Array:
+        return _most_probable(self._encoded)
+
+
+class BinaryTargets(Targets):
+    """Two exclusive classes as one logit: codes (n,) of 0 and 1, or distributions (n, 2)."""
+
+    n_problems = n_logits = 1
+
+    def __init__(self, encoded: Array, label_smoothing: float = 0.0) -> None:
+        self.loss = SigmoidLoss()
+        self.hard = encoded.ndim == 1 and label_smoothing == 0
+        self._encoded = encoded
+        if self.hard:
+            self._signs = np.where(encoded == 1, -1, 1).astype(np.int8)[np.newaxis]
+        else:
+            second = encoded if encoded.ndim == 1 else encoded[:, 1] / encoded.sum(axis=1, dtype=np.float64)
+            self._yes = smooth(second[np.newaxis].astype(np.float64), label_smoothing, 2)
+
+    def block(self, rows: slice | Array, problems: Array) -> LabelTargets:
+        if self.hard:
+            return LabelSigns(self._signs[:, rows], None)
+        return self._yes[:, rows], 1 - self._yes[:, rows]
+
+    def strata(self) -> Array:
+        return _most_probable(self._encoded)
+
+
+def class_targets(encoded: Array, n_classes: int, label_smoothing: float = 0.0) -> ClassTargets | BinaryTargets:
+    """Targets of exclusive classes, given as codes or distributions; two of them are one logit."""
+    if n_classes == 2:
+        return BinaryTargets(encoded, label_smoothing)
+    return ClassTargets(encoded, n_classes, label_smoothing)
+
+
+def _most_probable(encoded: Array) -> Array:
+    """The class (n,) of each row, or its most probable class."""
+    return encoded if encoded.ndim == 1 else encoded.argmax(axis=1)
+
+
+class IndicatorTargets(Targets):
+    """Labels that do not exclude each other: an indicator with weights, a problem of one logit each.
+
+    Parameters
+    ----------
+    indicator : Indicator
+        Y (n, L).
+    weights : ndarray of shape (n,) or (n, L), or None
+        Weights of the rows or of the entries.
+    """
+
+    n_logits = 1
+
+    def __init__(self, indicator: Indicator, weights: Array | None) -> None:
+        self.loss = SigmoidLoss()
+        self._indicator = indicator
+        self._smoothing = 0.0
+        self._fitted = np.arange(indicator.n_labels)
+        self._entries: Array | None = None if weights is None or weights.ndim == 1 else weights
+        self._pos_weight = np.ones(indicator.n_labels)
+        self._largest = np.ones(indicator.n_labels) if self._entries is None else self._entries.max(axis=0)
+        self._largest[self._largest == 0] = 1
+        self.units = self._largest
+        """What the weights of each label (L,) are in units of."""
+        self.row_weights = _without_silent_rows(indicator, self._entries, weights)
+        """Weights (n,) of the rows; None for weights of 1."""
+        self._describe()
+        self.yes, self.no = self._totals()
+        """Weighted sums of yes and of no (L,); a soft label counts for both."""
+
+    def fit_to(self, pos_weight: Array, label_smoothing: float, fitted: Array) -> None:
+        """Multiply the weights of yes by factors (L,), smooth targets, leave out labels that are not fitted (L,)."""
+        self._pos_weight, self._smoothing = pos_weight, label_smoothing
+        self.units = self._largest * np.maximum(pos_weight, 1)
+        self._fitted = np.flatnonzero(fitted)
+        self._describe()
+
+    def _describe(self) -> None:
+        self.n_problems = self._fitted.size
+        self.hard = self._indicator.is_hard and self._smoothing == 0
+        self.uniform = self._entries is None and self._indicator.all_known and bool(np.all(self._pos_weight == 1))
+
+    def block(self, rows: slice | Array, problems: Array) -> LabelTargets:
+        labels = self._fitted[problems]
+        yes_factors = (self._pos_weight * self._largest / self.units)[labels, np.newaxis]
+        no_factors = (self._largest / self.units)[labels, np.newaxis]
+        if self.hard:
+            signs = self._indicator.signs(rows, labels)
+            if self.uniform:
+                return LabelSigns(signs, None)
+            weights = np.where(signs < 0, yes_factors, no_factors * (signs != 0))
+            return LabelSigns(signs, self._weighted(weights, rows, labels))
+        values = self._indicator.values(rows, labels)
+        known = ~np.isnan(values)
+        values = smooth(np.where(known, values, 0.0), self._smoothing, 2)
+        yes, no = yes_factors * values * known, no_factors * (1 - values) * known
+        return self._weighted(yes, rows, labels), self._weighted(no, rows, labels)
+
+    def least_weights(self) -> Array:
+        least = np.minimum(self._pos_weight, 1) * self._largest / self.units
+        if self._entries is not None:
+            smallest = np.min(self._entries, axis=0, where=self._entries > 0, initial=np.inf)
+            least = least * np.minimum(smallest / self._largest, 1)
+        return np.asarray(least[self._fitted])
+
+    def strata(self) -> Array:
+        """For each row, the number of its rarest answer: a yes (even numbers) or a no (odd numbers) to a label."""
+        shares = self.yes / (self.yes + self.no)
+        codes = np.zeros(self._indicator.n_rows, dtype=np.intp)
+        for rows in self._indicator.slices():
+            values = self._indicator.values(rows, np.arange(shares.size))
+            frequency = np.where(values >= 0.5, shares[:, np.newaxis], 1 - shares[:, np.newaxis])
+            frequency[np.isnan(values)] = np.inf
+            label = frequency.argmin(axis=0)
+            codes[rows] = 2 * label + ~(values[label, np.arange(label.size)] >= 0.5)
+        return codes
+
+    def _totals(self) -> tuple[Array, Array]:
+        """Weighted sums of yes and of no (L,), before anything is fitted to them."""
+        largest = 1.0 if self.row_weights is None else float(self.row_weights.max()) or 1.0
+        labels = np.arange(self.n_problems)
+        yes, no = np.zeros(labels.size), np.zeros(labels.size)
+        for rows in self._indicator.slices():
+            yes_there, no_there = weights_of_yes_and_no(self.block(rows, labels))
+            weights = np.ones(yes_there.shape[1]) if self.row_weights is None else self.row_weights[rows] / largest
+            yes += yes_there @ weights
+            no += no_there @ weights
+        return yes * self.units * largest, no * self.units * largest
+
+    def _weighted(self, weights: Array, rows: slice | Array, labels: Array) -> Array:
+        """Class-major weights (., b) times those of the entries."""
+        if self._entries is None:
+            return weights
+        return np.asarray(weights * (self._entries[rows][:, labels] / self._largest[labels]).T)
+
+
+def _without_silent_rows(indicator: Indicator, entries: Array | None, weights: Array | None) -> Array | None:
+    """Weights (n,) of the rows that are 0 where no label of positive weight is known."""
+    of_rows = weights if entries is None else None
+    if indicator.all_known and entries is None:
+        return of_rows
+    speaks = np.empty(indicator.n_rows, dtype=bool)
+    for rows in indicator.slices():
+        counts = ~np.isnan(indicator.values(rows, np.arange(indicator.n_labels)))
+        if entries is not None:
+            counts &= entries[rows].T > 0
+        speaks[rows] = counts.any(axis=0)
+    return of_rows if speaks.all() else speaks * (1.0 if of_rows is None else of_rows)
+
+
+def weights_of_yes_and_no(targets: LabelTargets) -> tuple[Array, Array]:
+    """Weights of yes and of no (L, b) from what SigmoidLoss takes."""
+    if not isinstance(targets, LabelSigns):
+        return targets
+    yes, no = targets.signs < 0, targets.signs > 0
+    if targets.weights is None:
+        return yes.astype(np.float64), no.astype(np.float64)
+    return yes * targets.weights, no * targets.weights

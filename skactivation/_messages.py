@@ -1,0 +1,33 @@
+"""Parts of messages."""
+
+from typing import Any
+
+import numpy as np
+
+__all__ = ["abridged", "check_two_classes", "listed"]
+
+# Labels that a message names.
+_NAMED = 8
+
+
+def abridged(labels: Any) -> str:
+    """Some labels in brackets."""
+    labels = list(np.asarray(labels).tolist())
+    more = f", ... ({len(labels)} of them)" if len(labels) > _NAMED else ""
+    return f"[{', '.join(map(repr, labels[:_NAMED]))}{more}]"
+
+
+def listed(labels: Any, noun: str, plural: str) -> str:
+    """A noun with the names of some labels."""
+    labels = np.asarray(labels).tolist()
+    more = f" and {len(labels) - _NAMED} more" if len(labels) > _NAMED else ""
+    return f"{plural if len(labels) > 1 else noun} {', '.join(map(repr, labels[:_NAMED]))}{more}"
+
+
+def check_two_classes(classes: Any, estimator: str) -> None:
+    """Raise an error where rows of positive weight hold fewer than two classes."""
+    if len(classes) < 2:
+        raise ValueError(
+            f"{estimator} needs at least two classes, but the rows of positive weight hold one class: "
+            f"{np.asarray(classes).tolist()}"
+        )

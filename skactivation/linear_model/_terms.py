@@ -1,0 +1,169 @@
+"""Terms of a linear model's objective: what a block of rows adds to values, gradients, Hessians and ranges of logits.
+
+Each is a function of a block and a `LinearPoint`, for `RowBlocks.sum`.
+"""
+
+from typing import Any, NamedTuple
+
+import numpy as np
+
+from skactivation._class_major_losses import Loss
+from skactivation._data.features import FeatureBlock
+from skactivation._typing import Array
+
+__all__ = [
+    "LinearPoint",
+    "combined_rows",
+    "curvature_shares",
+    "curvatures_by_logit",
+    "hessian_blocks",
+    "hessian_diagonal",
+    "hessian_with_pairs",
+    "intercept_hessian",
+    "largest_quadratic_form",
+    "largest_range",
+    "largest_residuals",
+    "losses_and_gradient",
+    "mean_hessian_block",
+    "triangle",
+    "triangles",
+]
+
+
+class LinearPoint(NamedTuple):
+    """Coefficients of the blocks' columns, with all that makes losses of them."""
+
+    loss: Loss
+    coefficients: Array
+    """(P K, D)."""
+    problems: Array
+    """Numbers (P,) of the problems, by which the data know their targets."""
+    n_logits: int
+    """K."""
+
+    def logits(self, block: FeatureBlock) -> Array:
+        """Logits (P, K, b), which may be overwritten."""
+        z = block.logits(self.coefficients)
+        return z.reshape(-1, self.n_logits, z.shape[1])
+
+    def curvature(self, block: FeatureBlock) -> tuple[Array, Array | None]:
+        """Weighted d and q (P K, b) or None: see `Loss.curvature`."""
+        diagonal, rank_one = self.loss.curvature(self.logits(block), block.targets(self.problems))
+        weights = _weights(block, self.problems)
+        if weights is not None:
+            diagonal = diagonal * weights
+            rank_one = None if rank_one is None else rank_one * np.sqrt(weights)
+        return _flat(diagonal), None if rank_one is None else _flat(rank_one)
+
+
+def losses_and_gradient(block: FeatureBlock, point: LinearPoint) -> tuple[Array, Array, Array]:
+    """Sums of losses (P,), their gradient (P K, D) by the block's columns, sums of squared residuals (P K,)."""
+    z = point.logits(block)
+    sums = point.loss.sums_and_residuals(z, block.targets(point.problems), block.weights(point.problems))
+    z = _flat(z)
+    # Over many blocks, sums in single precision would lose digits that single precision has to give.
+    gradient = block.gradient(z).astype(np.float64, copy=False)
+    return sums, gradient, np.einsum("kb,kb->k", z, z) if point.n_logits > 1 else np.zeros(1)
+
+
+def hessian_blocks(block: FeatureBlock, point: LinearPoint) -> tuple[Array]:
+    """Diagonal blocks (P K, D, D) of the Hessians."""
+    return (block.grams(point.curvature(block)[0]),)
+
+
+def hessian_with_pairs(block: FeatureBlock, point: LinearPoint, pairs: tuple[Array, Array]) -> tuple[Array, Array]:
+    """Diagonal blocks (P K, D, D), and minus the blocks (P n, D, D) of every two of the K logits."""
+    diagonal, rank_one = point.curvature(block)
+    # Own blocks are not differences from the others', which would cancel where probabilities are close to 1.
+    own = block.grams(diagonal)
+    if rank_one is None:
+        return own, np.zeros(())
+    q = rank_one.reshape(-1, point.n_logits, rank_one.shape[1])
+    return own, block.grams(_flat(q[:, pairs[0]] * q[:, pairs[1]]))
+
+
+def mean_hessian_block(block: FeatureBlock, point: LinearPoint) -> tuple[Array, Array]:
+    """The mean (D, D) of the diagonal blocks, and the sum of each logit's curvature (P K,)."""
+    diagonal, _ = point.curvature(block)
+    return block.grams(diagonal.mean(axis=0, keepdims=True))[0], diagonal.sum(axis=1, dtype=np.float64)
+
+
+def hessian_diagonal(block: FeatureBlock, point: LinearPoint) -> tuple[Array]:
+    """The Hessians' diagonals (P K, D)."""
+    return (block.squares(point.curvature(block)[0]),)
+
+
+def intercept_hessian(block: FeatureBlock, point: LinearPoint) -> tuple[Array]:
+    """The Hessian of each problem by its intercepts (P, K, K)."""
+    diagonal, rank_one = point.curvature(block)
+    totals = diagonal.sum(axis=1).reshape(-1, point.n_logits)
+    if rank_one is None:
+        return (totals[:, :, np.newaxis],)
+    q = rank_one.reshape(len(totals), point.n_logits, -1)
+    hessian = -np.stack([of_problem @ of_problem.T for of_problem in q])
+    logits = np.arange(point.n_logits)
+    hessian[:, logits, logits] = totals
+    return (hessian,)
+
+
+def curvatures_by_logit(block: FeatureBlock, point: LinearPoint) -> tuple[Array]:
+    """The sum of each logit's curvature (P K,)."""
+    return (point.curvature(block)[0].sum(axis=1, dtype=np.float64),)
+
+
+def curvature_shares(block: FeatureBlock, point: LinearPoint, totals: Array) -> tuple[list[Array]]:
+    """Sum over the logits of each row's share (b,) in the logit's curvature, in a list."""
+    diagonal, _ = point.loss.curvature(point.logits(block), block.targets(point.problems))
+    return ([((1 / totals) @ _flat(diagonal)) * block.row_weights()[0]],)
+
+
+def largest_range(block: FeatureBlock, point: LinearPoint) -> tuple[Array]:
+    """The largest range (P,) of the logits of a row; with one logit, its largest absolute value."""
+    z = point.logits(block)
+    if point.n_logits > 1:
+        return ((z.max(axis=1) - z.min(axis=1)).max(axis=1),)
+    return (np.maximum(z.max(axis=2), -z.min(axis=2))[:, 0],)
+
+
+def largest_quadratic_form(block: FeatureBlock, forms: Array) -> tuple[Array]:
+    """For forms (P, K, D, D), the largest sum (P,) of the two largest roots of x^T A x over K; the root where K = 1."""
+    squares = np.stack([block.quadratic_forms(form) for form in forms.reshape(-1, *forms.shape[2:])])
+    norms = np.sqrt(np.maximum(squares, 0)).reshape(*forms.shape[:2], -1)
+    return (np.sort(norms, axis=1)[:, -2:].sum(axis=1).max(axis=1),)
+
+
+def largest_residuals(block: FeatureBlock, point: LinearPoint) -> tuple[Array]:
+    """Each logit's largest residual (P K,) over rows with a positive weight."""
+    z, weights = point.logits(block), block.weights(point.problems)
+    counted = None if weights is None else (weights > 0).astype(z.dtype)
+    point.loss.sums_and_residuals(z, block.targets(point.problems), counted)
+    return (np.abs(_flat(z)).max(axis=1),)
+
+
+def combined_rows(block: FeatureBlock, combination: Array) -> tuple[Array]:
+    """Sums (P K, D) of the rows' columns, with factors (P K, n)."""
+    return (block.gradient(combination[:, block.rows]),)
+
+
+def triangle(block: FeatureBlock, scale: Array) -> tuple[Array]:
+    """The triangular factor of a QR decomposition of scaled columns."""
+    factor = np.zeros((0, scale.size))
+    for x in block.columns():
+        factor = triangles(factor, x * scale)
+    return (factor,)
+
+
+def triangles(one: Array, other: Array) -> Array:
+    """The triangular factor of two matrices on top of each other."""
+    return np.asarray(np.linalg.qr(np.vstack([one, other]), mode="r"))
+
+
+def _flat(z: Array) -> Array:
+    """(P, K, b) as (P K, b)."""
+    return z.reshape(-1, z.shape[-1])
+
+
+def _weights(block: FeatureBlock, problems: Array) -> Any:
+    """Weights that multiply (P, K, b), or None."""
+    weights = block.weights(problems)
+    return weights if weights is None or weights.ndim == 1 else weights[:, np.newaxis]

@@ -57,7 +57,8 @@ def check_boolean(value: Any, name: str) -> bool:
 def check_choice(value: Any, name: str, choices: tuple[str, ...]) -> str:
     """Return one of some strings."""
     if not isinstance(value, str) or value not in choices:
-        raise ValueError(f"{name} must be {' or '.join(map(repr, choices))}, got {value!r}")
+        *others, last = map(repr, choices)
+        raise ValueError(f"{name} must be {', '.join(others)} or {last}, got {value!r}")
     return value
 
 

@@ -14,7 +14,7 @@ from sklearn.datasets import load_iris
 from sklearn.exceptions import DataConversionWarning
 
 from skactivation import SoftmaxRegression
-from skactivation._optimize import preconditioner as _metric
+from skactivation._optimize import strategy
 
 IRIS, SPECIES = load_iris(return_X_y=True)
 NAMES = np.array(["setosa", "versicolor", "virginica"])
@@ -111,7 +111,7 @@ def test_spare_entries_of_a_sparse_array_stay_where_they_are(form):
 
 
 def test_entries_stored_in_parts_are_added_up_with_the_diagonal_metric(monkeypatch):
-    monkeypatch.setattr(_metric, "_WHOLE_HESSIAN", 0)
+    monkeypatch.setattr(strategy, "_WHOLE_HESSIAN", 0)
     whole, parts = sparse.csr_array(IRIS), split_entries(IRIS)
     assert_allclose(
         SoftmaxRegression().fit(parts, SPECIES).n_iter_, SoftmaxRegression().fit(whole, SPECIES).n_iter_, atol=2
@@ -227,7 +227,7 @@ def with_entry(y, value):
 @pytest.mark.parametrize(
     ("y", "error", "message"),
     [
-        (np.zeros(150), ValueError, r"at least two classes, got one class.*\[0"),
+        (np.zeros(150), ValueError, r"at least two classes, but the rows of positive weight hold one class.*\[0"),
         (np.linspace(0, 1, 150), ValueError, "Unknown label type: continuous"),
         (with_entry(SPECIES, None), ValueError, "contains NaN or None: row 3"),
         (with_entry(NAMES[SPECIES], np.nan), ValueError, "contains NaN or None: row 3"),

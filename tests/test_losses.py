@@ -506,14 +506,15 @@ def test_residuals_are_the_derivatives_of_the_losses(losses, loss, z, targets):
         step = np.zeros_like(z)
         step[k] = 1e-5
         change = losses(z + step, targets)[0] - losses(z - step, targets)[0]
-        if not loss.shift_invariant:
+        if isinstance(loss, SigmoidLoss):
             change = change[k]
         assert_allclose(residuals[k], change / 2e-5, rtol=1e-7, atol=1e-9)
 
 
 @pytest.mark.parametrize(("losses", "loss", "z", "targets"), class_major_problems())
 def test_curvature_is_the_derivative_of_the_residuals(losses, loss, z, targets):
-    d, q = loss.curvature(z.copy(), targets)
+    d, q = loss.curvature(problems_of(loss, z.copy()), targets)
+    d, q = d.reshape(z.shape), None if q is None else q.reshape(z.shape)
     for k in range(len(z)):
         step = np.zeros_like(z)
         step[k] = 1e-5
@@ -523,13 +524,37 @@ def test_curvature_is_the_derivative_of_the_residuals(losses, loss, z, targets):
         assert_allclose(column, expected, rtol=1e-7, atol=1e-9)
 
 
+def problems_of(loss, z):
+    """Logits (K, b) as those of one problem of K logits, or of K problems of one."""
+    return z[np.newaxis] if isinstance(loss, SoftmaxLoss) else z[:, np.newaxis]
+
+
+@pytest.mark.parametrize(("losses", "loss", "z", "targets"), class_major_problems())
+def test_sums_over_rows_are_weighted_by_row_and_by_problem(losses, loss, z, targets):
+    weights = np.random.default_rng(0).random(z.shape[1])
+    expected, residuals = losses(z, targets)
+    logits = problems_of(loss, z.copy())
+    for given in (weights, np.stack([weights] * len(logits))):
+        weighted = logits.copy()
+        sums = loss.sums_and_residuals(weighted, targets, given)
+        assert_allclose(sums, np.atleast_1d(expected @ weights), rtol=1e-12)
+        assert_allclose(weighted.reshape(z.shape), residuals * weights, rtol=1e-12)
+    other = np.concatenate([logits, logits[:, :, ::-1]]) if isinstance(loss, SoftmaxLoss) else None
+    if other is not None and targets.ndim == 2:
+        # Problems of a softmax share their targets and nothing else.
+        two = np.stack([weights, 2 * weights])
+        sums = loss.sums_and_residuals(other.copy(), targets, two)
+        assert_allclose(sums[0], expected @ weights, rtol=1e-12)
+        assert_allclose(sums[1], losses(z[:, ::-1].copy(), targets)[0] @ (2 * weights), rtol=1e-12)
+
+
 @pytest.mark.parametrize("loss", [SoftmaxLoss(), SigmoidLoss()])
 def test_only_the_softmax_does_not_see_a_shift(loss):
     logits, indices, _, _ = softmax_problem(19)
     z, hard = np.round(logits.T, 3), one_hot(indices, 4).T
     targets = hard if isinstance(loss, SoftmaxLoss) else (hard, 1 - hard)
     same = np.allclose(loss.losses_and_residuals(z + 1, targets), loss.losses_and_residuals(z.copy(), targets))
-    assert same == loss.shift_invariant
+    assert same == isinstance(loss, SoftmaxLoss)
 
 
 @pytest.mark.parametrize("lead", [0.0, 10.0, 37.0, 40.0, 100.0])

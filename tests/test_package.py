@@ -18,7 +18,7 @@ ROOT = PACKAGE.parent
 # A folder or file at the top imports only from itself and from floors below its own.
 FLOORS = [
     {"_typing"},
-    {"_threads", "_validation"},
+    {"_messages", "_threads", "_validation"},
     {"_activation_kernels"},
     {"activations", "_class_major_losses"},
     {"losses"},

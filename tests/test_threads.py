@@ -10,10 +10,10 @@ from sklearn.datasets import load_digits
 from threadpoolctl import threadpool_limits
 
 from skactivation import SigmoidMultiLabel, SoftmaxRegression, _threads
-from skactivation._data import blocks as _blocks
-from skactivation._optimize import preconditioner as _metric
+from skactivation._data import dense
+from skactivation._optimize import strategy
 from skactivation._threads import in_threads, single_threaded_blas
-from skactivation.linear_model import _initial_guess as _head_start
+from skactivation.linear_model import _initial_guess
 from skactivation.metrics import calibration_decomposition, expected_calibration_error
 
 
@@ -113,11 +113,11 @@ def problem(n_rows, n_features, n_classes, seed=0):
 def test_fits_and_predictions_are_the_same_bits_for_any_number_of_threads(
     shape, dtype, settings, many_threads, monkeypatch
 ):
-    monkeypatch.setattr(_blocks, "_DENSE_BLOCK_SIZE", 2000)
-    monkeypatch.setattr(_blocks, "_SMALL_PRODUCT_SIZE", 0)
+    monkeypatch.setattr(dense, "_BLOCK_SIZE", 2000)
+    monkeypatch.setattr(dense, "_SMALL_PRODUCT_SIZE", 0)
     if "_LEAST_SAMPLE" in settings:
-        monkeypatch.setattr(_head_start, "_LEAST_SAMPLE", settings["_LEAST_SAMPLE"])
-        monkeypatch.setattr(_metric, "_LEAST_SAMPLE", settings["_LEAST_SAMPLE"])
+        monkeypatch.setattr(_initial_guess, "_LEAST_SAMPLE", settings["_LEAST_SAMPLE"])
+        monkeypatch.setattr(strategy, "_LEAST_SAMPLE", settings["_LEAST_SAMPLE"])
     X, y = problem(*shape)
     found = []
     for number in (1, 2, 3, 7):
@@ -132,11 +132,11 @@ def test_fits_and_predictions_are_the_same_bits_for_any_number_of_threads(
 @pytest.mark.parametrize("n_labels", [3, 40])
 @pytest.mark.parametrize("coarse", [False, True])
 def test_labels_are_the_same_bits_for_any_number_of_threads(n_labels, coarse, many_threads, monkeypatch):
-    monkeypatch.setattr(_blocks, "_DENSE_BLOCK_SIZE", 2000)
+    monkeypatch.setattr(dense, "_BLOCK_SIZE", 2000)
     if coarse:
-        monkeypatch.setattr(_blocks, "_COARSE_WORK", 0)
-        monkeypatch.setattr(_head_start, "_LEAST_SAMPLE", 300)
-        monkeypatch.setattr(_metric, "_LEAST_SAMPLE", 300)
+        monkeypatch.setattr(dense, "_SINGLE_PRECISION_WORK", 0)
+        monkeypatch.setattr(_initial_guess, "_LEAST_SAMPLE", 300)
+        monkeypatch.setattr(strategy, "_LEAST_SAMPLE", 300)
     X, _ = problem(2000, 10, 3)
     rng = np.random.default_rng(1)
     Y = (X @ rng.normal(size=(10, n_labels)) + 5 * rng.normal(size=(2000, n_labels)) > 5).astype(float)

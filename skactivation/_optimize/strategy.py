@@ -156,7 +156,7 @@ def problems_at_once(strategy: Strategy, shape: tuple[int, int, int]) -> int:
     n_problems, n_logits, n_columns = shape
     if n_problems == 1 or strategy.curvature is not Curvature.WHOLE:
         return n_problems
-    return max(1, _MOST_ELEMENTS // (n_logits * n_columns) ** 2)
+    return min(n_problems, max(1, _MOST_ELEMENTS // (n_logits * n_columns) ** 2))
 
 
 def sample_size(shape: tuple[int, int, int]) -> int:

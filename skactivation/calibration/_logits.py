@@ -246,7 +246,7 @@ def _refuse(rows: LogitRows, bad: Array) -> None:
     places = f"row{'s' if numbers.size > 1 else ''} {abridged(numbers)}; the first of them holds {abridged(first)}"
     if np.isnan(first).any():
         raise ValueError(f"logits must not be NaN, got NaN in {places}")
-    if (first == np.inf).any():
+    if rows.exclusive and (first == np.inf).any():
         raise ValueError(f"logits must not be +inf, got it in {places} (float16 overflows above 65504)")
     if rows.exclusive and not np.isfinite(first.max()):
         raise ValueError(

@@ -44,7 +44,7 @@ class LinearObjective(Objective):
         targets = rows.targets
         self.rows, self.units = rows, FeatureUnits(rows)
         self._loss = targets.loss
-        self._strengths = np.broadcast_to(penalty, (max(targets.n_problems, np.size(penalty)),))
+        self._strengths = np.asarray(penalty) if np.ndim(penalty) else np.full(targets.n_problems, penalty)
         self.shape = (self._strengths.size, targets.n_logits, rows.n_columns)
         self.offers = frozenset(Curvature)
         self.penalty = self.units.penalty(self._strengths, targets.n_logits)

@@ -113,8 +113,7 @@ def curvatures_by_logit(block: FeatureBlock, point: LinearPoint) -> tuple[Array]
 
 def curvature_shares(block: FeatureBlock, point: LinearPoint, totals: Array) -> tuple[list[Array]]:
     """Sum over the logits of each row's share (b,) in the logit's curvature, in a list."""
-    diagonal, _ = point.loss.curvature(point.logits(block), block.targets(point.problems))
-    return ([((1 / totals) @ _flat(diagonal)) * block.row_weights()[0]],)
+    return ([(1 / totals) @ point.curvature(block)[0]],)
 
 
 def largest_range(block: FeatureBlock, point: LinearPoint) -> tuple[Array]:

@@ -7,10 +7,16 @@ from scipy import sparse
 from threadpoolctl import threadpool_limits
 
 from skactivation import SoftmaxRegression
-from skactivation._data import blocks as _blocks
-from skactivation._data.blocks import rows_of, sum_over_blocks
+from skactivation._data import dense
+from skactivation._data import sparse as sparse_rows
+from skactivation._data.rows import rows_of
+from skactivation._data.targets import BinaryTargets, ClassTargets
 
 FORMS = [np.ascontiguousarray, np.asfortranarray, sparse.csr_array, sparse.csc_array]
+
+
+def targets(n_rows, n_classes):
+    return ClassTargets(np.arange(n_rows) % n_classes, n_classes)
 
 
 def example(rng=None, n_rows=300, n_features=6):
@@ -21,9 +27,9 @@ def example(rng=None, n_rows=300, n_features=6):
 
 @pytest.fixture(params=[64, 10_000], ids=["many blocks", "one block"])
 def small_blocks(request, monkeypatch):
-    monkeypatch.setattr(_blocks, "_DENSE_BLOCK_SIZE", 10 * request.param)
-    monkeypatch.setattr(_blocks, "_SPARSE_BLOCK_ROWS", request.param)
-    monkeypatch.setattr(_blocks, "_DENSE_PART_SIZE", request.param)
+    monkeypatch.setattr(dense, "_BLOCK_SIZE", 10 * request.param)
+    monkeypatch.setattr(sparse_rows, "_BLOCK_ROWS", request.param)
+    monkeypatch.setattr(sparse_rows, "_DENSE_SIZE", request.param)
 
 
 @pytest.mark.parametrize("form", FORMS)
@@ -33,15 +39,16 @@ def test_products_are_those_of_the_centred_columns(form, fit_intercept):
     X = example()
     rng = np.random.default_rng(1)
     weights = rng.random(len(X))
-    rows = rows_of(form(X), 3, weights, fit_intercept=fit_intercept)
+    rows = rows_of(form(X), targets(len(X), 3), weights, fit_intercept=fit_intercept)
     center = np.average(X, axis=0, weights=weights) if fit_intercept else np.zeros(X.shape[1])
-    assert_allclose(rows.center, center, rtol=1e-12)
+    assert_allclose(rows.columns.center, center, rtol=1e-12)
     columns = np.hstack([X - center, np.ones((len(X), 1))]) if fit_intercept else X
     theta, z = rng.normal(size=(3, columns.shape[1])), rng.normal(size=(3, len(X)))
     logits, gradient, squares, total = np.empty_like(z), 0, 0, 0
     form_of_squares = np.cov(rng.normal(size=(columns.shape[1], 20)))
     grams = 0
-    for block_rows, block in rows.blocks(rows.slices, np.float64):
+    for block in rows.blocks(rows.slices, np.float64):
+        block_rows = block.rows
         logits[:, block_rows] = block.logits(np.asfortranarray(theta))
         gradient = gradient + block.gradient(z[:, block_rows])
         squares = squares + block.squares(np.square(z[:, block_rows]))
@@ -61,8 +68,8 @@ def test_products_are_those_of_the_centred_columns(form, fit_intercept):
 def test_squares_add_up_entries_stored_in_parts_first():
     X = sparse.csr_array((np.array([1.0, 2.0, 4.0]), np.array([0, 0, 1]), np.array([0, 2, 3])), shape=(2, 2))
     before = X.data.copy(), X.indices.copy()
-    rows = rows_of(X, 1, None, fit_intercept=False)
-    (squares,) = sum_over_blocks(rows, lambda block_rows, block: (block.squares(np.ones((1, 2))),), size=2)
+    rows = rows_of(X, BinaryTargets(np.array([0, 1])), None, fit_intercept=False)
+    (squares,) = rows.sum(lambda block: (block.squares(np.ones((1, 2))),), size=2)
     assert_allclose(squares, [[9, 16]])
     assert_array_equal(X.data, before[0])
     assert_array_equal(X.indices, before[1])
@@ -70,17 +77,17 @@ def test_squares_add_up_entries_stored_in_parts_first():
 
 def test_a_constant_column_is_centred_to_exact_zeros():
     X = np.full((1000, 1), 0.1) + 1e8
-    rows = rows_of(X, 2, np.random.default_rng(0).random(1000), fit_intercept=True)
-    assert rows.center[0] == X[0, 0]
-    assert rows.largest[0] == 0
+    rows = rows_of(X, targets(1000, 2), np.random.default_rng(0).random(1000), fit_intercept=True)
+    assert rows.columns.center[0] == X[0, 0]
+    assert rows.columns.largest[0] == 0
 
 
 def test_sums_come_in_the_order_of_the_rows(monkeypatch):
-    monkeypatch.setattr(_blocks, "_DENSE_BLOCK_SIZE", 1)
-    rows = rows_of(example(n_rows=1000), 2, None, fit_intercept=True)
+    monkeypatch.setattr(dense, "_BLOCK_SIZE", 1)
+    rows = rows_of(example(n_rows=1000), targets(1000, 2), None, fit_intercept=True)
     starts = []
     with threadpool_limits(1):
-        sum_over_blocks(rows, lambda block_rows, block: (starts.append(block_rows.start) or 0,), size=1)
+        rows.sum(lambda block: (starts.append(block.rows.start) or 0,), size=1)
     assert starts == sorted(starts)
     assert len(starts) == 16
 
@@ -91,10 +98,10 @@ def test_values_are_the_same_for_any_size_of_blocks(form, monkeypatch):
     z = np.random.default_rng(1).random((3, 2000))
     found = []
     for size in (100, 1000, 10**6):
-        monkeypatch.setattr(_blocks, "_DENSE_BLOCK_SIZE", size)
-        monkeypatch.setattr(_blocks, "_SPARSE_BLOCK_ROWS", size)
-        rows = rows_of(form(X), 3, None, fit_intercept=True)
-        (total,) = sum_over_blocks(rows, lambda where, block: (block.gradient(z[:, where]),), size=21)
+        monkeypatch.setattr(dense, "_BLOCK_SIZE", size)
+        monkeypatch.setattr(sparse_rows, "_BLOCK_ROWS", size)
+        rows = rows_of(form(X), targets(2000, 3), None, fit_intercept=True)
+        (total,) = rows.sum(lambda block: (block.gradient(z[:, block.rows]),), size=21)
         found.append(total)
     assert_allclose(found[1], found[0], rtol=1e-12, atol=1e-10)
     assert_allclose(found[2], found[0], rtol=1e-12, atol=1e-10)
@@ -104,35 +111,35 @@ def test_values_are_the_same_for_any_size_of_blocks(form, monkeypatch):
 @pytest.mark.parametrize("dtype", [np.float32, np.float64])
 def test_some_rows_have_the_same_columns_as_all(form, dtype):
     X = example().astype(dtype)
-    rows = rows_of(form(X), 3, None, fit_intercept=True)
+    rows = rows_of(form(X), targets(len(X), 3), None, fit_intercept=True)
     chosen = np.array([3, 3, 17, 200])
-    part = rows.part(chosen, np.array([1.0, 2.0, 0.0, 1.0]))
-    (_, all_rows), (_, some) = (next(each.blocks(each.slices, np.float64)) for each in (rows, part))
+    part = rows.take(chosen, np.array([1.0, 2.0, 0.0, 1.0]))
+    all_rows, some = (next(each.blocks(each.slices, np.float64)) for each in (rows, part))
     expected = np.vstack(list(all_rows.columns()))[chosen]
     expected[2] = 0  # a row of weight 0 isn't there
     assert_allclose(np.vstack(list(some.columns())), expected, rtol=1e-12)
 
 
 def test_products_of_rows_are_those_of_the_centred_rows(monkeypatch):
-    monkeypatch.setattr(_blocks, "_DENSE_BLOCK_SIZE", 1000)
+    monkeypatch.setattr(dense, "_BLOCK_SIZE", 1000)
     X = example(n_rows=50, n_features=300)
     weights = np.ones(50)
     weights[7] = 0
     centred = X - np.delete(X, 7, axis=0).mean(axis=0)
     centred[7] = 0
-    rows = rows_of(X, 2, weights, fit_intercept=True)
+    rows = rows_of(X, targets(50, 2), weights, fit_intercept=True)
     assert_allclose(rows.row_products(), centred @ centred.T, rtol=1e-11, atol=1e-11)
 
 
 def test_numbers_whose_squares_leave_the_range_of_floats_are_brought_back():
     X = example() * [1e200, 1.0, 1e-200, 1e100, 1.0, 1.0]
     for form in FORMS:
-        rows = rows_of(form(X), 2, None, fit_intercept=True)
-        _, block = next(rows.blocks(rows.slices, np.float64))
+        rows = rows_of(form(X), targets(len(X), 2), None, fit_intercept=True)
+        block = next(rows.blocks(rows.slices, np.float64))
         grams = block.grams(np.ones((1, len(X))))
         assert np.isfinite(grams).all()
         assert np.all(np.einsum("kjj->kj", grams) > 1e-3)
-        assert set(np.frexp(rows.units)[0]) == {0.5}
+        assert set(np.frexp(rows.columns.units)[0]) == {0.5}
 
 
 @pytest.mark.parametrize("form", [sparse.csr_array, sparse.csc_array])
@@ -140,7 +147,7 @@ def test_only_a_proof_without_a_penalty_makes_sparse_rows_dense(form, monkeypatc
     rng = np.random.default_rng(0)
     X = sparse.csr_array(rng.normal(size=(300, 20)) * (rng.random((300, 20)) < 0.2))
     y = (X @ rng.normal(size=20) + rng.normal(size=300) > 0).astype(int)
-    monkeypatch.setattr(_blocks.SparseBlock, "columns", None)
+    monkeypatch.setattr(sparse_rows.SparseBlock, "columns", None)
     assert SoftmaxRegression().fit(form(X), y).converged_
     with pytest.raises(TypeError):
         SoftmaxRegression(C=np.inf).fit(form(X), y)

@@ -16,7 +16,7 @@ from threadpoolctl import threadpool_limits
 from longhand import best_temperature, mean_cross_entropy
 from skactivation import fit_temperature
 from skactivation.activations import sigmoid, softmax
-from skactivation.calibration import _logits, _scaling
+from skactivation.calibration import _logits, _temperature
 from skactivation.losses import softmax_cross_entropy
 
 rng = np.random.default_rng(0)
@@ -330,7 +330,7 @@ def test_losses_close_to_zero_keep_their_digits(gap):
 @pytest.mark.parametrize("start", [1e-100, 1e-9, 1e9, 1e300])
 def test_the_minimum_is_reached_from_anywhere(start, monkeypatch):
     expected = fit_temperature(LOGITS, Y).temperature
-    monkeypatch.setattr(_scaling, "_guesses", lambda summary, unit: np.array([start]))
+    monkeypatch.setattr(_temperature, "_guesses", lambda summary, unit: np.array([start]))
     fit = fit_temperature(LOGITS, Y)
     assert_allclose(fit.temperature, expected, rtol=1e-12)
     assert fit.optimality_gap < 1e-12
@@ -340,7 +340,7 @@ def test_labels_that_have_arrived_wait_for_the_others(monkeypatch):
     # In these units steps are soon too small to change log(1 / T).
     logits = 1e30 * LABEL_LOGITS
     expected = fit_temperature(logits, INDICATOR, multilabel=True).temperature
-    monkeypatch.setattr(_scaling, "_guesses", lambda summary, unit: 1 / expected * [1, 1e-9, 1e9])
+    monkeypatch.setattr(_temperature, "_guesses", lambda summary, unit: 1 / expected * [1, 1e-9, 1e9])
     fit = fit_temperature(logits, INDICATOR, multilabel=True)
     assert_allclose(fit.temperature, expected, rtol=1e-12)
 
@@ -379,11 +379,11 @@ def test_minus_infinity_takes_no_part_in_means():
     [
         (
             [-np.inf, 1, 2, 3, 4],
-            r"true class the probability 0, as in rows \[3, 9\], the first of which is \[-inf, 1.0",
+            r"true class the probability 0 in rows \[3, 9\]; the first of them holds \[-inf, 1.0",
         ),
-        ([np.nan, 1, 2, 3, 4], r"must not be NaN, as in rows \[3, 9\]"),
-        ([np.inf, 1, 2, 3, 4], r"finite largest entry in each row, not as in rows \[3, 9\]"),
-        ([-np.inf] * 5, r"finite largest entry in each row, not as in rows \[3, 9\]"),
+        ([np.nan, 1, 2, 3, 4], r"must not be NaN, got NaN in rows \[3, 9\]"),
+        ([np.inf, 1, 2, 3, 4], r"must not be \+inf, got it in rows \[3, 9\]"),
+        ([-np.inf] * 5, r"finite entry in each row, but all are -inf.* in rows \[3, 9\]"),
     ],
 )
 def test_rows_that_have_no_distribution_or_no_loss_are_an_error_naming_them(row, message):

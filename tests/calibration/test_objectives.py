@@ -5,13 +5,15 @@ import pytest
 from numpy.testing import assert_allclose
 from scipy.optimize import approx_fprime
 
-from skactivation._data.indicators import Indicator, LabelWeights
-from skactivation._optimize.preconditioner import Kind, metric_at
+from skactivation._data.indicators import Indicator
+from skactivation._data.targets import ClassTargets, IndicatorTargets
+from skactivation._optimize.objective import Curvature
+from skactivation._optimize.preconditioner import precondition
 from skactivation._threads import single_threaded_blas
 from skactivation.calibration import _logits
 from skactivation.calibration._affine_objective import AffineObjective
-from skactivation.calibration._logits import Logits
-from skactivation.calibration._temperature import TemperatureObjective
+from skactivation.calibration._logits import LogitRows, prepare, smallest_margins
+from skactivation.calibration._temperature import _Loss
 from skactivation.losses import sigmoid_cross_entropy, softmax_cross_entropy
 
 rng = np.random.default_rng(0)
@@ -31,12 +33,12 @@ def block_size(request, monkeypatch):
 
 
 def exclusive():
-    return Logits(Z, True, lambda rows: CODES[rows], WEIGHTS)
+    return LogitRows(Z, ClassTargets(CODES, K), WEIGHTS)
 
 
 def several():
-    of_labels = LabelWeights(Indicator(LABELS), WEIGHTS)
-    return Logits(Z, False, lambda rows: of_labels.targets(rows, np.arange(K)), of_labels.rows)
+    targets = IndicatorTargets(Indicator(LABELS), WEIGHTS)
+    return LogitRows(Z, targets, targets.row_weights)
 
 
 def losses(make, z):
@@ -48,24 +50,28 @@ def losses(make, z):
 
 
 def affine(make, shared):
-    logits = make()
-    logits.summary()
-    return AffineObjective(logits, shared=shared)
+    rows, _ = prepare(make())
+    return AffineObjective(rows, shared=shared)
+
+
+def loss_of(make, chosen=slice(None)):
+    rows, summary = prepare(make())
+    mask = np.zeros(rows.n_problems, dtype=bool)
+    mask[chosen] = True
+    return _Loss.of(rows, summary, mask)
 
 
 @pytest.mark.parametrize("make", [exclusive, several])
-def test_a_temperature_objective_and_its_derivatives(make):
-    logits = make()
-    objective = TemperatureObjective(logits, logits.summary())
-    beta = np.linspace(0.4, 0.9, objective.n_parts)[:, np.newaxis]
-    values, gradient = objective.value_and_gradient(beta)
-    columns = beta[0] if make is exclusive else beta[:, 0]
-    assert_allclose(values, losses(make, Z * columns), rtol=1e-13)
+def test_the_loss_at_a_temperature_and_its_derivatives(make):
+    loss = loss_of(make)
+    beta = np.linspace(0.4, 0.9, loss.problems.size)
+    values, slopes, curvatures = loss.at(beta)
+    assert_allclose(values, losses(make, Z * beta), rtol=1e-13)
     h = 1e-5
-    slopes = (losses(make, Z * (columns + h)) - losses(make, Z * (columns - h))) / (2 * h)
-    assert_allclose(gradient[:, 0], slopes, rtol=1e-6)
-    rise = objective.value_and_gradient(beta + h)[1] - objective.value_and_gradient(beta - h)[1]
-    assert_allclose(objective.hessian(beta)[:, :, 0], rise / (2 * h), rtol=1e-6)
+    expected = (losses(make, Z * (beta + h)) - losses(make, Z * (beta - h))) / (2 * h)
+    assert_allclose(slopes, expected, rtol=1e-6)
+    rise = loss.at(beta + h)[1] - loss.at(beta - h)[1]
+    assert_allclose(curvatures, rise / (2 * h), rtol=1e-6)
 
 
 @pytest.mark.parametrize(("make", "shared"), [(exclusive, True), (exclusive, False), (several, True)])
@@ -93,7 +99,7 @@ def test_an_affine_objective_and_its_derivatives(make, shared):
 @pytest.mark.parametrize(("make", "shared"), [(exclusive, True), (exclusive, False), (several, True)])
 def test_bounds_on_how_far_a_step_spreads_logits_hold(make, shared):
     objective = affine(make, shared)
-    theta = objective.start(np.full(objective.n_parts, 0.5))
+    theta = objective.start(np.full(objective.shape[0], 0.5))
     hessian = objective.hessian(theta)
     inverse = np.linalg.inv(hessian)
     counts = WEIGHTS > 0
@@ -109,33 +115,27 @@ def test_bounds_on_how_far_a_step_spreads_logits_hold(make, shared):
         length = np.sqrt(np.einsum("pi,pij,pj->p", flat, hessian, flat))
         assert np.all(spread <= objective.logit_range(step) * (1 + 1e-12))
         assert np.all(spread <= objective.largest_logit_range(inverse) * length * (1 + 1e-12))
-        assert np.all(spread <= objective.crude_logit_range(np.linalg.norm(flat, axis=1)) * (1 + 1e-12))
+        assert np.all(spread <= objective.logit_range_bound(np.linalg.norm(flat, axis=1)) * (1 + 1e-12))
 
 
-def test_parts_of_an_objective_are_what_they_are_in_it():
-    logits = several()
-    whole = TemperatureObjective(logits, logits.summary())
-    beta = np.linspace(0.4, 0.9, K)[:, np.newaxis]
+def test_some_problems_are_what_they_are_among_all():
+    beta = np.linspace(0.4, 0.9, K)
     chosen = np.array([True, False, True, True])
-    some, with_biases = whole.select(chosen), affine(several, True)
-    whole.value_and_gradient(beta)
-    assert_allclose(whole.select(chosen).hessian(beta[chosen]), whole.hessian(beta)[chosen], rtol=1e-13)
-    for objective, part, theta in (
-        (whole, some, beta),
-        (with_biases, with_biases.select(chosen), with_biases.start(beta[:, 0])),
-    ):
-        for method in ("value_and_gradient", "hessian"):
-            all_of_them, of_some = getattr(objective, method)(theta), getattr(part, method)(theta[chosen])
-            if method == "hessian":
-                all_of_them, of_some = (all_of_them,), (of_some,)
-            for array, array_of_some in zip(all_of_them, of_some, strict=True):
-                assert_allclose(array_of_some, array[chosen], rtol=1e-13)
+    for array, of_some in zip(loss_of(several).at(beta), loss_of(several, chosen).at(beta[chosen]), strict=True):
+        assert_allclose(of_some, array[chosen], rtol=1e-13)
+    whole = affine(several, True)
+    some, theta = whole.select(chosen), whole.start(beta)
+    for method in ("value_and_gradient", "hessian"):
+        of_all, of_some = getattr(whole, method)(theta), getattr(some, method)(theta[chosen])
+        if method == "hessian":
+            of_all, of_some = (of_all,), (of_some,)
+        for array, array_of_some in zip(of_all, of_some, strict=True):
+            assert_allclose(array_of_some, array[chosen], rtol=1e-13)
 
 
 @pytest.mark.parametrize("make", [exclusive, several])
 def test_a_summary_holds_the_sums_that_existence_follows_from(make):
-    logits = make()
-    summary = logits.summary()
+    rows, summary = prepare(make())
     if make is exclusive:
         distances = Z.max(axis=1, keepdims=True) - Z
         own = distances[np.arange(N), CODES]
@@ -144,7 +144,7 @@ def test_a_summary_holds_the_sums_that_existence_follows_from(make):
         assert_allclose(summary.total, WEIGHTS.sum())
         assert_allclose(summary.widest, distances[WEIGHTS > 0].max())
         assert_allclose(summary.worst, own[WEIGHTS > 0].max())
-        assert_allclose(logits.smallest_margins(), distances[(WEIGHTS > 0)[:, np.newaxis] & (distances > 0)].min())
+        assert_allclose(smallest_margins(rows), distances[(WEIGHTS > 0)[:, np.newaxis] & (distances > 0)].min())
     else:
         known = ~np.isnan(LABELS) * WEIGHTS[:, np.newaxis]
         truth = np.nan_to_num(LABELS)
@@ -153,12 +153,13 @@ def test_a_summary_holds_the_sums_that_existence_follows_from(make):
         assert_allclose(summary.null, (known * np.abs(Z)).sum(axis=0) / 2, rtol=1e-13)
         assert_allclose(summary.total, known.sum(axis=0))
         assert_allclose(summary.widest, (np.abs(Z) * (known > 0)).max(axis=0))
-        assert_allclose(logits.smallest_margins(), np.min(np.abs(Z), axis=0, where=known > 0, initial=np.inf))
+        assert_allclose(smallest_margins(rows), np.min(np.abs(Z), axis=0, where=known > 0, initial=np.inf))
     assert_allclose(summary.logs + summary.expected, losses(make, Z), rtol=1e-13)
 
 
-@pytest.mark.parametrize("kind", [Kind.OUTPUTS, Kind.SHARED])
-def test_metrics_for_linear_models_are_refused(kind):
+@pytest.mark.parametrize("curvature", [Curvature.BLOCKS, Curvature.MEAN_BLOCK])
+def test_curvatures_that_are_not_offered_are_refused(curvature):
     objective = affine(exclusive, True)
-    with pytest.raises(TypeError, match=r"only a linear model's objective.*got a AffineObjective"):
-        metric_at(objective, objective.start(np.ones(1)), kind)
+    assert curvature not in objective.offers
+    with pytest.raises(NotImplementedError, match="AffineObjective does not offer"):
+        precondition(objective, objective.start(np.ones(1)), curvature)

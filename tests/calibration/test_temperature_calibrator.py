@@ -261,7 +261,7 @@ def test_constant_logits_with_biases_give_the_shares_of_the_classes(scaling, con
 def test_a_bias_helps_where_the_true_classes_are_largest_but_tied():
     z = np.vstack([np.zeros((90, 3)), 5 * np.eye(3)[np.arange(30) % 3]])
     y = np.append(np.repeat([0, 1, 2], [70, 15, 5]), np.arange(30) % 3)
-    with pytest.warns(ConvergenceWarning, match="there may be none"):
+    with pytest.warns(ConvergenceWarning, match="there is no optimum"):
         model = TemperatureCalibrator("logits", scaling="bias_corrected").fit(z, y)
     best = minimize(scaled_loss, np.array([3.0, 1, 0, 0]), (z, y, "bias_corrected"), method="BFGS")
     assert model.loss_after_ <= best.fun + 1e-6
@@ -573,7 +573,7 @@ def test_biases_without_a_finite_optimum_are_warned_of(scaling):
     # With a bias for class 2, all rows are on the right side.
     z = np.random.default_rng(10).normal(size=(300, 3))
     y = (z + np.array([0, 0, 1.5])).argmax(axis=1)
-    with pytest.warns(ConvergenceWarning, match="could not be proved"):
+    with pytest.warns(ConvergenceWarning, match="could not be certified"):
         model = TemperatureCalibrator("logits", scaling=scaling).fit(z, y)
     assert np.isfinite(model.predict_proba(z)).all()
 
@@ -963,7 +963,7 @@ def test_errors_name_the_rows_of_x():
     features = np.hstack([np.random.default_rng(0).normal(size=(150, 3)) + np.eye(3)[Y], np.zeros((150, 1))])
     features[[17, 101], 3] = 99
     cv = KFold(5, shuffle=True, random_state=0)
-    with pytest.raises(ValueError, match=r"must not be NaN, as in rows \[17, 101\]"):
+    with pytest.raises(ValueError, match=r"must not be NaN, got NaN in rows \[17, 101\]"):
         TemperatureCalibrator(Faulty(), cv=cv).fit(features, Y)
 
 
@@ -983,7 +983,7 @@ def test_an_ensembles_logarithms_are_finite_where_probabilities_are_not():
 
 def test_parameters_of_fit_do_not_vanish_in_a_frozen_classifier():
     frozen = FrozenEstimator(GaussianNB().fit(X, Y))
-    with pytest.raises(TypeError, match=r"frozen classifier isn't fitted.*\['foo'\]"):
+    with pytest.raises(TypeError, match=r"frozen classifier is not fitted.*\['foo'\]"):
         TemperatureCalibrator(frozen).fit(X, Y, foo=1)
 
 

@@ -5,9 +5,8 @@ import pytest
 from numpy.testing import assert_allclose, assert_array_equal
 
 from skactivation import SoftmaxRegression
-from skactivation.linear_model import _base as _linear
-from skactivation.linear_model import _initial_guess as _head_start
-from skactivation.linear_model._initial_guess import _stratified_sample, head_start
+from skactivation.linear_model import _base, _initial_guess
+from skactivation.linear_model._initial_guess import _stratified_sample, guesses_from_smaller_problems
 
 
 def test_a_sample_has_all_rows_of_rare_classes_and_stands_for_all_rows():
@@ -32,13 +31,14 @@ def test_with_few_rows_the_head_start_is_the_optimum(n_classes, fit_intercept, m
     weights = rng.integers(0, 3, size=40).astype(float)
     seen = []
 
-    def spy(objective, strata, starts):
-        seen.extend(objective.value_and_gradient(start)[0][0] for start in head_start(objective, strata, starts))
+    def spy(objective, starts):
+        guesses = guesses_from_smaller_problems(objective, starts)
+        seen.extend(objective.value_and_gradient(guess)[0][0] for guess in guesses)
         return []
 
     settings = {"fit_intercept": fit_intercept, "tol": 1e-11}
     quick = SoftmaxRegression(**settings).fit(X, y, weights)
-    monkeypatch.setattr(_linear, "head_start", spy)
+    monkeypatch.setattr(_base, "guesses_from_smaller_problems", spy)
     slow = SoftmaxRegression(**settings).fit(X, y, weights)
     assert_allclose(seen, [slow.loss_ / weights.max()], rtol=1e-6)
     assert quick.n_evaluations_ <= 4 < slow.n_evaluations_
@@ -53,7 +53,7 @@ def test_a_sample_saves_evaluations_and_changes_no_result(monkeypatch):
     X, y = X[np.argsort(y)], np.sort(y)  # in the order of the classes
     weights = rng.integers(0, 4, size=5000).astype(float)
     without = SoftmaxRegression(tol=1e-11).fit(X, y, weights)
-    monkeypatch.setattr(_head_start, "_LEAST_SAMPLE", 600)
+    monkeypatch.setattr(_initial_guess, "_LEAST_SAMPLE", 600)
     with_sample = SoftmaxRegression(tol=1e-11).fit(X, y, weights)
     assert with_sample.n_evaluations_ < without.n_evaluations_
     assert with_sample.loss_curve_[0] < without.loss_curve_[0]
@@ -66,8 +66,8 @@ def test_a_misleading_sample_does_no_harm(monkeypatch):
     X = rng.normal(size=(3000, 40))
     y = (X[:, 0] + 2 * rng.normal(size=3000) > 0).astype(int)
     without = SoftmaxRegression(C=np.inf).fit(X, y)
-    monkeypatch.setattr(_head_start, "_LEAST_SAMPLE", 30)
-    monkeypatch.setattr(_head_start, "_PART", 1000)
+    monkeypatch.setattr(_initial_guess, "_LEAST_SAMPLE", 30)
+    monkeypatch.setattr(_initial_guess, "_ONE_IN", 1000)
     with_sample = SoftmaxRegression(C=np.inf).fit(X, y)
     assert with_sample.converged_
     assert_allclose(with_sample.coef_, without.coef_, rtol=1e-7, atol=1e-9)

@@ -6,9 +6,10 @@ from numpy.testing import assert_allclose
 from scipy import sparse
 
 from longhand import softmax_regression_objective
-from skactivation._class_major_losses import SigmoidLoss, SoftmaxLoss
-from skactivation._data import blocks as _blocks
-from skactivation._data.blocks import rows_of
+from skactivation._data import dense
+from skactivation._data.indicators import Indicator
+from skactivation._data.rows import rows_of
+from skactivation._data.targets import ClassTargets, IndicatorTargets
 from skactivation.linear_model._objective import LinearObjective
 
 RNG = np.random.default_rng(0)
@@ -17,24 +18,29 @@ LABELS = RNG.integers(0, 3, size=80)
 WEIGHTS = RNG.random(80)
 
 
+Y = np.column_stack([LABELS == 0, RNG.random(80)]).astype(float)
+# Weights of the rows for each of two problems, as for two folds of a cross-validation.
+TWO_WEIGHTS = np.stack([WEIGHTS * (np.arange(80) % 2 == fold) for fold in (0, 1)])
+
+
 def softmax_objective(penalty=0.5, form=np.asarray, fit_intercept=True, weights=WEIGHTS):
-    rows = rows_of(form(X), 3, weights, fit_intercept=fit_intercept)
-    return LinearObjective(
-        rows, SoftmaxLoss(), lambda block, outputs: LABELS[block], weights, n_outputs=3, penalty=penalty
-    )
+    """One problem of three classes."""
+    return LinearObjective(rows_of(form(X), ClassTargets(LABELS, 3), weights, fit_intercept=fit_intercept), penalty)
 
 
 def sigmoid_objective(penalty=0.5, form=np.asarray, fit_intercept=True, weights=WEIGHTS):
-    rows = rows_of(form(X), 2, weights, fit_intercept=fit_intercept)
-    yes = np.vstack([LABELS == 0, RNG.random(80)]).astype(float)
-
-    def targets(block, outputs):
-        return yes[outputs][:, block], 1 - yes[outputs][:, block]
-
-    return LinearObjective(rows, SigmoidLoss(), targets, weights, n_outputs=2, penalty=penalty)
+    """Two labels."""
+    targets = IndicatorTargets(Indicator(Y), None)
+    return LinearObjective(rows_of(form(X), targets, weights, fit_intercept=fit_intercept), penalty)
 
 
-OBJECTIVES = [softmax_objective, sigmoid_objective]
+def search_objective(penalty=0.5, form=np.asarray, fit_intercept=True, weights=TWO_WEIGHTS):
+    """Two problems of three classes on the same rows, with weights and a penalty of their own."""
+    rows = rows_of(form(X), ClassTargets(LABELS, 3), weights, n_outputs=6, fit_intercept=fit_intercept)
+    return LinearObjective(rows, np.array([penalty, 3 * penalty]))
+
+
+OBJECTIVES = [softmax_objective, sigmoid_objective, search_objective]
 
 
 def centred_theta(objective, seed=1, size=1.0):
@@ -55,7 +61,10 @@ def test_value_and_gradient_are_those_of_the_stated_function(form, fit_intercept
     )
     assert_allclose(value, expected, rtol=1e-11)
     assert_allclose(
-        objective.feature_gradient(gradient)[:, :4], expected_gradient[:, :4], rtol=1e-9, atol=1e-9 * np.abs(X).max()
+        objective.units.feature_gradient(gradient)[0, :, :4],
+        expected_gradient[:, :4],
+        rtol=1e-9,
+        atol=1e-9 * np.abs(X).max(),
     )
     assert_allclose(objective.from_features(coef, intercept), theta, rtol=1e-10, atol=1e-10)
 
@@ -68,7 +77,7 @@ def test_the_gradient_is_the_values_derivative(make, penalty):
     _, gradient = objective.value_and_gradient(theta)
     ahead, _ = objective.value_and_gradient(theta + step)
     behind, _ = objective.value_and_gradient(theta - step)
-    slopes = (gradient * step).reshape(objective.n_parts, -1).sum(axis=1)
+    slopes = (gradient * step).reshape(objective.shape[0], -1).sum(axis=1)
     assert_allclose((ahead - behind) / 2, slopes, rtol=1e-7)
 
 
@@ -82,7 +91,7 @@ def test_the_hessian_is_the_gradients_derivative_for_centred_steps(make, form):
     hessian = objective.hessian(theta)
     assert_allclose(hessian, hessian.transpose(0, 2, 1), rtol=1e-12, atol=1e-12)
     # The Hessian is regular in shifts of all classes, too: what it solves for is right once centred.
-    change = ((ahead - behind) / 2).reshape(objective.n_parts, -1, 1)
+    change = ((ahead - behind) / 2).reshape(objective.shape[0], -1, 1)
     solved = np.linalg.solve(hessian, change).reshape(step.shape)
     objective.center(solved)
     assert_allclose(solved, step, rtol=1e-4, atol=1e-9)
@@ -90,19 +99,17 @@ def test_the_hessian_is_the_gradients_derivative_for_centred_steps(make, form):
 
 def test_curvature_keeps_its_digits_where_rows_are_certain():
     x = np.array([[1.0], [2.0]])
-    rows = rows_of(x, 3, None, fit_intercept=False)
-    objective = LinearObjective(
-        rows, SoftmaxLoss(), lambda block, outputs: np.array([0, 0])[block], None, n_outputs=3, penalty=0.0
-    )
+    rows = rows_of(x, ClassTargets(np.array([0, 0]), 3), None, fit_intercept=False)
+    objective = LinearObjective(rows, 0.0)
     for lead in (20.0, 30.0, 40.0, 300.0):
-        theta = np.array([[lead], [0.0], [0.0]])
+        theta = np.array([[[lead], [0.0], [0.0]]])
         # p (1 - p) for the certain class, with p = 1 / (1 + 2 exp(-lead x)).
         others = 2 * np.exp(-lead * x[:, 0])
         expected = np.sum(x[:, 0] ** 2 * others / (1 + others) ** 2)
         # The columns' units are powers of two.
-        expected *= objective._inverse_scale[0] ** 2
-        theta *= objective._scale[0]
-        assert_allclose(objective.hessian_diagonal(theta)[0, 0], expected, rtol=1e-13)
+        expected *= objective.units.inverse_scale[0] ** 2
+        theta *= objective.units.scale[0]
+        assert_allclose(objective.hessian_diagonal(theta)[0, 0, 0], expected, rtol=1e-13)
         gradient = np.array([[1.0], [-0.5], [-0.5]])
         step = np.linalg.solve(objective.hessian(theta)[0] / expected, gradient.ravel())
         # Moving all weight of class 0 against the other two: curvature `expected` along (1, -1/2, -1/2) * 2/3.
@@ -114,29 +121,23 @@ def test_diagonal_and_intercept_blocks_are_parts_of_the_hessian(form):
     objective = sigmoid_objective(form=form)
     theta = centred_theta(objective)
     hessian = objective.hessian(theta)
-    assert_allclose(objective.hessian_diagonal(theta), np.einsum("pjj->pj", hessian), rtol=1e-10)
+    assert_allclose(objective.hessian_diagonal(theta)[:, 0], np.einsum("pjj->pj", hessian), rtol=1e-10)
     assert_allclose(objective.intercept_hessian(theta), hessian[:, 4:, 4:], rtol=1e-10, atol=1e-12)
 
 
 def test_weights_are_repeated_rows():
     counts = np.random.default_rng(3).integers(0, 3, size=80)
     weighted = softmax_objective(weights=counts.astype(float))
-    repeated = LinearObjective(
-        rows_of(np.repeat(X, counts, axis=0), 3, None, fit_intercept=True),
-        SoftmaxLoss(),
-        lambda block, outputs: np.repeat(LABELS, counts)[block],
-        None,
-        n_outputs=3,
-        penalty=0.5,
-    )
+    targets = ClassTargets(np.repeat(LABELS, counts), 3)
+    repeated = LinearObjective(rows_of(np.repeat(X, counts, axis=0), targets, None, fit_intercept=True), 0.5)
     theta = centred_theta(weighted)
     # The columns' units may differ, since rows of weight 0 count there.
     coef, intercept = weighted.to_features(theta, np.float64)
     other = repeated.from_features(coef, intercept)
     assert_allclose(weighted.value_and_gradient(theta)[0], repeated.value_and_gradient(other)[0], rtol=1e-12)
     assert_allclose(
-        weighted.feature_gradient(weighted.value_and_gradient(theta)[1]),
-        repeated.feature_gradient(repeated.value_and_gradient(other)[1]),
+        weighted.units.feature_gradient(weighted.value_and_gradient(theta)[1]),
+        repeated.units.feature_gradient(repeated.value_and_gradient(other)[1]),
         rtol=1e-9,
         atol=1e-9,
     )
@@ -148,7 +149,7 @@ def test_no_step_spreads_logits_by_more_than_the_bound(make):
     theta = centred_theta(objective)
     hessian = objective.hessian(theta)
     bounds = objective.largest_logit_range(np.linalg.inv(hessian))
-    n_parts = objective.n_parts
+    n_parts = objective.shape[0]
 
     def spreads_of(step):
         parts = step.reshape(n_parts, -1)
@@ -157,10 +158,11 @@ def test_no_step_spreads_logits_by_more_than_the_bound(make):
 
     spreads = [spreads_of(centred_theta(objective, seed)) for seed in range(200)]
     # The worst step for a row is H^-1 applied to it: take the rows' own, too.
-    _, block = next(objective.rows.blocks(objective.rows.slices, np.float64))
-    for row in np.vstack(list(block.columns())) * objective._inverse_scale:
-        for outputs in np.eye(objective.shape[0]) - np.roll(np.eye(objective.shape[0]), 1, axis=0):
-            gradient = np.outer(outputs, row) if n_parts == 1 else np.tile(row, (n_parts, 1))
+    block = next(objective.rows.blocks(objective.rows.slices, np.float64))
+    n_logits = objective.shape[1]
+    for row in np.vstack(list(block.columns())) * objective.units.inverse_scale:
+        for logits in np.eye(n_logits) - np.roll(np.eye(n_logits), 1, axis=0) if n_logits > 1 else np.ones((1, 1)):
+            gradient = np.tile(np.outer(logits, row), (n_parts, 1, 1))
             spreads.append(spreads_of(np.linalg.solve(hessian, gradient.reshape(n_parts, -1, 1))))
     assert bounds.shape == (n_parts,)
     assert np.all(np.max(spreads, axis=0) <= bounds * (1 + 1e-12))
@@ -169,13 +171,11 @@ def test_no_step_spreads_logits_by_more_than_the_bound(make):
 
 def test_values_near_zero_keep_their_digits():
     separable = np.array([[-1.0], [1.0]])
-    rows = rows_of(separable, 2, None, fit_intercept=False)
-    objective = LinearObjective(
-        rows, SoftmaxLoss(), lambda block, outputs: np.array([0, 1])[block], None, n_outputs=2, penalty=0.0
-    )
-    value, gradient = objective.value_and_gradient(np.array([[-30.0], [30.0]]))
+    rows = rows_of(separable, ClassTargets(np.array([0, 1]), 2), None, fit_intercept=False)
+    objective = LinearObjective(rows, 0.0)
+    value, gradient = objective.value_and_gradient(np.array([[[-30.0], [30.0]]]))
     assert_allclose(value, 2 * np.exp(-60), rtol=1e-13)
-    assert_allclose(gradient, [[2 * np.exp(-60)], [-2 * np.exp(-60)]], rtol=1e-13)
+    assert_allclose(gradient, [[[2 * np.exp(-60)], [-2 * np.exp(-60)]]], rtol=1e-13)
 
 
 @pytest.mark.parametrize("make", OBJECTIVES)
@@ -183,35 +183,34 @@ def test_values_near_zero_keep_their_digits():
 def test_blocks_of_the_hessian_are_its_blocks(make, form):
     objective = make(form=form)
     theta = centred_theta(objective)
-    blocks = objective.output_hessians(theta)
-    mean, shares = objective.mean_hessian(theta)
-    assert_allclose(np.einsum("kjj->kj", blocks), objective.hessian_diagonal(theta), rtol=1e-10)
-    assert_allclose(mean, blocks.mean(axis=0), rtol=1e-10, atol=1e-12)
+    blocks = objective.hessian_blocks(theta)
+    mean, shares = objective.mean_hessian_block(theta)
+    assert_allclose(np.einsum("pkjj->pkj", blocks), objective.hessian_diagonal(theta), rtol=1e-10)
+    assert_allclose(mean, blocks.mean(axis=(0, 1)), rtol=1e-10, atol=1e-12)
     assert_allclose(shares.mean(), 1, rtol=1e-12)
     if make is sigmoid_objective:
-        # The outputs don't touch each other: the blocks are the Hessian.
-        assert_allclose(blocks, objective.hessian(theta), rtol=1e-10, atol=1e-12)
+        # One logit each: the blocks are the Hessian.
+        assert_allclose(blocks[:, 0], objective.hessian(theta), rtol=1e-10, atol=1e-12)
 
 
 def test_blocks_where_all_rows_are_alike_need_one_product(monkeypatch):
     objective = softmax_objective()
     theta = np.zeros(objective.shape)
-    theta[:, -1] = [0.5, -1.0, 0.5]
-    quick = objective.output_hessians(theta)
-    monkeypatch.setattr(objective, "n_features", 0)  # takes away what tells that no feature counts
-    theta[0, 0] = 1e-300
-    assert_allclose(quick, objective.output_hessians(theta), rtol=1e-12, atol=1e-12)
+    theta[:, :, -1] = [0.5, -1.0, 0.5]
+    quick = objective.hessian_blocks(theta)
+    monkeypatch.setattr(objective, "has_uniform_curvature", lambda theta: False)
+    assert_allclose(quick, objective.hessian_blocks(theta), rtol=1e-12, atol=1e-12)
 
 
 def test_the_objective_on_some_rows_counts_them_as_often_as_they_stand_for():
     objective = softmax_objective()
     theta = centred_theta(objective)
     chosen = np.array([0, 5, 9, 70])
-    part = objective.part(chosen, np.array([1.0, 2.0, 3.0, 0.5]))
+    part = objective.on(objective.rows.take(chosen, np.array([1.0, 2.0, 3.0, 0.5])))
     weights = np.zeros(80)
     weights[chosen] = WEIGHTS[chosen] * [1.0, 2.0, 3.0, 0.5]
     # All rows with these weights, in the same units: a weight of almost nothing keeps them in.
-    same = softmax_objective(weights=WEIGHTS).part(np.arange(80), weights / WEIGHTS)
+    same = objective.on(objective.rows.take(np.arange(80), weights / WEIGHTS))
     assert_allclose(part.value_and_gradient(theta)[0], same.value_and_gradient(theta)[0], rtol=1e-12)
     assert_allclose(part.value_and_gradient(theta)[1], same.value_and_gradient(theta)[1], rtol=1e-10, atol=1e-10)
 
@@ -219,11 +218,11 @@ def test_the_objective_on_some_rows_counts_them_as_often_as_they_stand_for():
 @pytest.mark.parametrize("make", OBJECTIVES)
 def test_every_output_has_the_same_total_share_of_curvature(make):
     objective = make()
-    shares = objective.shares_of_curvature(centred_theta(objective))
+    shares = objective.curvature_shares(centred_theta(objective))
     assert shares.shape == (80,)
     assert np.all(shares >= 0)
     # Weighted sums over rows: each output's shares add up to 1.
-    assert_allclose(shares.sum(), objective.shape[0], rtol=1e-12)
+    assert_allclose(shares.sum(), objective.shape[0] * objective.shape[1], rtol=1e-12)
 
 
 def test_coefficients_that_combine_rows_are_sums_of_centred_rows():
@@ -236,14 +235,15 @@ def test_coefficients_that_combine_rows_are_sums_of_centred_rows():
     assert_allclose(coef, expected, rtol=1e-9, atol=1e-9)
 
 
-def test_evaluations_that_are_not_exact_are_those_of_float32(monkeypatch):
-    monkeypatch.setattr(_blocks, "_KEPT_SIZE", 0)
-    rows = rows_of(X.astype(np.float32), 3, WEIGHTS, fit_intercept=True)
-    objective = LinearObjective(
-        rows, SoftmaxLoss(), lambda block, outputs: LABELS[block], WEIGHTS, n_outputs=3, penalty=0.5
-    )
+def test_evaluations_in_single_precision_are_those_of_float32(monkeypatch):
+    monkeypatch.setattr(dense, "_KEPT_SIZE", 0)
+    rows = rows_of(X.astype(np.float32), ClassTargets(LABELS, 3), WEIGHTS, fit_intercept=True)
+    objective = LinearObjective(rows, 0.5)
     theta = centred_theta(objective)
-    exact, coarse = (objective.value_and_gradient(theta, exact=exact) for exact in (True, False))
-    assert exact[0] != coarse[0]
-    assert_allclose(coarse[0], exact[0], rtol=1e-6)
-    assert_allclose(coarse[1], exact[1], rtol=1e-4, atol=1e-5)
+    single = objective.in_single_precision()
+    assert single.is_single
+    assert not single.in_double_precision().is_single
+    exact, rounded = (each.value_and_gradient(theta) for each in (objective, single))
+    assert exact[0] != rounded[0]
+    assert_allclose(rounded[0], exact[0], rtol=1e-6)
+    assert_allclose(rounded[1], exact[1], rtol=1e-4, atol=1e-5)

@@ -334,7 +334,7 @@ def test_more_columns_than_are_read_together():
     [
         ({"kind": "top"}, ValueError, "kind must be 'top_label' or 'classwise', got 'top'"),
         ({"strategy": "equal"}, ValueError, "strategy must be 'uniform' or 'quantile', got 'equal'"),
-        ({"norm": 1}, ValueError, "norm must be 'l1' or 'l2' or 'max', got 1"),
+        ({"norm": 1}, ValueError, "norm must be 'l1', 'l2' or 'max', got 1"),
         ({"n_bins": 0}, ValueError, "n_bins must be an integer >= 1, got 0"),
         ({"n_bins": 2.5}, TypeError, "n_bins must be an integer"),
     ],

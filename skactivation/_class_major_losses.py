@@ -97,20 +97,21 @@ class SoftmaxLoss:
 
     def curvature(self, z: Array, targets: Array) -> tuple[Array, Array]:
         """Return p (1 - p), to a few ULP also where p rounds to 1, and p."""
-        z -= z.max(axis=1, keepdims=True)
-        np.exp(z, out=z)
-        largest = z == 1
-        # The sum of the others is added up without the largest, which would swallow it; several may be largest.
-        others = np.where(largest, 0, z)
-        small = others.sum(axis=1, keepdims=True)
-        n_largest = largest.sum(axis=1, keepdims=True, dtype=z.dtype)
-        sums = small + n_largest
-        np.subtract(sums, z, out=others)
-        np.copyto(others, small + (n_largest - 1), where=largest)
-        z /= sums
-        others /= sums
-        others *= z
-        return others, z
+        curvatures = np.empty_like(z)
+        for logits, curvature in zip(z, curvatures, strict=True):
+            logits -= logits.max(axis=0)
+            np.exp(logits, out=logits)
+            largest = logits == 1
+            # The sum of the others is added up without the largest, which would swallow it; several may be largest.
+            small = np.where(largest, 0, logits).sum(axis=0)
+            n_largest = largest.sum(axis=0, dtype=z.dtype)
+            sums = small + n_largest
+            np.subtract(sums, logits, out=curvature)
+            np.copyto(curvature, small + (n_largest - 1), where=largest)
+            logits /= sums
+            curvature /= sums
+            curvature *= logits
+        return curvatures, z
 
 
 class LabelSigns(NamedTuple):

@@ -24,6 +24,9 @@ CONCATENATE = add
 """The way to combine lists, one item a block, in the order of the rows."""
 # Elements of the partial sums that are held at once: 64 MB. Fewer leave threads idle, more take memory.
 _PARTIAL_SUMS_SIZE = 2**23
+# Multiplications of a pass from which on threads are worth their start, measured on two cores: below it, waiting for
+# Python's lock costs more than they gain.
+_WORTH_THREADS = 10_000_000
 # Groups of blocks, each summed on one thread: more would only add partial sums.
 _MOST_GROUPS = 32
 
@@ -39,6 +42,8 @@ class RowBlocks(ABC):
     """The rows of each block."""
     n_passes: int = 0
     """How often all rows have been read."""
+    work: float
+    """Multiplications, about, that the logits of all rows take."""
     only: Any = None
     """The one block, in double precision, that small data consist of; None where blocks are made for each pass."""
 
@@ -53,6 +58,7 @@ class RowBlocks(ABC):
         size: int,
         dtype: Any = np.float64,
         combine: Callable[..., Any] | tuple[Callable[..., Any], ...] = np.add,
+        cost: float = 1.0,
     ) -> Parts:
         """Combine what ``term(block, *arguments)`` returns for each block.
 
@@ -68,6 +74,8 @@ class RowBlocks(ABC):
             Of the blocks' numbers.
         combine : callable or tuple of callables
             A ufunc or `CONCATENATE`, one for all that the term returns or one for each.
+        cost : float
+            How many times the work of the logits the term takes, about.
 
         Returns
         -------
@@ -87,7 +95,9 @@ class RowBlocks(ABC):
                 total = _combined(total, term(block, *arguments), combine)
             return total
 
-        total, *others = in_threads(group_total, n_groups)
+        parallel = self.work * cost >= _WORTH_THREADS
+        totals = in_threads(group_total, n_groups) if parallel else [group_total(group) for group in range(n_groups)]
+        total, *others = totals
         for parts in others:
             total = _combined(total, parts, combine)
         return total
@@ -107,16 +117,15 @@ def _combined(total: Parts, parts: Parts, combine: Any) -> Parts:
 class Buffers:
     """Arrays that blocks reuse, one set a thread: fresh memory would cost as much as the work in it."""
 
-    def __init__(self, make: Callable[[], Any]) -> None:
-        self._make = make
+    def __init__(self) -> None:
         self._free: deque[Any] = deque()
 
-    def take(self) -> Any:
-        """A set that no other thread holds."""
+    def take(self, make: Callable[[], Any]) -> Any:
+        """A set that no other thread holds, made anew if there is none."""
         try:
             return self._free.pop()
         except IndexError:
-            return self._make()
+            return make()
 
     def give_back(self, buffers: Any) -> None:
         """Let others have a set."""

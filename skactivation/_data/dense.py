@@ -1,8 +1,8 @@
 """Dense X, block by block."""
 
 from collections.abc import Iterator
-from functools import partial
-from typing import Any, NamedTuple
+from functools import cached_property, partial
+from typing import Any
 
 import numpy as np
 
@@ -34,21 +34,31 @@ _PAIRS_FROM, _MOST_COLUMNS_IN_PAIRS, _PAIRS_SIZE = 0.3, 128, 2**18
 _ROW_PRODUCTS_SIZE, _MOST_GROUPS = 2**23, 32
 
 
-class _Room(NamedTuple):
-    """Arrays for the columns and the logits of a block, and for weighted columns. Untouched memory takes no room."""
+class _Room:
+    """Arrays for the columns and the logits of a block. Each is made when it is first needed."""
 
-    columns: Array
-    logits: Array
-    weighted: Array
+    def __init__(self, n_rows: int, n_columns: int, n_outputs: int, dtype: Any) -> None:
+        self._shape, self._n_logits, self._dtype = (n_rows, n_columns), n_outputs * n_rows, dtype
+
+    @cached_property
+    def columns(self) -> Array:
+        return np.empty(self._shape, self._dtype)
+
+    @cached_property
+    def weighted(self) -> Array:
+        return np.empty(self._shape, self._dtype)
+
+    @cached_property
+    def logits(self) -> Array:
+        return np.empty(self._n_logits, self._dtype)
 
 
 class DenseBlock(FeatureBlock):
     """Centred columns x (b, D) of some rows."""
 
     def __init__(self, data: FeatureRows, rows: slice, x: Array, room: _Room) -> None:
-        super().__init__(data, rows)
-        self.x = x
-        self._room = room
+        self.rows, self.all_targets, self.all_weights = rows, data.targets, data.weights
+        self.x, self._room = x, room
 
     def logits(self, coefficients: Array) -> Array:
         shape = len(coefficients), len(self.x)
@@ -121,28 +131,22 @@ class DenseRows(FeatureRows):
     ) -> None:
         super().__init__(X, targets, weights, n_outputs=n_outputs, fit_intercept=fit_intercept, columns=columns)
         self._absent = absent_rows(weights)
-        self._is_scaled = bool((columns.units != 1).any())
         self.n_entries = self.n_rows * self.n_columns
         self.gram_cost = self.n_entries * (self.n_columns + 10.0)
         self.offsets = np.zeros(self.n_features)
+        self.work = float(self.n_entries * n_outputs)
         is_small = self.n_entries <= _KEPT_SIZE
         is_single = self.n_entries * n_outputs > _SINGLE_PRECISION_WORK or (X.dtype == np.float32 and not is_small)
         self.dtype = np.dtype(np.float32 if is_single else np.float64)
         self.slices = dense_slices(self.n_rows, self.n_columns + n_outputs, self.dtype)
         dtypes = (np.dtype(np.float32), np.dtype(np.float64))
-        self._buffers = {dtype: Buffers(partial(self._room, dtype)) for dtype in dtypes}
+        self._buffers = {dtype: Buffers() for dtype in dtypes}
         self._kept: dict[Any, Array] = {}
-        if is_small:
-            x = np.empty((self.n_rows, self.n_columns))
-            self._fill(x, slice(0, self.n_rows))
-            self._kept = {x.dtype: x, self.dtype: x.astype(self.dtype, copy=False)}
-            if len(self.slices) == 1:
-                self.only = DenseBlock(self, self.slices[0], x, self._room(x.dtype))
 
     def blocks(self, slices: list[slice], dtype: Any) -> Iterator[DenseBlock]:
         """Yield some blocks, one at a time."""
         buffers, kept = self._buffers[np.dtype(dtype)], self._kept.get(np.dtype(dtype))
-        room = buffers.take()
+        room = buffers.take(partial(self._room, dtype))
         for rows in slices:
             if kept is not None:
                 x = kept[rows]
@@ -174,17 +178,26 @@ class DenseRows(FeatureRows):
             total += part
         return total
 
+    def _keep(self) -> None:
+        """Keep the centred columns of small data."""
+        if self.n_entries > _KEPT_SIZE:
+            return
+        x = np.empty((self.n_rows, self.n_columns))
+        self._fill(x, slice(0, self.n_rows))
+        self._kept = {x.dtype: x, self.dtype: x.astype(self.dtype, copy=False)}
+        if len(self.slices) == 1:
+            self.only = DenseBlock(self, self.slices[0], x, self._room(x.dtype))
+
     def _room(self, dtype: Any) -> _Room:
         longest = max(rows.stop - rows.start for rows in self.slices)
-        shape = longest, self.n_columns
-        return _Room(np.empty(shape, dtype), np.empty(self.n_outputs * longest, dtype), np.empty(shape, dtype))
+        return _Room(longest, self.n_columns, self.n_outputs, dtype)
 
     def _fill(self, x: Array, rows: slice) -> None:
         """Write centred columns of some rows into an array."""
         features, n_features = self._X[rows], self.n_features
         # The centre of float32 data is a float32 number: the difference is exact enough in either precision.
         center = self.columns.center.astype(np.result_type(features, x), copy=False)
-        if self._is_scaled:
+        if (self.columns.units != 1).any():
             x[:, :n_features] = (features.astype(np.float64, copy=False) - center) * self.columns.units
         else:
             np.subtract(features, center, out=x[:, :n_features], casting="same_kind")

@@ -64,26 +64,28 @@ COMBINE_WEIGHTS = np.minimum, np.maximum, np.add
 
 
 class FeatureBlock(ABC):
-    """Some rows of X with their targets and weights. `rows` is their slice."""
+    """Some rows of X with their targets and weights."""
 
-    def __init__(self, data: "FeatureRows", rows: slice) -> None:
-        self._data = data
-        self.rows = rows
+    rows: slice
+    """Which rows they are."""
+    all_targets: Targets
+    all_weights: Array | None
+    """Those of all rows."""
 
     def targets(self, problems: Array) -> Any:
         """What the loss takes as targets, for some problems given by their numbers."""
-        return self._data.targets.block(self.rows, problems)
+        return self.all_targets.block(self.rows, problems)
 
     def weights(self, problems: Array) -> Array | None:
         """Weights of the rows: (b,), or (p, b) where problems have weights of their own; None for weights of 1."""
-        weights = self._data.weights
-        if weights is None or weights.ndim == 1:
-            return None if weights is None else weights[self.rows]
-        return weights[problems, self.rows]
+        weights = self.all_weights
+        if weights is None:
+            return None
+        return weights[self.rows] if weights.ndim == 1 else weights[problems, self.rows]
 
     def row_weights(self) -> tuple[Array, Weights]:
         """Weights (b,) of the rows, the largest of several problems, and facts about them."""
-        weights = self._data.weights
+        weights = self.all_weights
         if weights is None:
             ones = np.ones(self.rows.stop - self.rows.start)
             return ones, Weights(ones[:1], ones[:1], np.full(1, float(ones.size)))
@@ -160,11 +162,9 @@ class FeatureRows(RowBlocks):
     def measured(cls, X: Any, targets: Targets, weights: Array | None, *, n_outputs: int, fit_intercept: bool) -> Self:
         """The rows, with columns that one pass over X measures."""
         as_they_are = Columns.as_they_are(X.shape[1])
-        settings: dict[str, Any] = {"n_outputs": n_outputs, "fit_intercept": fit_intercept}
-        raw = cls(X, targets, weights, columns=as_they_are, **settings)
-        columns, facts = raw._measure()
-        rows = cls(X, targets, weights, columns=columns, **settings)
-        rows.weight_facts, rows.n_passes = facts, raw.n_passes
+        rows = cls(X, targets, weights, n_outputs=n_outputs, fit_intercept=fit_intercept, columns=as_they_are)
+        rows.columns, rows.weight_facts = rows._measure()
+        rows._keep()
         return rows
 
     def take(self, chosen: Array, stands_for: Array) -> Self:
@@ -179,7 +179,11 @@ class FeatureRows(RowBlocks):
             columns=self.columns,
         )
         rows.weight_facts = Weights.of(weights)
+        rows._keep()
         return rows
+
+    def _keep(self) -> None:
+        """Keep what every pass over small data would compute anew."""
 
     @abstractmethod
     def _measure(self) -> tuple[Columns, Weights]:

@@ -28,11 +28,8 @@ class SparseBlock(FeatureBlock):
     """Some rows of a sparse X. They are centred on the coefficients' side, so that zeros stay zeros."""
 
     def __init__(self, data: FeatureRows, rows: slice, x: Any, absent: Array | None) -> None:
-        super().__init__(data, rows)
-        self.x = x
-        self._offsets = data.offsets
-        self._fit_intercept = data.fit_intercept
-        self._absent = absent
+        self.rows, self.all_targets, self.all_weights, self.x = rows, data.targets, data.weights, x
+        self._offsets, self._fit_intercept, self._absent = data.offsets, data.fit_intercept, absent
 
     def logits(self, coefficients: Array) -> Array:
         weights = coefficients[:, : self._offsets.size].astype(self.x.dtype, copy=False)
@@ -117,13 +114,19 @@ class SparseRows(FeatureRows):
         view = sparse.csr_array((X.data, X.indices, X.indptr), shape=X.shape) if X.format == "csr" else None
         self._is_tidy = view is not None and bool(view.has_canonical_format)
         self._absent = absent_rows(weights)
-        self.offsets = columns.center * columns.units
         self.dtype = X.dtype
         self.n_entries = X.nnz + self.n_columns
+        # Sparse products and sigmoids of many rows take longer than their multiplications tell.
+        self.work = 8.0 * (self.n_entries + self.n_rows) * n_outputs
         # Each entry meets the others of its row, and that slowly.
         self.gram_cost = 20.0 * self.n_entries**2 / self.n_rows + self.n_columns**2
         wanted = min(-(-self.n_rows // _BLOCK_ROWS), X.nnz // (_ENTRIES_PER_COEFFICIENT * self.n_features))
         self.slices = even_slices(self.n_rows, max(wanted, self.n_rows * n_outputs // _MOST_LOGITS))
+
+    @property
+    def offsets(self) -> Array:  # type: ignore[override]
+        """What is subtracted from the columns (d,) after sums are formed."""
+        return self.columns.center * self.columns.units
 
     def blocks(self, slices: list[slice], dtype: Any) -> Iterator[SparseBlock]:
         """Yield some blocks, one at a time."""

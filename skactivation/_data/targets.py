@@ -79,7 +79,8 @@ class ClassTargets(Targets):
         self._encoded, self._smoothing = encoded, label_smoothing
 
     def block(self, rows: slice | Array, problems: Array) -> Array:
-        return softmax_targets(self._encoded[rows], self.n_logits, self._smoothing)
+        encoded = self._encoded[rows]
+        return encoded if self.hard else softmax_targets(encoded, self.n_logits, self._smoothing)
 
     def strata(self) -> Array:
         return _most_probable(self._encoded)

@@ -94,35 +94,33 @@ def _step(
     The whole step is nearly always right. If not, shorter ones are tried, down to the one that is certain to lower F
     but may be short.
     """
-    safe = np.full(active.size, -1.0)  # not known yet
     lengths = np.ones(active.size)
-    blind = objective.has_tiny_weights & active
-    if any_of(blind):
-        safe[blind] = safe_step_lengths(objective.select(blind).logit_range(rows_of_mask(step, blind)))
-        lengths[blind] = np.minimum(1.0, _BLIND * safe[blind])
-    taken, pending = np.zeros(active.size), active
-    while any_of(pending):
-        before, length = point.select(pending), lengths[pending]
+    safe: Array | None = None
+    taken, pending = 0.0 * lengths, active
+    if any_of(objective.has_tiny_weights):
+        safe = safe_step_lengths(objective.logit_range(step))
+        lengths = np.where(objective.has_tiny_weights, np.minimum(1.0, _BLIND * safe), lengths)
+    while True:
+        before, length = point.select(pending), rows_of_mask(lengths, pending)
         theta = before.theta + length[:, np.newaxis, np.newaxis] * rows_of_mask(step, pending)
         trial = evaluate(objective.select(pending), theta, finite=False)
         some = preconditioner.select(pending)
         u = some.to_coordinates(trial.gradient)
-        good = _is_good(before, trial, norms[pending], some.norms_of_coordinates(u), length)
+        good = _is_good(before, trial, rows_of_mask(norms, pending), some.norms_of_coordinates(u), length)
         if all_of(good) and all_of(pending):
             return trial, lengths, u
         accepted = pending.copy()
         accepted[pending] = good
-        if any_of(accepted):
-            point = point.replaced(accepted, trial.select(good))
-            taken[accepted] = lengths[accepted]
+        point = point.replaced(accepted, trial.select(good))
+        taken[accepted] = lengths[accepted]
         pending = pending & ~accepted
-        unknown = pending & (safe < 0)
-        if any_of(unknown):
-            safe[unknown] = safe_step_lengths(objective.select(unknown).logit_range(rows_of_mask(step, unknown)))
-        # After the safe length there is nothing left to try.
-        pending = pending & (lengths > safe)
+        if any_of(pending):
+            safe = safe_step_lengths(objective.logit_range(step)) if safe is None else safe
+            # After the safe length there is nothing left to try.
+            pending = pending & (lengths > safe)
+        if not any_of(pending):
+            return point, taken, preconditioner.to_coordinates(point.gradient)
         lengths[pending] = np.maximum(lengths[pending] * _SHORTER, safe[pending])
-    return point, taken, preconditioner.to_coordinates(point.gradient)
 
 
 def _is_good(before: Point, trial: Point, norms: Array, trial_norms: Array, lengths: Array) -> Array:

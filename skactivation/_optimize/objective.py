@@ -44,17 +44,14 @@ class Objective(ABC):
     """Shape (P, K, D) of the coefficients."""
     penalty: Array
     """Strength (P, K, D) of the penalty on each coefficient: half of it times the square is part of the value."""
+    has_tiny_weights: Array
+    """Whether some rows have weights so tiny that a problem's value (P,) hardly depends on them."""
     offers: frozenset[Curvature]
     """What preconditioners can be made of."""
     is_strongly_convex: bool = False
     """Whether all coefficients but intercepts are penalised."""
     is_single: bool = False
     """Whether evaluations are in single precision."""
-
-    @property
-    @abstractmethod
-    def has_tiny_weights(self) -> Array:
-        """Whether some rows have weights so tiny that a problem's value (P,) hardly depends on them."""
 
     @abstractmethod
     def select(self, problems: Array) -> Self:

@@ -143,14 +143,16 @@ def _from_hessians(objective: Objective, theta: Array, *, sampled: bool) -> Prec
         hessians[vague], exact_inverses, bounds[vague] = _factors(exact, theta[vague])
         for problem, inverse in zip(np.flatnonzero(vague), exact_inverses, strict=True):
             inverses[problem] = inverse
-    if n_problems == 1 and inverses[0] is None:
-        return None
-    stacked = [
-        np.diag(1 / np.sqrt(_positive(hessian.diagonal()))) if inverse is None else inverse
-        for inverse, hessian in zip(inverses, hessians, strict=True)
-    ]
+    if n_problems == 1:
+        (inverse,) = inverses
+        if inverse is None:
+            return None
+        stacked = inverse[np.newaxis]
+    else:
+        diagonals = (np.diag(1 / np.sqrt(_positive(hessian.diagonal()))) for hessian in hessians)
+        stacked = np.stack([other if L is None else L for L, other in zip(inverses, diagonals, strict=True)])
     return Preconditioner(
-        np.stack(stacked),
+        stacked,
         objective.shape,
         bounds_hessian=bounds & (not sampled),
         is_exact=not sampled,

@@ -6,8 +6,6 @@ precision, where the objective offers it, until a certificate needs double preci
 flag.
 """
 
-from collections.abc import Callable
-from enum import IntEnum
 from typing import Any
 
 import numpy as np
@@ -18,6 +16,7 @@ from skactivation._optimize.newton import newton_steps
 from skactivation._optimize.objective import Curvature, Objective
 from skactivation._optimize.preconditioner import Preconditioner, precondition
 from skactivation._optimize.problems import (
+    ALL,
     Evaluate,
     Outcome,
     Point,
@@ -48,8 +47,8 @@ _SHARE_OF_PENALTY = 0.5
 _CAUTIOUS = 1e-3
 
 
-class Phase(IntEnum):
-    """What a problem needs next."""
+class Phase:
+    """What a problem needs next. (Plain numbers: members of an Enum take longer to look up than small fits can bear.)"""
 
     WAITING = 0
     """Room for its preconditioner."""
@@ -60,6 +59,9 @@ class Phase(IntEnum):
     STALLED = 5
     """Nothing lowers its value: double precision or another strategy may, once no other problem is active."""
     DONE = 6
+
+
+_ACTIVE = {Phase.PRECONDITION, Phase.NEWTON, Phase.CERTIFY, Phase.DESCEND}
 
 
 def minimize(
@@ -117,6 +119,7 @@ class _Run:
         n_problems = objective.shape[0]
         self.objective, self.strategy = objective.in_single_precision(), strategy
         self.tol, self.max_iter, self.certified, self.levels = tol, max_iter, certified, levels
+        self.separable = any_of(levels > 0)
         self.evaluate = Evaluate()
         self.n_iterations, self.n_stages = 0, 0
         # Evaluations after which another strategy is tried.
@@ -132,15 +135,15 @@ class _Run:
         # moved from where the preconditioner was taken.
         self.by_newton, self.whole, self.moved = np.zeros((3, n_problems), dtype=bool)
         self.travelled = np.zeros(n_problems)
-        # The preconditioner of the problems of this round, given by a mask.
+        # The preconditioner of the problems of this round, given by a mask or ALL.
         self.preconditioner: Preconditioner | None = None
-        self.of_this_round = np.zeros(n_problems, dtype=bool)
+        self.of_this_round: Any = ALL
 
     def solve(self, starts: list[Array]) -> Solution:
         self.point = self._best(starts)
         self.values = self.point.values.copy()
         self.history = [self.values.copy()]
-        stages: tuple[tuple[Phase, Callable[[Array], Any]], ...] = (
+        stages = (
             (Phase.PRECONDITION, self._precondition),
             (Phase.NEWTON, self._newton),
             (Phase.CERTIFY, self._certify),
@@ -148,9 +151,11 @@ class _Run:
         )
         while self._admit():
             for phase, advance in stages:
-                if phase is Phase.DESCEND:
+                if phase == Phase.DESCEND:
                     self._retire()
-                if any_of(problems := self.phase == phase):
+                phases = self.phase.tolist()
+                if phase in phases:
+                    problems = self.phase == phase if phases.count(phase) < len(phases) else ALL
                     self.phase[problems] = advance(problems)
             self._lose_patience()
         return Solution(
@@ -164,11 +169,11 @@ class _Run:
             history=np.array(self.history),
         )
 
-    # The stages. Each gets a mask (P,) of its problems and returns the phase of each of them, (p,) or one for all.
+    # The stages. Each gets its problems, a mask (P,) or ALL, and returns the phase of each of them, (p,) or one for all.
 
-    def _precondition(self, problems: Array) -> Any:
+    def _precondition(self, problems: Any) -> Any:
         """Make a preconditioner, and tell from it what each problem needs."""
-        objective, point = self.objective.select(problems), self.point.select(problems)
+        objective, point = self._objective_of(problems), self.point.select(problems)
         self.gaps[problems], self.travelled[problems] = np.inf, 0
         self.whole[problems] = self.moved[problems] = False
         strategy = self.strategy
@@ -190,13 +195,13 @@ class _Run:
         near = Phase.NEWTON if made is not None and made.is_exact else Phase.CERTIFY
         return np.where(by_newton, Phase.NEWTON, np.where(close, near, Phase.DESCEND))
 
-    def _newton(self, problems: Array) -> Any:
+    def _newton(self, problems: Any) -> Any:
         """Newton steps to the last digit: they are cheaper than a certificate that fails."""
         by_newton = self.by_newton[problems]
         if not all_of(by_newton):
             self._switch_to_double()
         steps = newton_steps(
-            self.objective.select(problems),
+            self._objective_of(problems),
             self.point.select(problems),
             self._preconditioner_of(problems),
             self.evaluate,
@@ -213,15 +218,14 @@ class _Run:
         goes_on = np.where(stays, Phase.PRECONDITION, Phase.DESCEND)
         return np.where(settled, Phase.CERTIFY, goes_on)
 
-    def _certify(self, problems: Array) -> Any:
+    def _certify(self, problems: Any) -> Any:
         """Certificates of the optimality gap. Intercepts may move on the way to them."""
         if self._restart_in_double():
             return Phase.PRECONDITION
-        of_round = self.preconditioner is not None
         point, gaps = certify(
-            self.objective.select(problems),
+            self._objective_of(problems),
             self.point.select(problems),
-            self._preconditioner_of(problems) if of_round else None,
+            self._preconditioner_of(problems),
             self.travelled[problems],
             self.tol,
             self.evaluate,
@@ -238,24 +242,26 @@ class _Run:
 
     def _retire(self) -> None:
         """Finish the problems without an optimum, and all of them where there are no iterations left."""
+        if not self.separable and self.n_iterations < self.max_iter:
+            return
         active = self._active()
         separated = active & (self.point.values < self.levels)
         if any_of(separated):
             if self._restart_in_double():
                 return
-            self._finish(separated, np.ones(np.count_nonzero(separated), dtype=bool), Outcome.SEPARATED)
+            self._finish(separated, ALL, Outcome.SEPARATED)
             active &= ~separated
         if self.n_iterations == self.max_iter and any_of(active):
-            self._finish(active, np.ones(np.count_nonzero(active), dtype=bool), Outcome.MAX_ITER)
+            self._finish(active, ALL, Outcome.MAX_ITER)
 
-    def _descend(self, problems: Array) -> Any:
+    def _descend(self, problems: Any) -> Any:
         """A stage of L-BFGS. All of its problems go on where the value of any fell.
 
         What several problems gain together need not be a gain for each: those that lost stay where they were, and may
         do better once others are done.
         """
-        objective, before = self.objective.select(problems), self.point.select(problems)
-        made = self._preconditioner_of(problems) if self.preconditioner is not None else None
+        objective, before = self._objective_of(problems), self.point.select(problems)
+        made = self._preconditioner_of(problems)
         made = self._preconditioner_at(objective, before.theta) if made is None else made
         longest = min(self.strategy.longest, self.strategy.shortest << self.n_stages)
         self.n_stages += 1
@@ -280,7 +286,7 @@ class _Run:
     # What the stages decide by.
 
     def _are_close(
-        self, problems: Array, point: Point, preconditioner: Preconditioner | None, share: float = 1.0
+        self, problems: Any, point: Point, preconditioner: Preconditioner | None, share: float = 1.0
     ) -> Array:
         """Whether each gap, as far as can be told cheaply, is within a share of what is wanted, (p,)."""
         strictness = self.strictness[problems]
@@ -288,7 +294,7 @@ class _Run:
             return np.ones(strictness.size, dtype=bool)
         wanted = share * strictness * point.values
         if self.certified and self.objective.is_strongly_convex and not (preconditioner and preconditioner.is_exact):
-            bounds = convexity_bounds(self.objective.select(problems), np.abs(point.gradient))
+            bounds = convexity_bounds(self._objective_of(problems), np.abs(point.gradient))
             close = bounds <= wanted * _SHARE_OF_PENALTY * self.tol
         elif preconditioner is None:
             close = np.zeros(strictness.size, dtype=bool)
@@ -299,7 +305,7 @@ class _Run:
             close = preconditioner.decrements(point.gradient) <= wanted * tol
         return np.asarray(close | (strictness < _STRICTEST))
 
-    def _stage_is_over(self, problems: Array, point: Point, preconditioner: Preconditioner) -> bool:
+    def _stage_is_over(self, problems: Any, point: Point, preconditioner: Preconditioner) -> bool:
         """Whether enough problems are close for something better than L-BFGS."""
         if preconditioner.is_sampled_hessian:
             near = max(self.strategy.near, self.tol)
@@ -314,16 +320,20 @@ class _Run:
             sampled = False
         return precondition(objective, theta, curvature, sample_size=sample_size(objective.shape) if sampled else None)
 
-    def _preconditioner_of(self, problems: Array) -> Any:
-        """That of some of the problems of this round."""
-        assert self.preconditioner is not None
+    def _preconditioner_of(self, problems: Any) -> Any:
+        """That of some of the problems of this round; None where there is none."""
+        if self.preconditioner is None or problems is ALL:
+            return self.preconditioner
         return self.preconditioner.select(problems[self.of_this_round])
+
+    def _objective_of(self, problems: Any) -> Objective:
+        return self.objective if problems is ALL else self.objective.select(problems)
 
     # Changes of what all problems share.
 
     def _admit(self) -> bool:
         """Once no problem is active, let as many in as there is room for; whether any is active then."""
-        if any_of(self._active()):
+        if not _ACTIVE.isdisjoint(self.phase.tolist()):
             return True
         if not any_of(self.phase == Phase.WAITING) and any_of(stalled := self.phase == Phase.STALLED):
             self._rescue(stalled)
@@ -348,9 +358,10 @@ class _Run:
 
     def _lose_patience(self) -> None:
         """Change to double precision, or to a stronger strategy, where one takes too many evaluations."""
-        if self.evaluate.n_evaluations < self.patience or not any_of(active := self._active()):
+        if self.evaluate.n_evaluations < self.patience:
             return
-        if not self._restart_in_double() and self._take_stronger_strategy():
+        active = self._active()
+        if any_of(active) and not self._restart_in_double() and self._take_stronger_strategy():
             self._start_anew(active)
 
     def _take_stronger_strategy(self) -> bool:
@@ -404,20 +415,20 @@ class _Run:
     def _active(self) -> Array:
         return (self.phase > Phase.WAITING) & (self.phase < Phase.STALLED)
 
-    def _count_iteration(self, problems: Array, point: Point) -> None:
+    def _count_iteration(self, problems: Any, point: Point) -> None:
         """Note an iteration that ends at a point."""
         self.n_iterations += 1
         self.values[problems] = point.values
         self.history.append(self.values.copy())
 
-    def _correct_values(self, problems: Array, point: Point) -> None:
+    def _correct_values(self, problems: Any, point: Point) -> None:
         """Set the point of some problems; it belongs to the iteration that was counted last."""
         self.point = self.point.replaced(problems, point)
         self.values[problems] = self.history[-1][problems] = point.values
 
-    def _finish(self, problems: Array, which: Array, outcome: Outcome) -> None:
-        """Note the outcome of some problems, `which` of those in a mask."""
-        for problem in np.flatnonzero(problems)[which]:
+    def _finish(self, problems: Any, which: Any, outcome: Outcome) -> None:
+        """Note the outcome of some problems: `which` (p,) of them."""
+        for problem in np.arange(self.phase.size)[problems][which]:
             self.outcomes[problem] = outcome
             self.phase[problem] = Phase.DONE
             self.values[problem] = self.point.values[problem]

@@ -37,6 +37,9 @@ class AffineObjective(Objective):
         size = self._n_slopes + self._n_columns if rows.exclusive else 2
         self.shape = (rows.n_problems, 1, size)
         self.penalty = np.zeros(self.shape)
+        weights = rows.weights
+        tiny = weights is not None and weights[weights > 0].min(initial=1) < _TINY * weights.max()
+        self.has_tiny_weights = np.full(rows.n_problems, tiny)
         # The least and the largest finite logit of each column (K,), in rows that count.
         self._low, self._high = self._rows.sum(_range, size=2 * self._n_columns, combine=(np.minimum, np.maximum))
         # Slopes of constant columns change nothing that biases don't.
@@ -46,13 +49,6 @@ class AffineObjective(Objective):
             self._pinned[0, : self._n_slopes] = constant if self._n_slopes > 1 else constant.all()
         else:
             self._pinned[:, 0] = constant
-
-    @property
-    def has_tiny_weights(self) -> Array:
-        """Whether some rows have weights so tiny that values hardly depend on them."""
-        weights = self._rows.weights
-        tiny = weights is not None and weights[weights > 0].min(initial=1) < _TINY * weights.max()
-        return np.full(self.shape[0], tiny)
 
     def start(self, beta: Array) -> Array:
         """The coefficients without a bias, for slopes (P,)."""
@@ -75,6 +71,7 @@ class AffineObjective(Objective):
         selected._problems = self._problems[problems]
         selected.shape = (selected._problems.size, *self.shape[1:])
         selected.penalty, selected._pinned = self.penalty[problems], self._pinned[problems]
+        selected.has_tiny_weights = self.has_tiny_weights[problems]
         return selected
 
     def center(self, theta: Array) -> None:

@@ -98,8 +98,9 @@ class LogitRows(RowBlocks):
         self.n_problems = targets.n_problems
         self.slices = even_slices(n_rows, -(-n_rows * self.n_columns // _BLOCK_SIZE))
         self._absent = absent_rows(weights)
-        size = max(rows.stop - rows.start for rows in self.slices) * self.n_columns
-        self._buffers = Buffers(lambda: (np.empty(size), np.empty(size)))
+        # A few exponentials and reductions for each logit.
+        self.work = 32.0 * values.size
+        self._buffers = Buffers()
         # Set by `prepare`: a power of two that takes logits of extreme size near 1; the largest logit of each row,
         # which is subtracted; whether there are infinite logits.
         self.unit = 1.0
@@ -119,7 +120,8 @@ class LogitRows(RowBlocks):
 
     def blocks(self, slices: list[slice], dtype: Any) -> Iterator[LogitBlock]:
         """Yield some blocks, one at a time."""
-        room = self._buffers.take()
+        size = max(rows.stop - rows.start for rows in self.slices) * self.n_columns
+        room = self._buffers.take(lambda: (np.empty(size), np.empty(size)))
         for rows in slices:
             values = self.values[rows].T
             z, spare = (array[: values.size].reshape(values.shape) for array in room)

@@ -6,6 +6,7 @@ Labels that do not exclude each other are P problems of one logit; exclusive cla
 """
 
 from copy import copy
+from functools import cached_property
 from typing import Any, Self
 
 import numpy as np
@@ -23,6 +24,8 @@ __all__ = ["LinearObjective"]
 _EPS = float(np.finfo(np.float64).eps)
 # Up to here a decomposition of the columns' D x D matrix costs no more than the fit.
 _MOST_COLUMNS_DECOMPOSED = 2000
+# Instead of 0 where all residuals are 0.
+_LEAST_SIZE = float(np.finfo(np.float64).tiny)
 # Weights are tiny below this share of the largest: F then has few digits that depend on their rows.
 _TINY = 1e-6
 # Floating-point operations, about, that the loss of a logit takes: of a softmax, of a sigmoid.
@@ -40,29 +43,27 @@ class LinearObjective(Objective):
         Strength of the penalty of each problem, 1 / C in the units of the weights; 0 for none.
     """
 
+    offers = frozenset(Curvature)
+
     def __init__(self, rows: FeatureRows, penalty: Any) -> None:
         targets = rows.targets
         self.rows, self.units = rows, FeatureUnits(rows)
         self._loss = targets.loss
         self._strengths = np.asarray(penalty) if np.ndim(penalty) else np.full(targets.n_problems, penalty)
         self.shape = (self._strengths.size, targets.n_logits, rows.n_columns)
-        self.offers = frozenset(Curvature)
         self.penalty = self.units.penalty(self._strengths, targets.n_logits)
         self.is_strongly_convex = bool(np.all(self.penalty[:, :, : rows.n_features] > 0))
         self._problems = np.arange(self.shape[0])
+        weights = rows.weight_facts
+        self.has_tiny_weights = self._of_problems(weights.least / weights.largest) * self._least_weights() < _TINY
         self._dtype: Any = np.dtype(np.float64)
+        self._logits = np.arange(targets.n_logits)
         # Every two logits of a problem.
         self._pairs = np.nonzero(np.tri(targets.n_logits, k=-1))
         # Without a penalty, columns that depend on each other leave directions in which F is constant.
         self._null_space = np.empty((rows.n_columns, 0))
         if not self._strengths.any() and rows.n_columns <= _MOST_COLUMNS_DECOMPOSED:
             self._null_space = _null_space(rows, self.units.block_scale)
-
-    @property
-    def has_tiny_weights(self) -> Array:
-        """Whether some rows have weights so tiny that a problem's value (P,) hardly depends on them."""
-        weights = self.rows.weight_facts
-        return np.asarray(self._of_problems(weights.least / weights.largest) * self._least_weights() < _TINY)
 
     @property
     def costs(self) -> Costs:
@@ -96,6 +97,7 @@ class LinearObjective(Objective):
         selected = copy(self)
         selected._problems = self._problems[problems]
         selected._strengths, selected.penalty = self._strengths[problems], self.penalty[problems]
+        selected.has_tiny_weights = self.has_tiny_weights[problems]
         selected.shape = (int(n_problems), *self.shape[1:])
         return selected
 
@@ -130,19 +132,19 @@ class LinearObjective(Objective):
 
     def value_and_gradient(self, theta: Array) -> tuple[Array, Array]:
         """The value of each problem (P,) and its gradient (P, K, D)."""
+        n_problems, n_logits, _ = self.shape
         values, gradient, squares = self._sum(_terms.losses_and_gradient, theta, size=theta.size)
         gradient = gradient.reshape(self.shape) * self.units.block_scale
-        if self.shape[1] > 1:
+        if n_logits > 1:
             # Rounding leaves a sum over the classes that is not 0. It belongs to the classes with large residuals:
             # spread evenly, it would drown those whose rows are nearly certain.
-            sizes = np.sqrt(squares).reshape(self.shape[:2])
-            totals = sizes.sum(axis=1, keepdims=True)
-            totals[totals == 0] = 1
-            gradient -= (sizes / totals)[:, :, np.newaxis] * gradient.sum(axis=1, keepdims=True)
+            sizes = np.sqrt(squares).reshape(n_problems, n_logits, 1)
+            totals = np.maximum(sizes.sum(axis=1, keepdims=True), _LEAST_SIZE)
+            gradient -= (sizes / totals) * gradient.sum(axis=1, keepdims=True)
         penalty_gradient = self.penalty * theta
         gradient += penalty_gradient
-        self._project(gradient)
-        n_problems = self.shape[0]
+        if self._null_space.size:
+            self._project(gradient)
         halves = 0.5 * penalty_gradient.reshape(n_problems, -1), theta.reshape(n_problems, -1)
         return values + np.einsum("pj,pj->p", *halves), gradient
 
@@ -157,9 +159,10 @@ class LinearObjective(Objective):
             own = self.hessian_blocks(theta)
         else:
             size = n_problems * n_columns**2 * n_logits * (n_logits + 1) // 2
-            own, others = self._sum(_terms.hessian_with_pairs, theta, self._pairs, size=size)
+            cost = n_columns * n_logits
+            own, others = self._sum(_terms.hessian_with_pairs, theta, self._pairs, size=size, cost=cost)
             own = self._with_penalty(own)
-            others *= self._products_of_scales()
+            others *= self._scale_products
         curvatures = np.einsum("pkjj->pkj", own).copy()
         if self._null_space.size:
             own += curvatures.mean(axis=2)[:, :, np.newaxis, np.newaxis] * (self._null_space @ self._null_space.T)
@@ -167,9 +170,9 @@ class LinearObjective(Objective):
             return np.asarray(own[:, 0])
         hessian = np.zeros((n_problems, n_logits, n_columns, n_logits, n_columns))
         one, other = self._pairs
-        others = others.reshape(n_problems, one.size, n_columns, n_columns)
-        logits = np.arange(n_logits)
-        for whole, blocks, of_pairs in zip(hessian, own, np.negative(others, out=others), strict=True):
+        others = np.negative(others, out=others).reshape(n_problems, one.size, n_columns, n_columns)
+        logits = self._logits
+        for whole, blocks, of_pairs in zip(hessian, own, others, strict=True):
             whole[one, :, other] = whole[other, :, one] = of_pairs
             whole[logits, :, logits] = blocks
         of_columns = np.einsum("pkjlj->pjkl", hessian)
@@ -184,7 +187,7 @@ class LinearObjective(Objective):
             mean, shares = self._mean_block(theta)
             return self._add_penalty(np.multiply.outer(shares, mean))
         size = self.shape[0] * self.shape[1] * self.shape[2] ** 2
-        return self._with_penalty(*self._sum(_terms.hessian_blocks, theta, size=size))
+        return self._with_penalty(*self._sum(_terms.hessian_blocks, theta, size=size, cost=self.shape[2]))
 
     def mean_hessian_block(self, theta: Array) -> tuple[Array, Array]:
         """The mean (D, D) of these blocks, and each one's share in the curvature (P, K), with mean 1."""
@@ -257,8 +260,10 @@ class LinearObjective(Objective):
             # Norms of (e_k - 1/K) (x) x: the largest two bound that of (e_k - e_l) (x) x for any k and l.
             mean = forms.mean(axis=3)
             own = own - mean - mean.transpose(0, 1, 3, 2) + mean.mean(axis=1)[:, np.newaxis]
-        own = own * self._products_of_scales()
-        (largest,) = self.rows.sum(_terms.largest_quadratic_form, own, size=n_problems, combine=np.maximum)
+        own = own * self._scale_products
+        (largest,) = self.rows.sum(
+            _terms.largest_quadratic_form, own, size=n_problems, combine=np.maximum, cost=n_columns
+        )
         return np.asarray(largest)
 
     def largest_residuals(self, theta: Array) -> Array:
@@ -294,29 +299,33 @@ class LinearObjective(Objective):
         other._dtype, other.is_single = dtype, bool(dtype == np.float32)
         return other
 
-    def _sum(self, term: Any, theta: Array, *arguments: Any, size: int, combine: Any = np.add) -> Any:
+    def _sum(
+        self, term: Any, theta: Array, *arguments: Any, size: int, combine: Any = np.add, cost: float = 1.0
+    ) -> Any:
         """Sum a term of a block, the point and more arguments over the rows."""
         coefficients = (theta * self.units.block_scale).reshape(-1, self.shape[2])
         # Fortran order: sparse products then take the coefficients as they are.
         point = LinearPoint(self._loss, np.asfortranarray(coefficients), self._problems, self.shape[1])
-        return self.rows.sum(term, point, *arguments, size=size, dtype=self._dtype, combine=combine)
+        return self.rows.sum(term, point, *arguments, size=size, dtype=self._dtype, combine=combine, cost=cost)
 
     def _mean_block(self, theta: Array) -> tuple[Array, Array]:
-        mean, curvatures = self._sum(_terms.mean_hessian_block, theta, size=self.shape[2] ** 2)
+        cost = self.shape[2] / (self.shape[0] * self.shape[1])
+        mean, curvatures = self._sum(_terms.mean_hessian_block, theta, size=self.shape[2] ** 2, cost=cost)
         shares = curvatures / (curvatures.mean() or 1.0)
-        return mean * self._products_of_scales(), shares.reshape(self.shape[:2])
+        return mean * self._scale_products, shares.reshape(self.shape[:2])
 
     def _with_penalty(self, blocks: Array) -> Array:
         """Sums (P K, D, D) over the blocks' columns as blocks (P, K, D, D) of the Hessian."""
-        blocks = blocks.reshape(*self.shape, self.shape[2]) * self._products_of_scales()
-        return self._add_penalty(blocks)
+        return self._add_penalty(blocks.reshape(*self.shape, self.shape[2]) * self._scale_products)
 
     def _add_penalty(self, blocks: Array) -> Array:
-        columns = np.arange(self.shape[2])
-        blocks[:, :, columns, columns] += self.penalty
+        diagonals = np.einsum("pkjj->pkj", blocks)
+        diagonals += self.penalty
         return blocks
 
-    def _products_of_scales(self) -> Array:
+    @cached_property
+    def _scale_products(self) -> Array:
+        """What takes products of the blocks' columns (D, D) to theta's."""
         return np.multiply.outer(self.units.block_scale, self.units.block_scale)
 
     def _project(self, theta: Array) -> None:
@@ -327,7 +336,7 @@ class LinearObjective(Objective):
 
     def _of_problems(self, facts: Array) -> Array:
         """Facts (P,) about the data of these problems, from facts about all problems or one fact for all."""
-        return facts[self._problems] if facts.size > 1 else np.broadcast_to(facts, self.shape[:1])
+        return facts[self._problems] if facts.size > 1 else np.full(self.shape[0], facts[0])
 
     def _least_weights(self) -> Array:
         """The targets' own least positive weight (P,)."""

@@ -47,23 +47,25 @@ class LinearPoint(NamedTuple):
         return z.reshape(-1, self.n_logits, z.shape[1])
 
     def curvature(self, block: FeatureBlock) -> tuple[Array, Array | None]:
-        """Weighted d and q (P K, b) or None: see `Loss.curvature`."""
+        """Weighted d (P K, b) and q (P, K, b) or None: see `Loss.curvature`."""
         diagonal, rank_one = self.loss.curvature(self.logits(block), block.targets(self.problems))
-        weights = _weights(block, self.problems)
+        weights = block.weights(self.problems)
         if weights is not None:
+            weights = weights if weights.ndim == 1 else weights[:, np.newaxis]
             diagonal = diagonal * weights
             rank_one = None if rank_one is None else rank_one * np.sqrt(weights)
-        return _flat(diagonal), None if rank_one is None else _flat(rank_one)
+        return diagonal.reshape(-1, diagonal.shape[2]), rank_one
 
 
-def losses_and_gradient(block: FeatureBlock, point: LinearPoint) -> tuple[Array, Array, Array]:
+def losses_and_gradient(block: FeatureBlock, point: LinearPoint) -> tuple[Array, Array, Any]:
     """Sums of losses (P,), their gradient (P K, D) by the block's columns, sums of squared residuals (P K,)."""
-    z = point.logits(block)
-    sums = point.loss.sums_and_residuals(z, block.targets(point.problems), block.weights(point.problems))
-    z = _flat(z)
+    loss, coefficients, problems, n_logits = point
+    z = block.logits(coefficients)
+    of_problems = z.reshape(-1, n_logits, z.shape[1])
+    sums = loss.sums_and_residuals(of_problems, block.targets(problems), block.weights(problems))
     # Over many blocks, sums in single precision would lose digits that single precision has to give.
     gradient = block.gradient(z).astype(np.float64, copy=False)
-    return sums, gradient, np.einsum("kb,kb->k", z, z) if point.n_logits > 1 else np.zeros(1)
+    return sums, gradient, np.einsum("kb,kb->k", z, z) if n_logits > 1 else 0.0
 
 
 def hessian_blocks(block: FeatureBlock, point: LinearPoint) -> tuple[Array]:
@@ -73,13 +75,13 @@ def hessian_blocks(block: FeatureBlock, point: LinearPoint) -> tuple[Array]:
 
 def hessian_with_pairs(block: FeatureBlock, point: LinearPoint, pairs: tuple[Array, Array]) -> tuple[Array, Array]:
     """Diagonal blocks (P K, D, D), and minus the blocks (P n, D, D) of every two of the K logits."""
-    diagonal, rank_one = point.curvature(block)
+    diagonal, q = point.curvature(block)
     # Own blocks are not differences from the others', which would cancel where probabilities are close to 1.
     own = block.grams(diagonal)
-    if rank_one is None:
+    if q is None:
         return own, np.zeros(())
-    q = rank_one.reshape(-1, point.n_logits, rank_one.shape[1])
-    return own, block.grams(_flat(q[:, pairs[0]] * q[:, pairs[1]]))
+    of_pairs = q[:, pairs[0]] * q[:, pairs[1]]
+    return own, block.grams(of_pairs.reshape(-1, of_pairs.shape[2]))
 
 
 def mean_hessian_block(block: FeatureBlock, point: LinearPoint) -> tuple[Array, Array]:
@@ -95,11 +97,10 @@ def hessian_diagonal(block: FeatureBlock, point: LinearPoint) -> tuple[Array]:
 
 def intercept_hessian(block: FeatureBlock, point: LinearPoint) -> tuple[Array]:
     """The Hessian of each problem by its intercepts (P, K, K)."""
-    diagonal, rank_one = point.curvature(block)
+    diagonal, q = point.curvature(block)
     totals = diagonal.sum(axis=1).reshape(-1, point.n_logits)
-    if rank_one is None:
+    if q is None:
         return (totals[:, :, np.newaxis],)
-    q = rank_one.reshape(len(totals), point.n_logits, -1)
     hessian = -np.stack([of_problem @ of_problem.T for of_problem in q])
     logits = np.arange(point.n_logits)
     hessian[:, logits, logits] = totals
@@ -136,7 +137,7 @@ def largest_residuals(block: FeatureBlock, point: LinearPoint) -> tuple[Array]:
     z, weights = point.logits(block), block.weights(point.problems)
     counted = None if weights is None else (weights > 0).astype(z.dtype)
     point.loss.sums_and_residuals(z, block.targets(point.problems), counted)
-    return (np.abs(_flat(z)).max(axis=1),)
+    return (np.abs(z).max(axis=2).ravel(),)
 
 
 def combined_rows(block: FeatureBlock, combination: Array) -> tuple[Array]:
@@ -155,14 +156,3 @@ def triangle(block: FeatureBlock, scale: Array) -> tuple[Array]:
 def triangles(one: Array, other: Array) -> Array:
     """The triangular factor of two matrices on top of each other."""
     return np.asarray(np.linalg.qr(np.vstack([one, other]), mode="r"))
-
-
-def _flat(z: Array) -> Array:
-    """(P, K, b) as (P K, b)."""
-    return z.reshape(-1, z.shape[-1])
-
-
-def _weights(block: FeatureBlock, problems: Array) -> Any:
-    """Weights that multiply (P, K, b), or None."""
-    weights = block.weights(problems)
-    return weights if weights is None or weights.ndim == 1 else weights[:, np.newaxis]

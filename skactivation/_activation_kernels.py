@@ -9,18 +9,6 @@ import numpy as np
 
 from skactivation._typing import Array
 
-__all__ = [
-    "BLOCK_SIZE",
-    "class_major_blocks",
-    "compensated_exp_minus_max",
-    "log_sigmoid_block",
-    "log_softmax_block",
-    "sigmoid_block",
-    "sigmoid_derivative_block",
-    "softmax_block",
-    "sum_of_others",
-]
-
 # Logits in a block, measured: smaller blocks pay for calls, larger ones for memory.
 BLOCK_SIZE = 65536
 # From this many classes on, numpy's pairwise sum along contiguous classes is both more accurate than a sum over the

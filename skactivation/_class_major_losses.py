@@ -19,17 +19,6 @@ import numpy as np
 from skactivation._activation_kernels import sum_of_others
 from skactivation._typing import Array
 
-__all__ = [
-    "LabelSigns",
-    "LabelTargets",
-    "Loss",
-    "SigmoidLoss",
-    "SoftmaxLoss",
-    "expected_gaps",
-    "smooth",
-    "softmax_targets",
-]
-
 # Entries of class-major logits on which elementwise work goes on at a time: more leave the cache, fewer pay for calls.
 _CHUNK_SIZE = 2**16
 

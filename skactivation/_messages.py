@@ -4,8 +4,6 @@ from typing import Any
 
 import numpy as np
 
-__all__ = ["abridged", "check_two_classes", "listed"]
-
 # Labels that a message names.
 _NAMED = 8
 

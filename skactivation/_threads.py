@@ -11,8 +11,6 @@ from typing import Any, TypeVar
 import numpy as np
 from threadpoolctl import ThreadpoolController
 
-__all__ = ["even_slices", "in_threads", "over_slices", "single_threaded_blas", "threads_for"]
-
 T = TypeVar("T")
 
 # Numbers in a slice: what fits into a core's cache. Fewer than some aren't worth the start of threads.

@@ -15,21 +15,6 @@ from sklearn.utils import assert_all_finite
 
 from skactivation._typing import Array
 
-__all__ = [
-    "as_array",
-    "as_distributions",
-    "as_floats",
-    "check_boolean",
-    "check_choice",
-    "check_integer",
-    "check_pos_weight",
-    "check_real",
-    "check_row_sums",
-    "check_sample_weight",
-    "check_thresholds",
-    "unchanged_on_error",
-]
-
 
 def check_real(
     value: Any, name: str, *, low: float = 0.0, high: float = np.inf, allow_low: bool = True, allow_high: bool = True

@@ -16,8 +16,6 @@ import numpy as np
 from skactivation._threads import in_threads
 from skactivation._typing import Array
 
-__all__ = ["CONCATENATE", "Buffers", "RowBlocks", "absent_rows"]
-
 Parts = tuple[Any, ...]
 
 CONCATENATE = add

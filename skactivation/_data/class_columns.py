@@ -9,8 +9,6 @@ from skactivation._data.labels import as_labels, encode_labels, recode_labels, s
 from skactivation._messages import abridged
 from skactivation._typing import Array
 
-__all__ = ["encode_columns", "given_classes", "named_columns"]
-
 
 def given_classes(classes: Any, n_columns: int, name: str = "classes") -> Array:
     """The labels (K,) of the columns, given by the user."""

@@ -12,8 +12,6 @@ from skactivation._data.targets import Targets
 from skactivation._threads import even_slices, in_threads
 from skactivation._typing import Array
 
-__all__ = ["DenseRows", "dense_slices"]
-
 # Numbers of 8 bytes, of X and of the logits, in a block, measured on two cores: smaller blocks pay for calls and for
 # waiting on Python's lock, larger ones leave the cache. Small data are split too, for threads, down to the least size.
 _BLOCK_SIZE = 2**19

@@ -15,8 +15,6 @@ from skactivation._data.blocks import RowBlocks
 from skactivation._data.targets import Targets
 from skactivation._typing import Array
 
-__all__ = ["COMBINE_WEIGHTS", "Columns", "FeatureBlock", "FeatureRows", "Weights"]
-
 
 class Columns(NamedTuple):
     """What sets of rows that share their columns have in common."""

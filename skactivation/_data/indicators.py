@@ -9,9 +9,6 @@ from skactivation._data.labels import as_label_columns
 from skactivation._threads import even_slices
 from skactivation._typing import Array
 
-__all__ = ["Indicator"]
-
-
 # Entries of Y that are looked at together.
 _PART_SIZE = 2**20
 _UNKNOWN = 2

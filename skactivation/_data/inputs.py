@@ -9,8 +9,6 @@ from sklearn.utils.validation import validate_data
 
 from skactivation._typing import Array
 
-__all__ = ["check_features", "refuse_masked"]
-
 
 def check_features(estimator: BaseEstimator, X: Any, *, reset: bool) -> Any:
     """Return X as a dense array or a CSR or CSC array of float32 or float64, never a copy where none is needed."""

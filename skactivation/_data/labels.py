@@ -12,20 +12,6 @@ from skactivation._messages import abridged
 from skactivation._typing import Array
 from skactivation._validation import as_array, as_distributions
 
-__all__ = [
-    "LabelClasses",
-    "LabelColumns",
-    "as_label_columns",
-    "as_labels",
-    "columns_of_labels",
-    "encode_labels",
-    "is_indicator",
-    "recode_labels",
-    "shape_of",
-    "soft_targets",
-]
-
-
 _EXCLUSIVE = "divide each row by its sum, or, for labels that don't exclude each other, use SigmoidMultiLabel"
 
 

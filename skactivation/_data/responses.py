@@ -15,8 +15,6 @@ from skactivation._data.labels import shape_of, soft_targets
 from skactivation._typing import Array
 from skactivation._validation import as_array, as_floats
 
-__all__ = ["classes_of", "estimator_name", "gives_indicator", "logits_of", "probabilities_of", "response_of"]
-
 
 def probabilities_of(estimator: Any, X: Any) -> tuple[Array, Array | None]:
     """Probabilities (n, K) or (n, L), and the classes (K,) of the columns, or None where each column is a label."""

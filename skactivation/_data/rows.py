@@ -10,8 +10,6 @@ from skactivation._data.sparse import SparseRows
 from skactivation._data.targets import Targets
 from skactivation._typing import Array
 
-__all__ = ["rows_of"]
-
 
 def rows_of(
     X: Any, targets: Targets, weights: Array | None, *, n_outputs: int | None = None, fit_intercept: bool

@@ -12,8 +12,6 @@ from skactivation._data.targets import Targets
 from skactivation._threads import even_slices
 from skactivation._typing import Array
 
-__all__ = ["SparseRows"]
-
 # Sparse products go over all coefficients in every block: that must be little beside the block's entries. Fewer rows
 # leave more blocks to threads, more rows need fewer calls.
 _BLOCK_ROWS = 8192

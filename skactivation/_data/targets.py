@@ -17,8 +17,6 @@ from skactivation._class_major_losses import (
 from skactivation._data.indicators import Indicator
 from skactivation._typing import Array
 
-__all__ = ["BinaryTargets", "ClassTargets", "IndicatorTargets", "Targets", "class_targets"]
-
 
 class Targets(ABC):
     """Targets of n rows for P problems of K logits each."""

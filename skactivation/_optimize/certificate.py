@@ -17,8 +17,6 @@ from skactivation._optimize.preconditioner import Preconditioner
 from skactivation._optimize.problems import Evaluate, Point, all_of, any_of
 from skactivation._typing import Array
 
-__all__ = ["certify", "convexity_bounds", "self_concordance_bounds"]
-
 # Newton steps of the intercepts alone. Each lowers F by at least a constant factor, so that few need as many.
 _INTERCEPT_STEPS = 100
 # After a step shorter than this share of Newton's the intercepts' Hessian is taken anew: it has changed too much.

@@ -12,8 +12,6 @@ from skactivation._optimize.preconditioner import Preconditioner
 from skactivation._optimize.problems import Evaluate, Point, SinglePrecisionError, any_of
 from skactivation._typing import Array
 
-__all__ = ["Stage", "lbfgs_stage"]
-
 # Pairs of points that L-BFGS remembers; fewer where they would take more than this many elements, 64 MB.
 _MEMORY, _LEAST_MEMORY, _MEMORY_SIZE = 20, 4, 2**23
 # L-BFGS tries this many times the safe length of a Newton step first: the safe one is right for the worst row.

@@ -11,8 +11,6 @@ from skactivation._optimize.preconditioner import Preconditioner
 from skactivation._optimize.problems import Evaluate, Point, all_of, any_of, rows_of_mask
 from skactivation._typing import Array
 
-__all__ = ["NewtonSteps", "newton_steps"]
-
 # The relative gap below which a Newton step that gains little shows that there is little to gain.
 _NEAR = 1e-3
 # Steps end where what is left, relative to F, is negligible even in the coefficients. A larger number costs digits of
@@ -94,9 +92,8 @@ def _step(
     The whole step is nearly always right. If not, shorter ones are tried, down to the one that is certain to lower F
     but may be short.
     """
-    lengths = np.ones(active.size)
+    lengths, taken, pending = np.ones(active.size), np.zeros(active.size), active
     safe: Array | None = None
-    taken, pending = 0.0 * lengths, active
     if any_of(objective.has_tiny_weights):
         safe = safe_step_lengths(objective.logit_range(step))
         lengths = np.where(objective.has_tiny_weights, np.minimum(1.0, _BLIND * safe), lengths)
@@ -114,11 +111,11 @@ def _step(
         point = point.replaced(accepted, trial.select(good))
         taken[accepted] = lengths[accepted]
         pending = pending & ~accepted
-        if any_of(pending):
-            safe = safe_step_lengths(objective.logit_range(step)) if safe is None else safe
-            # After the safe length there is nothing left to try.
-            pending = pending & (lengths > safe)
-        if not any_of(pending):
+        if any_of(pending) and safe is None:
+            safe = safe_step_lengths(objective.logit_range(step))
+        # After the safe length there is nothing left to try.
+        pending = pending if safe is None else pending & (lengths > safe)
+        if safe is None or not any_of(pending):
             return point, taken, preconditioner.to_coordinates(point.gradient)
         lengths[pending] = np.maximum(lengths[pending] * _SHORTER, safe[pending])
 

@@ -8,8 +8,6 @@ import numpy as np
 
 from skactivation._typing import Array
 
-__all__ = ["Costs", "Curvature", "Objective"]
-
 
 class Curvature(Enum):
     """A matrix that stands for the Hessian of each problem, the most expensive first."""

@@ -12,8 +12,6 @@ from skactivation._optimize.problems import all_of
 from skactivation._threads import in_threads
 from skactivation._typing import Array
 
-__all__ = ["Preconditioner", "precondition"]
-
 _EPS, _SINGLE_EPS = float(np.finfo(np.float64).eps), float(np.finfo(np.float32).eps)
 # A Hessian in single precision is sharp enough where its rounding is at most this share of it: with more, certificates
 # get loose; with less, more Hessians are formed anew in double precision.

@@ -9,18 +9,6 @@ import numpy as np
 from skactivation._optimize.objective import Objective
 from skactivation._typing import Array
 
-__all__ = [
-    "ALL",
-    "Evaluate",
-    "Outcome",
-    "Point",
-    "SinglePrecisionError",
-    "Solution",
-    "all_of",
-    "any_of",
-    "rows_of_mask",
-]
-
 
 class SinglePrecisionError(ArithmeticError):
     """Single precision does not show which way is down: evaluate in double precision."""

@@ -29,8 +29,6 @@ from skactivation._optimize.problems import (
 from skactivation._optimize.strategy import Strategy, problems_at_once, sample_size, stronger_strategy
 from skactivation._typing import Array
 
-__all__ = ["minimize"]
-
 # How many times the usual number of evaluations a strategy may take before a stronger one replaces it. Smaller numbers
 # give up strategies that would have done, larger ones waste evaluations.
 _PATIENCE = 3
@@ -48,7 +46,7 @@ _CAUTIOUS = 1e-3
 
 
 class Phase:
-    """What a problem needs next. (Plain numbers: members of an Enum take longer to look up than small fits can bear.)"""
+    """What a problem needs next: plain numbers, since looking up members of an Enum would slow down small fits."""
 
     WAITING = 0
     """Room for its preconditioner."""
@@ -169,7 +167,7 @@ class _Run:
             history=np.array(self.history),
         )
 
-    # The stages. Each gets its problems, a mask (P,) or ALL, and returns the phase of each of them, (p,) or one for all.
+    # The stages. Each gets its problems, a mask (P,) or ALL, and returns their next phases, (p,) or one for all.
 
     def _precondition(self, problems: Any) -> Any:
         """Make a preconditioner, and tell from it what each problem needs."""

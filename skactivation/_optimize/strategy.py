@@ -10,8 +10,6 @@ import numpy as np
 
 from skactivation._optimize.objective import Costs, Curvature, Objective
 
-__all__ = ["Strategy", "cheapest_strategy", "problems_at_once", "sample_size", "stronger_strategy"]
-
 # The most elements that a preconditioner may hold, 32 MB; making one takes at most three times as much memory. More
 # would allow larger Hessians, at the price of memory.
 _MOST_ELEMENTS = 2**22

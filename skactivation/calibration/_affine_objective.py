@@ -11,8 +11,6 @@ from skactivation._optimize.objective import Curvature, Objective
 from skactivation._typing import Array
 from skactivation.calibration._logits import LogitBlock, LogitRows
 
-__all__ = ["AffineObjective"]
-
 _EPS = float(np.finfo(np.float64).eps)
 # Weights are tiny below this share of the largest: F then has few digits that depend on their rows.
 _TINY = 1e-6

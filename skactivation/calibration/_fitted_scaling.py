@@ -12,8 +12,6 @@ from skactivation.activations import log_sigmoid, log_softmax, sigmoid, softmax
 from skactivation.calibration._logits import LogitRows
 from skactivation.calibration._scaling import ScalingKind, fit_scaling, warnings_about
 
-__all__ = ["FittedScaling"]
-
 
 @dataclass(frozen=True)
 class FittedScaling:

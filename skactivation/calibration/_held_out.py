@@ -13,9 +13,6 @@ from skactivation._data.responses import classes_of, estimator_name, logits_of
 from skactivation._messages import abridged
 from skactivation._typing import Array
 
-__all__ = ["HeldOut", "align_columns", "checked_logits", "held_out_logits"]
-
-
 # Rows, at most, on which `predict` is compared with the largest logit; the share of them that may differ: SVC breaks
 # ties between votes in another way than its decision function does, which concerned up to 2 % of rows where measured.
 _COMPARED, _MAY_DIFFER = 1000, 0.05

@@ -14,8 +14,6 @@ from skactivation._typing import Array
 from skactivation._validation import as_floats, check_sample_weight
 from skactivation.calibration._logits import LogitRows
 
-__all__ = ["classes_in", "given_logits", "labelled_logits"]
-
 _ADVICE = (
     "divide each row by its sum; labels that don't exclude each other are calibrated by "
     "fit_temperature(..., multilabel=True)"

@@ -25,17 +25,6 @@ from skactivation._messages import abridged
 from skactivation._threads import even_slices
 from skactivation._typing import Array
 
-__all__ = [
-    "LogitBlock",
-    "LogitRows",
-    "Summary",
-    "entry_weights",
-    "prepare",
-    "sigmoid_terms",
-    "smallest_margins",
-    "softmax_terms",
-]
-
 # Numbers in a block, measured: smaller blocks pay for calls, larger ones leave the cache.
 _BLOCK_SIZE = 2**17
 # Mean differences of a true logit from the largest within which no square that matters leaves the range of floats.

@@ -15,8 +15,6 @@ from skactivation.calibration._affine_objective import AffineObjective
 from skactivation.calibration._logits import LogitRows, prepare
 from skactivation.calibration._temperature import Limit, Temperatures, best_temperatures
 
-__all__ = ["SCALINGS", "Scaling", "ScalingKind", "fit_scaling", "warnings_about"]
-
 ScalingKind = Literal["temperature", "bias_corrected", "vector"]
 SCALINGS: tuple[ScalingKind, ...] = ("temperature", "bias_corrected", "vector")
 

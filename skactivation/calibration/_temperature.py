@@ -18,8 +18,6 @@ from skactivation.calibration._logits import (
     softmax_terms,
 )
 
-__all__ = ["Limit", "Temperatures", "best_temperatures", "losses_at"]
-
 _EPS = float(np.finfo(np.float64).eps)
 # Rows on which a start is found, where there are many, and the logits in them at most. A larger sample costs as much as
 # the pass that it saves, a smaller one leaves more steps to all rows. It is worth its cost for so many times its rows.

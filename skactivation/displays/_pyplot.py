@@ -3,8 +3,6 @@
 from math import log10
 from typing import Any
 
-__all__ = ["check_axes", "distinct_colors", "figure_and_axes", "line_look", "log_ticks", "plain", "pyplot"]
-
 # In matplotlib's cycle.
 _COLORS = 10
 

@@ -8,8 +8,6 @@ from skactivation._messages import abridged
 from skactivation.displays._pyplot import check_axes, distinct_colors, plain, pyplot
 from skactivation.metrics.reliability import ReliabilityCurve
 
-__all__ = ["FLOOR", "Style", "check_kind", "columns_beside", "draw", "small_multiples"]
-
 # Entries of a legend that leave room for curves beside them; how many stand in a column.
 _MOST_INSIDE, _IN_A_COLUMN = 5, 24
 _DIAGONAL = "perfectly calibrated"

@@ -27,8 +27,6 @@ from skactivation.linear_model._convergence_message import convergence_message
 from skactivation.linear_model._initial_guess import guesses_from_smaller_problems
 from skactivation.linear_model._objective import LinearObjective
 
-__all__ = ["EncodedTargets", "LinearLogitModel"]
-
 # Relative rounding of coefficients from which on its effect on F, which is quadratic, is computed.
 _NOTICEABLE = 1e-12
 

@@ -4,8 +4,6 @@ import numpy as np
 
 from skactivation._optimize.problems import Outcome
 
-__all__ = ["convergence_message"]
-
 _EPS = float(np.finfo(np.float64).eps)
 
 

@@ -7,8 +7,6 @@ import numpy as np
 from skactivation._data.features import FeatureRows
 from skactivation._typing import Array
 
-__all__ = ["FeatureUnits"]
-
 _LONG_EPS = float(np.finfo(np.longdouble).eps)
 # Beyond this strength of a penalty a coefficient is 0 to the last digit.
 _STRONGEST = 1e300

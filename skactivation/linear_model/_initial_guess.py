@@ -11,8 +11,6 @@ from skactivation._optimize.strategy import cheapest_strategy
 from skactivation._typing import Array
 from skactivation.linear_model._objective import LinearObjective
 
-__all__ = ["guesses_from_smaller_problems"]
-
 # A sample takes at least so many rows, or one in so many. A smaller one is too far from the whole, a larger one costs
 # more than it saves. It is worth its cost where there are at least so many times as many rows.
 _LEAST_SAMPLE, _ONE_IN, _WORTH = 10_000, 20, 5

@@ -19,8 +19,6 @@ from skactivation.linear_model import _terms
 from skactivation.linear_model._feature_units import FeatureUnits
 from skactivation.linear_model._terms import LinearPoint
 
-__all__ = ["LinearObjective"]
-
 _EPS = float(np.finfo(np.float64).eps)
 # Up to here a decomposition of the columns' D x D matrix costs no more than the fit.
 _MOST_COLUMNS_DECOMPOSED = 2000

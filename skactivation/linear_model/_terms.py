@@ -11,24 +11,6 @@ from skactivation._class_major_losses import Loss
 from skactivation._data.features import FeatureBlock
 from skactivation._typing import Array
 
-__all__ = [
-    "LinearPoint",
-    "combined_rows",
-    "curvature_shares",
-    "curvatures_by_logit",
-    "hessian_blocks",
-    "hessian_diagonal",
-    "hessian_with_pairs",
-    "intercept_hessian",
-    "largest_quadratic_form",
-    "largest_range",
-    "largest_residuals",
-    "losses_and_gradient",
-    "mean_hessian_block",
-    "triangle",
-    "triangles",
-]
-
 
 class LinearPoint(NamedTuple):
     """Coefficients of the blocks' columns, with all that makes losses of them."""

@@ -17,9 +17,6 @@ from skactivation._threads import over_slices, threads_for
 from skactivation._typing import Array
 from skactivation._validation import as_array, as_floats, check_row_sums, check_sample_weight
 
-__all__ = ["Forecast", "Outcomes", "check_probabilities"]
-
-
 # Columns that are read together: they are one cache line of float64.
 _TOGETHER = 8
 _ADVICE = (

@@ -10,17 +10,6 @@ from skactivation.metrics.log_losses import cross_entropy, multilabel_log_loss
 from skactivation.metrics.probability_scorer import ProbabilityScorer
 from skactivation.metrics.reliability import expected_calibration_error
 
-__all__ = [
-    "brier_discrimination",
-    "log_loss_discrimination",
-    "neg_brier_miscalibration",
-    "neg_classwise_calibration_error",
-    "neg_cross_entropy",
-    "neg_expected_calibration_error",
-    "neg_log_loss_miscalibration",
-    "neg_multilabel_log_loss",
-]
-
 
 def miscalibration(y_true: Any, y_proba: ArrayLike, **parameters: Any) -> float:
     """That part of `calibration_decomposition`."""

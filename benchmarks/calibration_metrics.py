@@ -2,12 +2,12 @@
 
     python benchmarks/calibration_metrics.py [--only "top label, 100,000 x 10"] [--rounds 7]
 
-All run in this process, in turns; the median of the runs counts. What they find must agree to 1e-6 (of float32, 1e-4),
-or it is listed without a ratio. Peers are scikit-learn's calibration_curve and, where they are installed, netcal's ECE,
-torchmetrics' calibration error (from tensors that are made before) and model-diagnostics' decompose, with one run a
-class where they know two classes alone. A decomposition with scikit-learn's IsotonicRegression, written out below,
-takes part, too. (scikit-learn interpolates quantiles, so that bins of equal weight may differ by a row: there results
-need to agree to 0.05 only.)
+All implementations run in this process, in turns; the table shows medians. Their results must agree to 1e-6 (to 1e-4
+in float32); a result that differs is listed without a ratio. The peers are scikit-learn's calibration_curve and, where
+they are installed, netcal's ECE, torchmetrics' calibration error (from tensors made beforehand) and model-diagnostics'
+decompose. A decomposition with scikit-learn's IsotonicRegression, written out below, is a peer too; for several
+classes it runs once for each. Results of the "quantile" strategy need to agree to 0.05 only: scikit-learn interpolates
+quantiles, so that its bins of equal weight may differ by a row.
 """
 
 import argparse
@@ -29,7 +29,7 @@ SIZES["1,000,000 x 10"] = (1_000_000, 10)
 
 
 def simulated(n_rows, n_classes):
-    """Labels, and probabilities that are too sure."""
+    """Labels, and overconfident probabilities."""
     rng = np.random.default_rng(0)
     z = rng.normal(size=(n_rows, n_classes))
     y = (z + rng.gumbel(size=z.shape)).argmax(axis=1)
@@ -38,25 +38,25 @@ def simulated(n_rows, n_classes):
 
 
 def scikit_learn_curve(y, p, strategy):
-    """Points of the second of two classes."""
+    """Points of scikit-learn's curve for the second of two classes."""
     return np.concatenate(calibration_curve(y, p, n_bins=15, strategy=strategy))
 
 
 def our_curve(y, p, strategy):
-    """The same points."""
+    """Points of our curve for the second of two classes."""
     curve = reliability_curve(y, p, kind="classwise", strategy=strategy)[True]
     return np.concatenate([curve.prob_true, curve.prob_pred])
 
 
 def netcal(y, p):
-    """Expected calibration error of the top label."""
+    """Expected calibration error of the top label by netcal."""
     from netcal.metrics import ECE
 
     return ECE(15).measure(p, y)
 
 
 def torchmetrics(y, p):
-    """Likewise, given tensors."""
+    """Expected calibration error of the top label by torchmetrics, from tensors."""
     from torchmetrics.functional.classification import multiclass_calibration_error
 
     return float(multiclass_calibration_error(p, y, num_classes=p.shape[1], n_bins=15, norm="l1"))
@@ -76,35 +76,35 @@ def model_diagnostics(y, p):
 
 
 def tensors(y, p):
-    """What torchmetrics takes."""
+    """Labels and probabilities as tensors, which torchmetrics takes."""
     import torch
 
     return torch.as_tensor(y), torch.as_tensor(p)
 
 
-def is_there(package):
-    """Whether a package can be imported."""
+def is_installed(package):
+    """Whether a package is installed."""
     return importlib.util.find_spec(package) is not None
 
 
 def tasks(y, p):
-    """What is computed: for each kind, what is ours and what the peers do."""
+    """The computations by name; each maps the names of implementations to functions."""
     yes, second = y == 1, np.ascontiguousarray(p[:, 1])
     top = {"ours": lambda: expected_calibration_error(y, p)}
     decompositions = {
         "ours": lambda: calibration_decomposition(yes, second).miscalibration,
         "IsotonicRegression": lambda: isotonic(yes, second),
     }
-    of_classes = {
+    all_classes = {
         "ours": lambda: calibration_decomposition(y, p).miscalibration,
         "IsotonicRegression": lambda: np.mean([isotonic(y == k, p[:, k]) for k in range(p.shape[1])]),
     }
-    if is_there("netcal"):
+    if is_installed("netcal"):
         top["netcal"] = lambda: netcal(y, p)
-    if is_there("torchmetrics"):
+    if is_installed("torchmetrics"):
         given = tensors(y, p)
         top["torchmetrics"] = lambda: torchmetrics(*given)
-    if is_there("model_diagnostics"):
+    if is_installed("model_diagnostics"):
         decompositions["model-diagnostics"] = lambda: model_diagnostics(yes.astype(float), second)
     curves = {
         strategy: {
@@ -118,12 +118,12 @@ def tasks(y, p):
         "curve, uniform": curves["uniform"],
         "curve, quantile": curves["quantile"],
         "decomposition of two classes": decompositions,
-        "decomposition of all classes": of_classes,
+        "decomposition of all classes": all_classes,
     }
 
 
 def main():
-    """Run what the command line asks for."""
+    """Run the benchmark with the options of the command line."""
     parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
     parser.add_argument("--only", nargs="*", choices=list(SIZES), metavar="SIZE", help="; ".join(SIZES))
     parser.add_argument("--rounds", type=int, default=7, help="runs of which the median counts")
@@ -142,11 +142,11 @@ def main():
                         def run(name=name, solver=solver):
                             found[name] = solver()
 
-                        # Threads of the one before, which may spin for a while, are to sleep; its own to be awake.
+                        # The rest lets the previous threads stop; the extra run wakes the threads of this one.
                         sleep(0.1)
                         run()
                         seconds[name].append(time(run))
-            # The first run loads and warms up.
+            # The first run loads libraries and does not count.
             medians = {name: median(times[1:]) for name, times in seconds.items()}
             ratios = []
             for name in solvers:

@@ -1,4 +1,4 @@
-"""What the benchmarks share: solvers of one objective, timed side by side to the same checked accuracy."""
+"""Shared by the benchmarks: time solvers of one objective side by side, to the same accuracy, which is checked."""
 
 import argparse
 import importlib.util
@@ -30,28 +30,28 @@ OURS = "skactivation"
 
 @dataclass(frozen=True)
 class Solver:
-    """A way to the optimum."""
+    """A solver of the objective."""
 
     fit: Callable
     """From X, y and a setting to coefficients, intercepts and remarks (a dictionary)."""
     settings: list
-    """Settings to try, the cheapest first."""
+    """Settings to try, the fastest first."""
     like: str | None = None
-    """A solver whose sufficient setting is this one's, too."""
+    """Name of a solver whose sufficient setting this one takes over."""
 
 
 @dataclass(frozen=True)
 class Comparison:
-    """Solvers and data. `script` is the benchmark's file, which runs `probe` in processes of its own."""
+    """Solvers and data. `script` is the file of the benchmark; child processes run it to call `probe`."""
 
     script: str
     workloads: dict
     solvers: dict
     objective: Callable
-    """From X, y, coefficients and intercepts to the value, or one for each label: what all are judged by."""
+    """From X, y, coefficients and intercepts to the value, or one for each label. It judges all solvers."""
 
     def run(self, arguments):
-        """Run what the command line asks for; return seconds by workload and solver, or None after a probe."""
+        """Run with the options of the command line; return seconds by workload and solver, or None after a probe."""
         if arguments.probe:
             self.probe(*arguments.probe)
             return None
@@ -63,7 +63,7 @@ class Comparison:
         return results
 
     def probe(self, data, solver, setting):
-        """Fit once in a child process; leave what came out, how far the peak of memory rose, and warnings."""
+        """Fit once in a child process; write the result, the rise of peak memory and the warnings to a file."""
         setting = float(setting) if "." in setting or "e" in setting else int(setting)
         if hasattr(resource, "RLIMIT_AS"):
             resource.setrlimit(resource.RLIMIT_AS, (12 * 2**30, 12 * 2**30))
@@ -72,7 +72,7 @@ class Comparison:
         fit = self.solvers[solver].fit
         with warnings.catch_warnings(record=True) as caught:
             warnings.simplefilter("always")
-            # Libraries load, and threads and workers start, before the peak is taken.
+            # A small fit loads libraries and starts threads and workers before the peak is measured.
             few = slice(0, 200)
             labels = np.arange(200)[: X.shape[0]] % 2 if y.ndim == 1 else y[few, :2]
             fit(X[few], labels, self.solvers[solver].settings[0])
@@ -91,7 +91,7 @@ class Comparison:
             pickle.dump((coef, intercept, remarks), file)
 
     def run_probe(self, data, solver, setting, limit):
-        """Result of `probe`, or None if it fails or takes too long."""
+        """Result of `probe`, or None if the process fails or takes too long."""
         command = [sys.executable, self.script, "--probe", data, solver, repr(setting)]
         try:
             subprocess.run(command, check=True, timeout=limit, capture_output=True)
@@ -101,7 +101,7 @@ class Comparison:
             return pickle.load(file)
 
     def compare(self, X, y, n_rounds, limit):
-        """What each solver reached: dictionaries of (seconds, setting, gap, remarks), and too large gaps."""
+        """Dictionaries by solver: (seconds, setting, gap, remarks) of those within GAP, and the gaps of the others."""
         with tempfile.TemporaryDirectory() as folder:
             data = str(Path(folder) / "data")
             with open(data, "wb") as file:
@@ -126,7 +126,7 @@ class Comparison:
             warnings.simplefilter("ignore")
             for _ in range(n_rounds):
                 for name, seconds in times.items():
-                    # What is much slower than another needs no more runs.
+                    # A solver that is much slower than another needs no more runs.
                     fastest = min(median(others) for others in times.values() if others) if seconds else np.inf
                     if not seconds or (sum(seconds) < limit / 4 and median(seconds) < 10 * fastest):
                         seconds.append(time(lambda: self.solvers[name].fit(X, y, found[name][0])))
@@ -163,7 +163,7 @@ class Comparison:
         return results
 
     def draw(self, results, file):
-        """Seconds of every solver by workload, on a logarithmic scale."""
+        """Draw seconds of every solver by workload, on a logarithmic scale."""
         from matplotlib.figure import Figure
 
         figure = Figure(figsize=(9, 0.5 * len(results) + 2), layout="constrained")
@@ -189,7 +189,7 @@ class Comparison:
 
 
 def parser(description, workloads, picture):
-    """What the benchmarks' command lines have in common."""
+    """Options that the command lines of the benchmarks share."""
     result = argparse.ArgumentParser(description=description)
     result.add_argument("--only", nargs="*", choices=list(workloads), metavar="WORKLOAD", help="; ".join(workloads))
     result.add_argument("--rounds", type=int, default=7, help="runs of which the median counts")

@@ -3,9 +3,9 @@
     python benchmarks/fixed_fits.py save before.pickle
     python benchmarks/fixed_fits.py compare before.pickle
 
-Only public names are used, so that two versions of the package can be compared. `compare` prints a line for each fit:
-whether all numbers are the same bits, the largest difference of the coefficients relative to the largest coefficient,
-and the numbers of evaluations before and after.
+The script uses only public names, so that it can compare two versions of the package. `compare` prints a line for each
+fit: whether all numbers are the same bits, the largest difference of the coefficients relative to the largest
+coefficient, and the numbers of evaluations before and after.
 """
 
 import argparse
@@ -41,7 +41,7 @@ def softmax_fits():
     classes = np.argmax(correlated[:, :4] + rng.gumbel(size=(2_000, 4)), axis=1)
     teacher = softmax(scaled @ rng.normal(size=(64, 10)) / 4)
     rows, large = classification(60_000, 10, 4), classification(20_000, 60, 8)
-    many, coarse = classification(6_000, 150, 40), classification(40_000, 100, 10)
+    many, long = classification(6_000, 150, 40), classification(40_000, 100, 10)
     for name, data in {"iris": iris, "wine": wine, "breast_cancer": cancer, "digits": digits}.items():
         for C in (0.01, 1.0, 100.0):
             yield f"{name}, C={C:g}", SoftmaxRegression(C=C), data
@@ -77,7 +77,7 @@ def softmax_fits():
     yield "20,000 x 60, K=8, float32", SoftmaxRegression(), (large[0].astype(np.float32), large[1])
     yield "6,000 x 150, K=40", SoftmaxRegression(), many
     yield "6,000 x 150, K=40, float32", SoftmaxRegression(), (many[0].astype(np.float32), many[1])
-    yield "40,000 x 100, K=10", SoftmaxRegression(), coarse
+    yield "40,000 x 100, K=10", SoftmaxRegression(), long
 
 
 def label_fits():
@@ -148,7 +148,7 @@ def calibrator_fits():
 
 
 def results():
-    """What each fit gave, by name."""
+    """Results of each fit, by name."""
     found = {}
     for fits in (softmax_fits(), label_fits()):
         for name, model, data in fits:
@@ -196,7 +196,7 @@ def compare(before, after):
 
 
 def main():
-    """Save the results, or compare them with saved ones."""
+    """Save the results, or compare them with saved results."""
     parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
     parser.add_argument("action", choices=["save", "compare"])
     parser.add_argument("file", type=Path)

@@ -2,11 +2,12 @@
 
     python benchmarks/multilabel.py [--only "2,000 x 40, L=5"] [--rounds 5] [--limit 120] [--picture multilabel.png]
 
-SigmoidMultiLabel runs with its default settings; OneVsRestClassifier and MultiOutputClassifier run over
-LogisticRegression with each of its solvers of the same objective and the largest tol with which every label comes
-within a relative gap of 1e-6 of its optimum, on two processes (n_jobs=2), and on one, which is quicker on small data.
-The gap is checked afterwards with one float64 objective, written out below, against the lowest value that anyone found,
-label by label. All else is as in benchmarks/softmax.py. All of it takes well over an hour.
+SigmoidMultiLabel runs with its default settings. OneVsRestClassifier and MultiOutputClassifier wrap LogisticRegression
+with each of its solvers of the same objective. Each solver gets the largest tol with which every label comes within a
+relative gap of 1e-6 of its optimum. The wrappers use two processes (n_jobs=2); OneVsRestClassifier also runs with one,
+which is faster on small data. The benchmark checks the gap of each label afterwards: it evaluates one float64
+objective, written out below, and compares with the lowest value that any solver found. Everything else follows
+benchmarks/softmax.py. The whole benchmark takes well over an hour.
 """
 
 import numpy as np
@@ -23,13 +24,13 @@ TOLERANCES = [10.0**-k for k in range(3, 11)]
 
 
 def ours(X, Y, tol):
-    """SigmoidMultiLabel; its default tol is the setting."""
+    """SigmoidMultiLabel; the setting is tol."""
     model = SigmoidMultiLabel(tol=tol).fit(X, Y)
     return model.coef_, model.intercept_, {"evaluations": model.n_evaluations_, "passes": model.n_passes_}
 
 
 def scikit_learn(wrapper, solver, n_jobs):
-    """A wrapper around LogisticRegression with a solver."""
+    """LogisticRegression with a solver, inside a wrapper for several labels."""
 
     def fit(X, Y, tol):
         base = LogisticRegression(solver=solver, tol=tol, max_iter=100_000)
@@ -62,7 +63,7 @@ for name in ("newton-cholesky", "newton-cg", "lbfgs"):
 
 
 def main():
-    """Run what the command line asks for."""
+    """Run the benchmark with the options of the command line."""
     arguments = parser(__doc__.splitlines()[0], MULTILABEL_WORKLOADS, "multilabel.png").parse_args()
     Comparison(__file__, MULTILABEL_WORKLOADS, SOLVERS, objective).run(arguments)
 

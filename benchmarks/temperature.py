@@ -2,12 +2,13 @@
 
     python benchmarks/temperature.py [--only "1,797 x 10"] [--rounds 7]
 
-The logits are given, overconfident by a factor of 1.5; labels are integers from 0 on, which everyone gets right. All
-run in this process, in turns, each after a short rest; the median of the runs counts. Each temperature is checked: its
-mean cross-entropy, in float64 written out below, must be within 1e-6, relatively, of the least that anyone found; what
-misses that is listed without a ratio. Peers are scikit-learn's CalibratedClassifierCV(method="temperature") over a
-classifier that hands the logits on (in the two settings that cost least: one split, or a frozen estimator), and where
-they are installed probmetrics and netcal.
+The logits are given and overconfident by a factor of 1.5. The labels are the integers from 0 on, which every
+implementation takes for the numbers of the columns. All run in this process, in turns, each after a short rest; the
+table shows medians. The benchmark checks each temperature: its mean cross-entropy, in float64 written out below, must
+be within 1e-6, relatively, of the lowest value that any implementation found. An implementation that misses this is
+listed without a ratio. The peers are scikit-learn's CalibratedClassifierCV(method="temperature") over a classifier that
+returns the logits (in its two cheapest settings: one split, or a frozen estimator), and probmetrics and netcal where
+they are installed.
 """
 
 import argparse
@@ -30,7 +31,7 @@ WORKLOADS["1,000,000 x 10"] = (1_000_000, 10)
 OURS = ("fit_temperature", 'TemperatureCalibrator("logits")')
 
 
-class HandsLogitsOn(ClassifierMixin, BaseEstimator):
+class ReturnsLogits(ClassifierMixin, BaseEstimator):
     """A classifier whose decision function is X."""
 
     def fit(self, X, y):
@@ -50,18 +51,18 @@ class HandsLogitsOn(ClassifierMixin, BaseEstimator):
 def scikit_learn_one_split(z, y):
     """CalibratedClassifierCV with a single split that trains and calibrates on all rows."""
     rows = np.arange(len(y))
-    model = CalibratedClassifierCV(HandsLogitsOn(), method="temperature", cv=[(rows, rows)]).fit(z, y)
+    model = CalibratedClassifierCV(ReturnsLogits(), method="temperature", cv=[(rows, rows)]).fit(z, y)
     return 1 / model.calibrated_classifiers_[0].calibrators[0].beta_
 
 
 def scikit_learn_frozen(z, y):
     """CalibratedClassifierCV over a frozen estimator."""
-    model = CalibratedClassifierCV(FrozenEstimator(HandsLogitsOn().fit(z, y)), method="temperature").fit(z, y)
+    model = CalibratedClassifierCV(FrozenEstimator(ReturnsLogits().fit(z, y)), method="temperature").fit(z, y)
     return 1 / model.calibrated_classifiers_[0].calibrators[0].beta_
 
 
 def probmetrics(z, y):
-    """The calibrator that probmetrics' documentation recommends for temperature scaling."""
+    """The calibrator that the documentation of probmetrics recommends for temperature scaling."""
     import torch
     from probmetrics.calibrators import TemperatureScalingCalibrator
     from probmetrics.distributions import CategoricalLogits
@@ -89,7 +90,7 @@ SOLVERS |= {peer.__name__: peer for peer in (probmetrics, netcal) if importlib.u
 
 
 def simulated(n_rows, n_classes):
-    """Logits of true probabilities, times 1.5."""
+    """Logits of the true probabilities, multiplied by 1.5, and labels."""
     rng = np.random.default_rng(0)
     y = rng.integers(n_classes, size=n_rows)
     z = rng.normal(size=(n_rows, n_classes))
@@ -109,7 +110,7 @@ def loss(z, y, temperature):
 
 
 def compare(z, y, n_rounds, limit):
-    """Median seconds and temperature of each solver that runs, interleaved."""
+    """Median seconds and temperature of each solver that runs; solvers run in turns."""
     seconds, temperatures = {}, {}
     for _ in range(n_rounds + 1):
         for name, solver in SOLVERS.items():
@@ -119,19 +120,19 @@ def compare(z, y, n_rounds, limit):
             def run(name=name, solver=solver):
                 temperatures[name] = solver(z, y)
 
-            # Threads of the one before, which may spin for a while, are to sleep.
+            # Threads of the previous solver may spin for a while; the rest gives them time to stop.
             sleep(0.2)
             try:
                 seconds.setdefault(name, []).append(time(run))
             except Exception as error:
                 print(f"{name} fails: {type(error).__name__}: {str(error)[:80]}")
                 seconds[name] = []
-    # The first run loads and warms up.
+    # The first run loads libraries and does not count.
     return {name: median(times[1:] or times) for name, times in seconds.items() if times}, temperatures
 
 
 def main():
-    """Run what the command line asks for."""
+    """Run the benchmark with the options of the command line."""
     parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
     parser.add_argument("--only", nargs="*", choices=list(WORKLOADS), metavar="WORKLOAD", help="; ".join(WORKLOADS))
     parser.add_argument("--rounds", type=int, default=7, help="runs of which the median counts")

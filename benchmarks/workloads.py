@@ -1,4 +1,4 @@
-"""The data that the benchmarks fit: small classics, and simulations of the shapes that users meet."""
+"""Data for the benchmarks: small classic data sets, and simulations of the shapes that users meet."""
 
 import numpy as np
 from scipy import sparse
@@ -35,7 +35,7 @@ def digits_scaled():
 
 
 def letters():
-    """Correlated columns on scales from 0.001 to 1,000, as many classes as letters."""
+    """Correlated columns on scales from 0.001 to 1,000, and 26 classes."""
     rng = np.random.default_rng(1)
     mixing = np.eye(16) + 0.6 * rng.normal(size=(16, 16))
     Z = rng.normal(size=(20_000, 16)) @ mixing
@@ -89,14 +89,14 @@ def tf_idf(counts):
 
 
 def documents():
-    """Rows of unit length, TF-IDF-like: Zipf's law for words, topics that prefer words of their own."""
+    """Rows of unit length like TF-IDF: words follow Zipf's law, each topic prefers its own words."""
     rng = np.random.default_rng(6)
     n, d, n_classes, length = 20_000, 50_000, 20, 60
     popularity = 1 / (10 + np.arange(d)) ** 1.05
     y = rng.integers(n_classes, size=n)
     cumulative = np.cumsum(popularity) / popularity.sum()
     words = np.searchsorted(cumulative, rng.random((n, length)))
-    # A fifth of the words come from the topic's own vocabulary.
+    # A fifth of the words come from the vocabulary of the topic.
     own = rng.random((n, length)) < 0.2
     words = np.where(own, (words * n_classes + y[:, np.newaxis]) % d, words)
     counts = sparse.csr_array((np.ones(words.size), words.ravel(), np.arange(0, words.size + 1, length)), shape=(n, d))
@@ -121,11 +121,11 @@ WORKLOADS = {
 
 
 def labels_of(Z, n_labels, rng, *, rate=0.2, strength=1.5):
-    """Labels that follow sigmoids of Z (n, d); from label to label `rate` varies by a factor, the frequency of yes."""
+    """Labels that follow sigmoids of Z (n, d). A label is 1 in about `rate` of the rows, times a random factor."""
     signal = rng.normal(size=(Z.shape[1], n_labels)) * strength / np.sqrt(Z.shape[1])
     shares = np.clip(rate * np.exp(0.7 * rng.normal(size=n_labels)), 0.005, 0.9)
     logits = np.asarray(Z @ signal)
-    # The intercept that gives about this share, with a logistic's noise of the signal's size.
+    # With this intercept a label has about its share; the factor allows for the spread of the logits.
     spread = np.sqrt(1 + np.var(logits, axis=0) / 3)
     return (rng.random(logits.shape) < 1 / (1 + np.exp(-logits - np.log(shares / (1 - shares)) * spread))).astype(
         np.int8
@@ -133,7 +133,7 @@ def labels_of(Z, n_labels, rng, *, rate=0.2, strength=1.5):
 
 
 def labelled(n, d, n_labels, *, rate=0.2, scales=0.0, dtype=np.float64, seed=0):
-    """Correlated columns, on scales apart by powers of ten if asked for, and labels."""
+    """Correlated columns, and labels. `scales` is the largest power of ten between columns and unit scale."""
     rng = np.random.default_rng(seed)
     Z = rng.normal(size=(n, d)) @ (np.eye(d) + 0.5 * rng.normal(size=(d, d)) / np.sqrt(d))
     Y = labels_of(Z, n_labels, rng, rate=rate)
@@ -141,7 +141,7 @@ def labelled(n, d, n_labels, *, rate=0.2, scales=0.0, dtype=np.float64, seed=0):
 
 
 def digit_pairs():
-    """Two digits side by side, raw pixels, labelled with which of the ten are there."""
+    """Raw pixels of two digits side by side; a label for each of the ten digits says whether it is there."""
     digits, y = load_digits(return_X_y=True)
     rng = np.random.default_rng(0)
     left, right = rng.integers(len(y), size=(2, 5_000))
@@ -151,7 +151,7 @@ def digit_pairs():
 
 
 def tagged_documents(n, d, n_labels, sparse_labels=False):
-    """Documents as in `documents`, with tags, each made likelier by words of its own."""
+    """Documents as in `documents`, with tags; each tag has its own words, which its documents use more often."""
     rng = np.random.default_rng(7)
     length = 60
     popularity = 1 / (10 + np.arange(d)) ** 1.05
@@ -159,7 +159,7 @@ def tagged_documents(n, d, n_labels, sparse_labels=False):
     words = np.searchsorted(cumulative, rng.random((n, length)))
     shares = np.clip(0.3 / (1 + np.arange(n_labels)) ** 0.6, 10 / n, None)
     Y = (rng.random((n, n_labels)) < shares).astype(np.int8)
-    # A third of the words belong to one of the document's tags, if it has any.
+    # If a document has tags, a third of its words belong to one of them.
     chosen = np.argmax(Y * rng.random(Y.shape), axis=1)
     own = (rng.random((n, length)) < 1 / 3) & Y.any(axis=1)[:, np.newaxis]
     words = np.where(own, (words * n_labels + chosen[:, np.newaxis]) % d, words)

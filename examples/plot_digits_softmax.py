@@ -31,9 +31,9 @@ X, y = load_digits(return_X_y=True)
 X_train, X_test, y_train, y_test = train_test_split(X, y, test_size=1 / 3, stratify=y, random_state=0)
 
 # %%
-# The penalty's strength is chosen by log loss, the mean of -log(probability of the true class): accuracy would not
-# notice probabilities that are too bold. (Scaling isn't needed for the fit; it makes the penalty treat all pixels
-# alike.)
+# Cross-validation chooses the strength of the penalty by log loss, the mean of -log(probability of the true class).
+# Accuracy would not notice overconfident probabilities. (The fit needs no scaling; with it the penalty treats all
+# pixels alike.)
 search = GridSearchCV(
     make_pipeline(StandardScaler(), SoftmaxRegression()),
     {"softmaxregression__C": np.logspace(-4, 1, 6)},
@@ -46,11 +46,11 @@ model = search.best_estimator_
 print(f"C chosen by cross-validated log loss: {C:g}")
 
 # %%
-# On held-out digits, beside `LogisticRegression` with the same C; then both on raw pixels with their default settings.
-# `optimality_gap_` is a proof: the objective is at most that much, relatively, above the best there is.
-# `LogisticRegression` stops where its default tolerance lets it, or gives up with a warning: its figures are those of a
-# model on the way to the same optimum. Log loss is computed from probabilities here, by scikit-learn; the fit itself
-# works with logits, since a probability that has rounded to 0 or 1 has no useful logarithm.
+# Compare with `LogisticRegression` on held-out digits: with the same C on scaled pixels, then with default settings on
+# raw pixels. `optimality_gap_` is a certificate: the objective is at most this fraction above its minimum.
+# `LogisticRegression` has no certificate: it stops at its default tolerance, or gives up with a warning. scikit-learn
+# computes the log loss here, from probabilities; the fit itself works with logits, since a probability that has rounded
+# to 0 or 1 has no useful logarithm.
 pairs = {
     "scaled, tuned": (model, make_pipeline(StandardScaler(), LogisticRegression(C=C))),
     "raw, defaults": (SoftmaxRegression(), LogisticRegression()),
@@ -62,17 +62,18 @@ for setting, estimators in pairs.items():
             warnings.simplefilter("always", ConvergenceWarning)
             estimator.fit(X_train, y_train)
         last = estimator[-1] if hasattr(estimator, "steps") else estimator
-        remark = f"proved gap {last.optimality_gap_:.0e}" if hasattr(last, "optimality_gap_") else "no proof"
+        remark = f"certified gap {last.optimality_gap_:.0e}" if hasattr(last, "optimality_gap_") else "no certificate"
         remark = "ConvergenceWarning" if caught else remark
         print(
             f"{setting:15}{type(last).__name__:20}{estimator.score(X_test, y_test):9.4f}"
             f"{log_loss(y_test, estimator.predict_proba(X_test)):10.4f}{np.max(last.n_iter_):12d}  {remark}"
         )
+print(f"In each pair both aim at one optimum: a difference in accuracy this small, on {len(y_test)} digits, is chance.")
 
 # %%
-# What was learned: a weight for each pixel and class. Ink on red pixels speaks for the class, ink on blue ones against
-# it. Over the classes the weights sum to zero: adding one number to all logits changes no probability, and the penalty
-# is smallest where nothing is added.
+# The model has learned a weight for each pixel and class. Ink on red pixels speaks for the class, ink on blue pixels
+# against it. The weights of a pixel sum to zero over the classes: one number added to all logits changes no
+# probability, and the penalty is smallest when their mean is zero.
 weights = model[-1].coef_
 limit = np.abs(weights).max()
 figure, axes = plt.subplots(2, 5, figsize=(9, 4.4), layout="constrained")
@@ -84,8 +85,8 @@ figure.suptitle("Softmax regression on scaled pixels: ink on red speaks for the 
 figure.savefig("digits_softmax_weights.png", dpi=120)
 
 # %%
-# The digits that leave it in doubt: those whose largest probability is smallest. The bars are the ten probabilities;
-# they sum to one, as they must where exactly one digit is in the picture.
+# The least certain digits are those whose largest probability is smallest. The bars are the ten probabilities. They sum
+# to one, because a picture shows exactly one digit.
 probabilities = softmax(model.decision_function(X_test))
 doubtful = np.argsort(probabilities.max(axis=1))[:6]
 figure, axes = plt.subplots(2, 6, figsize=(12, 4.6), layout="constrained", height_ratios=[1.2, 1])
@@ -100,7 +101,7 @@ for column, row in enumerate(doubtful):
     axes[1, column].tick_params(labelsize=8)
     axes[1, column].label_outer()
 axes[1, 0].set_ylabel("probability")
-figure.suptitle("The held-out digits whose largest probability is smallest (the true digit's in green)")
+figure.suptitle("The six least certain test digits (green: the true digit)")
 figure.savefig("digits_softmax_uncertain.png", dpi=120)
 print(f"\nDrawn into {Path.cwd()}. Pictures: digits_softmax_weights.png, digits_softmax_uncertain.png")
 

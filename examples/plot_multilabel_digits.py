@@ -11,8 +11,8 @@ threshold for each digit.
 """
 
 # %%
-# Data: pairs drawn from 1,797 pictures of 8 x 8 pixels. The pictures are split first, so that no digit of a held-out
-# pair was seen in training. Thresholds get pairs of their own: chosen on the training pairs they would be too bold.
+# Data: pairs drawn from 1,797 pictures of 8 x 8 pixels. The pictures are split first, so that training sees no picture
+# of a held-out pair. The thresholds are chosen on validation pairs: the model is overconfident on its training pairs.
 from pathlib import Path
 
 import matplotlib.pyplot as plt
@@ -49,16 +49,16 @@ X_test, Y_test = pairs(test, 4_000)
 sigmoids = SigmoidMultiLabel(C=0.01).fit(X, Y)
 softmax = SoftmaxRegression(C=0.01).fit(X, Y / Y.sum(axis=1, keepdims=True))
 p_sigmoid, p_softmax = sigmoids.predict_proba(X_test), softmax.predict_proba(X_test)
-print(f"ten sigmoids: proved gap {sigmoids.optimality_gap_:.0e} after {sigmoids.n_evaluations_} evaluations")
+print(f"ten sigmoids: certified gap {sigmoids.optimality_gap_:.0e} after {sigmoids.n_evaluations_} evaluations")
 print(f"{'':20}{'sum of a row':>14}{'largest':>9}   log loss of the ten questions")
 for name, p in (("sigmoids", p_sigmoid), ("softmax", p_softmax)):
     print(f"{name:20}{p.sum(axis=1).mean():14.2f}{p.max(axis=1).mean():9.2f}{multilabel_log_loss(Y_test, p):12.3f}")
 print(f"{'digits in a picture':20}{Y_test.sum(axis=1).mean():14.2f}")
 
 # %%
-# A threshold of 1/2 says yes where yes is more probable than no: right if both mistakes cost the same. F1 wants more
-# of the rarer answers found: for each digit, take the threshold that does best on the validation pairs. `threshold`
-# is used by `predict` alone: no other fit is needed.
+# A threshold of 1/2 says yes if yes is more probable than no: right if both mistakes cost the same. F1 may be better at
+# another threshold: for each digit, take the threshold with the best F1 on the validation pairs. Only `predict` uses
+# `threshold`: no other fit is needed. (For these sigmoids the gain is small; softmax gains much.)
 candidates = np.linspace(0.05, 0.95, 91)
 
 
@@ -84,8 +84,8 @@ for name, answer in answers.items():
 print("Softmax shares one yes among the digits: how large a digit's share is depends on the other one's.")
 
 # %%
-# Six held-out pairs. Green: the digits that are there. The sigmoids answer ten questions, several with yes; softmax
-# divides 1 among ten answers, so that two digits that are there get about a half each.
+# Six held-out pairs. Green bars are the digits in the picture. The sigmoids answer ten questions and may say yes to
+# several. Softmax divides 1 among ten answers, so that two digits in a picture get about a half each.
 shown = rng.choice(len(X_test), size=6, replace=False)
 figure, axes = plt.subplots(3, 6, figsize=(14, 6.4), layout="constrained", height_ratios=[0.9, 1, 1])
 for column, row in enumerate(shown):
@@ -101,6 +101,8 @@ for column, row in enumerate(shown):
         axis.tick_params(labelsize=8)
         axis.label_outer()
     axes[2, column].set_xlabel("digit")
+axes[1, 0].text(9.4, 0.52, "1/2", ha="right", va="bottom", fontsize=8)
+axes[2, 0].text(9.4, 0.52, "1/2", ha="right", va="bottom", fontsize=8)
 for axis in axes[1:, 0]:
     axis.set_ylabel("probability")
 figure.suptitle("Which digits are in the picture? (green: they are) Sigmoids may say yes twice, softmax shares one yes")

@@ -1,6 +1,6 @@
-"""Activations of blocks of logits, to a few units in the last place.
+"""Activations of blocks of logits, accurate to a few units in the last place (ULP).
 
-Kernels work on *class-major* logits z (K, b): one row a class, one column a row of the data. They may overwrite z.
+Kernels work on *class-major* logits z (K, b): K classes by b rows of the data. They may overwrite z.
 """
 
 from typing import Any
@@ -9,28 +9,28 @@ import numpy as np
 
 from skactivation._typing import Array
 
-# Logits in a block, measured: smaller blocks pay for calls, larger ones for memory.
+# Number of logits per block: in timings, smaller blocks lost to call overhead, larger ones to memory traffic.
 BLOCK_SIZE = 65536
-# From this many classes on, numpy's pairwise sum along contiguous classes is both more accurate than a sum over the
-# leading axis and as fast.
+# From this many classes on, numpy's pairwise sum along contiguous classes is as fast as a sum over the leading axis,
+# and more accurate.
 _MANY_CLASSES = 32
 
 
 def compensated_exp_minus_max(z: Array, temperature: float = 1.0) -> tuple[Array, Array]:
-    """(z - max) / T and its exponentials to within 2 ULP, for class-major logits z (K, b), which are overwritten."""
+    """Return (z - max) / T and its exponentials, within 2 ULP, for class-major logits z (K, b); overwrites z."""
     exponents, errors = _differences(z, temperature)
     np.exp(exponents, out=z)
-    # exp(t + e) = exp(t) (1 + e): without e the rounding of t would be magnified by t.
+    # exp(t + e) = exp(t) (1 + e) to first order; without e, the exponential would multiply the relative rounding by t.
     errors *= z
     z += errors
     return exponents, z
 
 
 def sum_of_classes(z: Array) -> Array:
-    """Sums (b,) of class-major numbers (K, b), with errors that hardly grow with K."""
+    """Sums (b,) of class-major numbers (K, b), whose rounding errors hardly grow with K."""
     total: Array
     if not z.flags.c_contiguous:
-        # What lies along memory numpy itself sums in pairs, but for the last hundred or so.
+        # Along contiguous memory, numpy sums pairwise itself, except within blocks of about a hundred.
         half = len(z) // 2
         if len(z) > 256:
             folded = z[:half] + z[half : 2 * half]
@@ -50,8 +50,8 @@ def sum_of_classes(z: Array) -> Array:
 
 
 def sum_of_others(exponentials: Array) -> Array:
-    """Sums (b,) of exponentials (K, b) without the largest, which is 1, to a few ULP also where they are small."""
-    # The 1 is taken out before the sum, so that it doesn't swallow the small ones.
+    """Sums (b,) of exponentials (K, b) without the largest, which is 1; within a few ULP even if they are small."""
+    # The 1 is removed before summing, because adding it would round away small terms.
     if exponentials.flags.c_contiguous:
         ones = np.floor(exponentials)
         others: Array = sum_of_classes(exponentials - ones) + (ones.sum(axis=0) - 1)
@@ -65,14 +65,14 @@ def sum_of_others(exponentials: Array) -> Array:
 
 
 def _places_of_largest(z: Array) -> tuple[Array, Array]:
-    """Index of the largest entry of each column; quick along memory alone."""
+    """Index of the largest entry of each column; fast only if classes are contiguous in memory."""
     return z.argmax(axis=0), np.arange(z.shape[1])
 
 
 def class_major_blocks(rows: Array) -> Any:
-    """Yield (slice, logits (K, b)) over rows (n, K): copies that stay in cache and may be overwritten."""
+    """Yield (slice, logits (K, b)) over rows (n, K): copies that fit in cache and may be overwritten."""
     n_rows, n_classes = rows.shape
-    # Reductions over a leading axis of few classes are ten times faster than over a short trailing one.
+    # With few classes, reductions are ten times faster over a leading axis than over a trailing one.
     order: Any = "C" if n_classes < _MANY_CLASSES else "F"
     step = max(1, BLOCK_SIZE // max(1, n_classes))
     for start in range(0, n_rows, step):
@@ -98,7 +98,7 @@ def sigmoid_block(x: Array, temperature: float) -> Array:
         result -= result * error
     result += 1
     np.divide(1, result, out=result)
-    # Where exp(-x) could overflow, the sigmoid is exp(x) to the last digit, down to the subnormal numbers.
+    # If exp(-x) could overflow, the sigmoid equals exp(x) to the last digit, down to the subnormal numbers.
     low = quotient < np.log(np.finfo(x.dtype).tiny) + 8
     if low.any():
         result[low] = np.exp(quotient[low])
@@ -112,20 +112,20 @@ def log_sigmoid_block(x: Array, temperature: float) -> Array:
     decay = _decay(quotient, None)
     logs = np.log1p(decay)
     if error is not None:
-        # The quotient's error, to first order: in the logarithm, where correcting costs less than in the exponential.
+        # First-order correction of the quotient's error, which is cheaper in the logarithm than in the exponential.
         logs -= error * np.sign(quotient) * (decay / (1 + decay))
     return np.subtract(np.minimum(quotient, 0), logs, out=logs)
 
 
 def sigmoid_derivative_block(x: Array, temperature: float) -> Array:
-    # The root of exp(-abs(x) / T) doesn't underflow before the division by T.
+    # The square root of exp(-abs(x) / T) does not underflow before the division by T.
     root = _decay(*_quotient(x.astype(np.float64, copy=False), 2 * temperature))
     slope: Array = root / temperature * (root / np.square(1 + np.square(root)))
     return slope
 
 
 def _decay(x: Array, error: Array | None) -> Array:
-    """exp(-abs(x + error)) with the error to first order."""
+    """exp(-abs(x + error)), to first order in the error."""
     decay = np.abs(x)
     np.negative(decay, out=decay)
     np.exp(decay, out=decay)
@@ -135,25 +135,25 @@ def _decay(x: Array, error: Array | None) -> Array:
 
 
 def _differences(z: Array, temperature: float) -> tuple[Array, Array]:
-    """(z - max) / T as rounded, and what the rounding left over, for class-major z (K, b)."""
+    """(z - max) / T, rounded, and its rounding error, for class-major z (K, b)."""
     if temperature > 1:
-        # The difference of large logits then may overflow where its quotient doesn't.
+        # Halving z and T avoids overflow of z - max if the quotient is finite.
         z, temperature = 0.5 * z, 0.5 * temperature
     maxima = z.max(axis=0) if z.flags.c_contiguous else z[_places_of_largest(z)]
     difference = z - maxima
-    # Knuth's two-sum: z - max = difference + error exactly, whichever of the two is the larger.
+    # Knuth's two-sum gives z - max = difference + error exactly.
     virtual = difference - z
     error = difference - virtual
     np.subtract(z, error, out=error)
     virtual += maxima
     error -= virtual
     if not np.isfinite(difference.sum()):
-        # An infinite logit has no rounding error; alone at the top, it is at a distance of 0 from itself.
+        # Infinite logits have no rounding error; a single +inf has difference 0 from the maximum, not NaN.
         error[~np.isfinite(error)] = 0
         difference[np.isposinf(z) & (np.count_nonzero(np.isposinf(z), axis=0) == 1)] = 0
     quotient, quotient_error = _quotient(difference, temperature)
     if temperature != 1:
-        # In float64: a temperature may be 0 or infinite as a float32.
+        # In float32, the temperature could round to 0 or infinity.
         error = np.divide(error, temperature, dtype=np.float64).astype(z.dtype, copy=False)
     if quotient_error is not None:
         error += quotient_error
@@ -161,7 +161,7 @@ def _differences(z: Array, temperature: float) -> tuple[Array, Array]:
 
 
 def _quotient(x: Array, temperature: float) -> tuple[Array, Array | None]:
-    """x / T as rounded, and what the rounding left over (None for nothing)."""
+    """x / T, rounded, and its rounding error (None for 0)."""
     if temperature == 1:
         return x, None
     if temperature == np.inf:
@@ -172,7 +172,7 @@ def _quotient(x: Array, temperature: float) -> tuple[Array, Array | None]:
         error = (exact - quotient).astype(np.float32)
     else:
         quotient = x / temperature
-        # Dekker's product: quotient * T = product + rest exactly.
+        # Dekker's product gives quotient * T = product + rest exactly.
         product = quotient * temperature
         high, low = _split(quotient)
         t_high, t_low = _split(np.float64(temperature))

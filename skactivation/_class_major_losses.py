@@ -1,12 +1,11 @@
-r"""The losses that objectives sum over rows: stateless, on *class-major* logits.
+r"""Stateless losses on *class-major* logits, which objectives sum over rows.
 
-A block of logits has the shape (K, b): one row a class or label, one column a row of X. NumPy reduces over the leading
-axis fastest. With D_k = max(z) - z_k, every term of the softmax loss is at least 0, so that nothing cancels near a loss
-of 0:
+A block of logits has the shape (K, b), K classes or labels by b rows of X, because NumPy reduces over the leading axis
+fastest. With D_k = max(z) - z_k, all terms of the softmax loss are non-negative, so that losses near 0 stay accurate:
 
     logsumexp(z) - <t, z> = log(sum_k exp(-D_k)) + <t, D>
 
-and likewise for the sigmoid, with weights a for "yes" and c for "no":
+and for the sigmoid, with weights a for the target 1 ("yes") and c for the target 0 ("no"):
 
     a softplus(-z) + c softplus(z) = (a + c) log1p(exp(-abs(z))) + a max(-z, 0) + c max(z, 0)
 """
@@ -19,41 +18,41 @@ import numpy as np
 from skactivation._activation_kernels import sum_of_others
 from skactivation._typing import Array
 
-# Entries of class-major logits on which elementwise work goes on at a time: more leave the cache, fewer pay for calls.
+# Number of logits per elementwise step: more do not fit in cache, fewer lose time to call overhead.
 _CHUNK_SIZE = 2**16
 
 
 class Loss(Protocol):
-    """A cross-entropy on class-major logits (P, K, b) of P problems that share no logit."""
+    """Cross-entropy on class-major logits (P, K, b) of P separate problems."""
 
     def sums_and_residuals(self, z: Array, targets: Any, weights: Array | None) -> Array:
-        """Return the weighted sums of the losses (P,); z becomes the weighted residuals.
+        """Return the weighted sums of losses (P,) and overwrite z with the weighted residuals.
 
-        Residuals are the losses' derivatives by the logits. Weights have the shape (b,) or (P, b).
+        Residuals are derivatives of the losses with respect to the logits. Weights have the shape (b,) or (P, b).
         """
 
     def curvature(self, z: Array, targets: Any) -> tuple[Array, Array | None]:
-        """Return d and q, both (P, K, b): a row's Hessian by the K logits has d on its diagonal and -q q^T off it.
+        """Return d and q (P, K, b): a row's Hessian (K, K) has the diagonal d and the off-diagonal entries of -q q^T.
 
-        q is None for one logit. z may be overwritten.
+        q is None if K = 1. May overwrite z.
         """
 
 
 class SoftmaxLoss:
-    """Cross-entropy of exclusive classes; targets as `softmax_targets` gives them, the same for all problems."""
+    """Cross-entropy of exclusive classes, with targets from `softmax_targets` that all problems share."""
 
     def losses_and_residuals(self, z: Array, targets: Array) -> Array:
-        """Return the losses (b,); z becomes softmax(z) - targets."""
+        """Return the losses (b,) and overwrite z with softmax(z) - targets."""
         z -= z.max(axis=0)
         losses: Array
         if targets.ndim == 1:
-            # Flat places are found faster than pairs of indices.
+            # Indexing with flat positions is faster than with pairs of indices.
             chosen = np.multiply(targets, targets.size, dtype=np.intp)
             chosen += np.arange(targets.size)
             flat = z.reshape(-1)
             gaps = flat.take(chosen)
             np.exp(z, out=z)
-            # The residual of the true class is minus the sum of the others', never 1 - p.
+            # The true class's residual is minus the sum of the others, because 1 - p would cancel digits.
             own = flat.take(chosen)
             flat[chosen] = 0
             others = z.sum(axis=0)
@@ -73,7 +72,7 @@ class SoftmaxLoss:
         return losses
 
     def sums_and_residuals(self, z: Array, targets: Array, weights: Array | None) -> Array:
-        """Return the weighted sums of the losses (P,); z becomes the weighted residuals."""
+        """Return the weighted sums of losses (P,) and overwrite z with the weighted residuals."""
         sums = np.empty(len(z))
         for problem, logits in enumerate(z):
             losses = self.losses_and_residuals(logits, targets)
@@ -85,13 +84,13 @@ class SoftmaxLoss:
         return sums
 
     def curvature(self, z: Array, targets: Array) -> tuple[Array, Array]:
-        """Return p (1 - p), to a few ULP also where p rounds to 1, and p."""
+        """Return p (1 - p), within a few ULP even if p rounds to 1, and p, which overwrites z."""
         curvatures = np.empty_like(z)
         for logits, curvature in zip(z, curvatures, strict=True):
             logits -= logits.max(axis=0)
             np.exp(logits, out=logits)
             largest = logits == 1
-            # The sum of the others is added up without the largest, which would swallow it; several may be largest.
+            # Adding the largest exponentials would round away the small ones, so these are summed separately.
             small = np.where(largest, 0, logits).sum(axis=0)
             n_largest = largest.sum(axis=0, dtype=z.dtype)
             sums = small + n_largest
@@ -104,32 +103,32 @@ class SoftmaxLoss:
 
 
 class LabelSigns(NamedTuple):
-    """Labels of a block that are known for certain: what SigmoidLoss takes in the fewest operations."""
+    """Hard labels of a block, the form of targets for which SigmoidLoss needs the fewest operations."""
 
     signs: Array
     """-1 for yes, 1 for no, 0 for not known, int8 (L, b)."""
     weights: Array | None
-    """Weights (L, b) of the entries, 0 where the label isn't known; None where all are known and weigh 1."""
+    """Weights (L, b) of the entries, 0 for labels not known; None if all are known and weigh 1."""
 
 
 LabelTargets = LabelSigns | tuple[Array, Array]
 
 
 class SigmoidLoss:
-    """Cross-entropy of independent labels, L problems of one logit; targets as signs or as weights of yes and of no.
+    """Cross-entropy of L independent labels, one logit each; targets are signs, or weights of yes and of no (L, b).
 
-    With a sign s, -1 for yes and 1 for no, an entry's loss is softplus(s z) and its residual s sigmoid(s z).
+    With a sign s, -1 for yes and 1 for no, an entry has the loss softplus(s z) and the residual s sigmoid(s z).
     """
 
     def losses_and_residuals(self, z: Array, targets: LabelTargets) -> Array:
-        """Return the losses (L, b); z becomes no * sigmoid(z) - yes * sigmoid(-z)."""
+        """Return the losses (L, b) and overwrite z with the residuals no * sigmoid(z) - yes * sigmoid(-z)."""
         losses = np.empty_like(z)
         for labels, targets_there in _chunks(z, targets):
             _losses_and_residuals(z[labels], targets_there, losses[labels])
         return losses
 
     def sums_and_residuals(self, z: Array, targets: LabelTargets, weights: Array | None) -> Array:
-        """Return each label's weighted sum of losses (L,); z (L, 1, b) becomes the weighted residuals."""
+        """Return each label's weighted sum of losses (L,) and overwrite z (L, 1, b) with the weighted residuals."""
         z = z[:, 0]
         sums = np.empty(len(z))
         losses = np.empty((0, z.shape[1]), z.dtype)
@@ -150,7 +149,7 @@ class SigmoidLoss:
         return sums
 
     def curvature(self, z: Array, targets: LabelTargets) -> tuple[Array, None]:
-        """Return (yes + no) sigmoid(z) sigmoid(-z), in z's place, and None: there is one logit."""
+        """Overwrite z with (yes + no) sigmoid(z) sigmoid(-z); return z, and None because each label has one logit."""
         for labels, targets_there in _chunks(z[:, 0], targets):
             decay = z[labels, 0]
             np.abs(decay, out=decay)
@@ -167,7 +166,7 @@ class SigmoidLoss:
 
 
 def _chunks(z: Array, targets: LabelTargets) -> Iterator[tuple[slice, LabelTargets]]:
-    """A few labels at a time, and their targets: what is made of them stays in the processor's cache."""
+    """Yield slices of labels with their targets, small enough for intermediate arrays to stay in cache."""
     step = max(1, _CHUNK_SIZE // max(1, z.shape[1]))
     for first in range(0, len(z), step):
         labels = slice(first, first + step)
@@ -180,7 +179,7 @@ def _chunks(z: Array, targets: LabelTargets) -> Iterator[tuple[slice, LabelTarge
 
 
 def _losses_and_residuals(z: Array, targets: LabelTargets, losses: Array) -> None:
-    """Put the losses into an array and the residuals into z."""
+    """Write the losses into `losses` and the residuals into z."""
     if isinstance(targets, LabelSigns):
         _signed_losses_and_residuals(z, *targets, losses)
     else:
@@ -202,7 +201,7 @@ def _signed_losses_and_residuals(z: Array, signs: Array, weights: Array | None, 
     z *= signs
     if weights is not None:
         z *= weights
-        # An infinite loss of an entry that counts for nothing is none.
+        # An infinite loss times a weight of 0 would be NaN; it counts as 0.
         np.multiply(losses, weights, out=losses, where=weights > 0)
         losses[weights == 0] = 0
 
@@ -215,7 +214,7 @@ def _soft_losses_and_residuals(z: Array, yes: Array, no: Array, losses: Array) -
     if size.max(initial=0) < np.inf:
         np.multiply(wrong, size, out=losses)
     else:
-        # An infinite logit on the right side costs nothing; 0 * inf would be NaN.
+        # An infinite logit with the correct sign has loss 0, but 0 * inf would be NaN.
         losses[...] = 0
         np.multiply(wrong, size, out=losses, where=wrong > 0)
     losses += (yes + no) * np.log1p(decay)
@@ -223,20 +222,20 @@ def _soft_losses_and_residuals(z: Array, yes: Array, no: Array, losses: Array) -
 
 
 def softmax_targets(encoded: Array, n_classes: int, label_smoothing: float) -> Array:
-    """Targets of a block for SoftmaxLoss: class indices (b,), or distributions (K, b) where soft or smoothed."""
+    """Targets of a block for SoftmaxLoss: class indices (b,), or distributions (K, b) if soft or smoothed."""
     if encoded.ndim == 1:
         if label_smoothing == 0:
             return encoded
         targets = np.zeros((n_classes, encoded.size))
         targets[encoded, np.arange(encoded.size)] = 1
         return smooth(targets, label_smoothing, n_classes)
-    # Rows sum to one only to rounding, or to the tolerance of float32.
+    # Validation accepts row sums that differ from one by a small tolerance.
     distributions = encoded.T / encoded.sum(axis=1, dtype=np.float64)
     return smooth(distributions, label_smoothing, n_classes)
 
 
 def expected_gaps(exponents: Array, targets: Array) -> Array:
-    """Sum over the classes of target times max(z) - z, (b,), given z - max(z)."""
+    """Sums (b,) over the classes of target times (max(z) - z), given exponents z - max(z)."""
     gaps: Array
     if targets.ndim == 1:
         gaps = exponents[targets, np.arange(targets.size)]
@@ -246,7 +245,7 @@ def expected_gaps(exponents: Array, targets: Array) -> Array:
 
 
 def smooth(targets: Array, label_smoothing: float, n_classes: int) -> Array:
-    """Targets moved towards the uniform distribution."""
+    """Targets mixed with the uniform distribution."""
     if label_smoothing == 0:
         return targets
     return (1 - label_smoothing) * targets + label_smoothing / n_classes

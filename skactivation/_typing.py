@@ -1,4 +1,4 @@
-"""The type that annotations use for arrays of any dtype."""
+"""Type alias for arrays of any dtype."""
 
 from typing import Any
 

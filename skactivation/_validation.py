@@ -1,6 +1,6 @@
-"""Checks of parameters, weights and soft targets: each error names the parameter, what was got and what to do.
+"""Validation of parameters, weights and soft targets; errors name the parameter, the value and what to do.
 
-And what an error in a fit leaves behind: the estimator as it was.
+`unchanged_on_error` restores an estimator after an error in `fit`.
 """
 
 from collections.abc import Iterator
@@ -19,28 +19,28 @@ from skactivation._typing import Array
 def check_real(
     value: Any, name: str, *, low: float = 0.0, high: float = np.inf, allow_low: bool = True, allow_high: bool = True
 ) -> float:
-    """Return a real number in an interval as a float."""
+    """Return a real number as a float; raise an error if it is outside the interval."""
     interval = f"{'[' if allow_low else '('}{low:g}, {high:g}{']' if allow_high else ')'}"
     if not isinstance(value, Real) or isinstance(value, (bool, np.bool_)):
         raise TypeError(f"{name} must be a number in {interval}, got {value!r} of type {type(value).__name__}")
     try:
         number = float(value)
     except OverflowError as error:
-        raise ValueError(f"{name} must be a number in {interval}, got one beyond the range of floats") from error
+        raise ValueError(f"{name} must be a number in {interval}, got a number too large for a float") from error
     if not (low <= number <= high) or (number == low and not allow_low) or (number == high and not allow_high):
         raise ValueError(f"{name} must be a number in {interval}, got {value!r}")
     return number
 
 
 def check_boolean(value: Any, name: str) -> bool:
-    """Return True or False."""
+    """Return a bool from a Python or NumPy bool; raise an error for any other type."""
     if not isinstance(value, (bool, np.bool_)):
         raise TypeError(f"{name} must be True or False, got {value!r} of type {type(value).__name__}")
     return bool(value)
 
 
 def check_choice(value: Any, name: str, choices: tuple[str, ...]) -> str:
-    """Return one of some strings."""
+    """Return the value if it is one of the strings in `choices`."""
     if not isinstance(value, str) or value not in choices:
         *others, last = map(repr, choices)
         raise ValueError(f"{name} must be {', '.join(others)} or {last}, got {value!r}")
@@ -57,11 +57,11 @@ def check_integer(value: Any, name: str, *, low: int) -> int:
 
 
 def as_array(values: Any, name: str) -> Array:
-    """Return a dense array of any dtype."""
+    """Return a dense array, of any dtype."""
     if sparse.issparse(values):
         raise TypeError(f"{name} must be dense, got a sparse array; use {name}.toarray()")
     if isinstance(values, np.ma.MaskedArray):
-        raise TypeError(f"{name} must not be a masked array: fill or drop what is masked")
+        raise TypeError(f"{name} must not be a masked array: fill or drop the masked entries")
     try:
         return np.asarray(values)
     except ValueError as error:
@@ -69,13 +69,13 @@ def as_array(values: Any, name: str) -> Array:
 
 
 def as_floats(values: Any, name: str) -> Array:
-    """Return an array of float32 (from float32 and float16) or float64 (from everything else that is a number)."""
+    """Return an array of float32 (from float32 and float16) or float64 (from all other real numbers)."""
     array = as_array(values, name)
     got = f"{name} must be an array of real numbers, got dtype {array.dtype}"
     if array.dtype.kind in "cmM":
         raise TypeError(got)
     if array.dtype.kind not in "biuf" and (array.dtype != object or any(entry is None for entry in array.flat)):
-        raise ValueError(got + (" with None in it" if array.dtype == object else ""))
+        raise ValueError(got + (" that contains None" if array.dtype == object else ""))
     try:
         with np.errstate(all="ignore"):
             return array.astype(np.float32 if array.dtype.char in "ef" else np.float64, copy=False)
@@ -86,7 +86,7 @@ def as_floats(values: Any, name: str) -> Array:
 
 
 def check_sample_weight(sample_weight: Any, shape: tuple[int, ...], *, allow_rows: bool = True) -> Array | None:
-    """Return weights (n,) or of the given shape as float64, None for none; all must be finite, some positive."""
+    """Return weights as float64, or None; they must be finite, non-negative and not all 0, of shape (n,) or `shape`."""
     if sample_weight is None:
         return None
     if isinstance(sample_weight, Real):
@@ -94,20 +94,20 @@ def check_sample_weight(sample_weight: Any, shape: tuple[int, ...], *, allow_row
     weights = as_floats(sample_weight, "sample_weight").astype(np.float64, copy=False)
     assert_all_finite(weights, input_name="sample_weight")
     if weights.shape != shape and not (allow_rows and weights.shape == shape[:1]):
-        needed = f"{shape[:1]} or {shape} is needed: one weight a row or an entry"
+        needed = f"{shape[:1]} or {shape}: one weight per row or per entry"
         if len(shape) == 1:
-            needed = f"{shape} is needed: one weight a row"
-        raise ValueError(f"sample_weight has the shape {weights.shape}, but {needed}")
+            needed = f"{shape}: one weight per row"
+        raise ValueError(f"sample_weight has the shape {weights.shape}, but must have the shape {needed}")
     if weights.size and weights.min() < 0:
         row = np.unravel_index(int(np.argmin(weights)), weights.shape)[0]
-        raise ValueError(f"sample_weight must not be negative, got {weights.min():g} in row {row}; 0 leaves it out")
+        raise ValueError(f"sample_weight must not be negative, got {weights.min():g} in row {row}; use 0 to ignore it")
     if weights.size and weights.max() == 0:
         raise ValueError("sample_weight is zero for every row; at least one weight must be positive")
     return weights
 
 
 def check_pos_weight(pos_weight: Any, yes: Array, no: Array) -> Array:
-    """Return the factor (L,) on the loss of yes, given the weights (L,) of yes and of no."""
+    """Return the factors (L,) on the loss of entries 1, given the total weights (L,) of entries 1 and 0."""
     if pos_weight is None:
         return np.ones(yes.size)
     if isinstance(pos_weight, str):
@@ -129,7 +129,7 @@ def check_pos_weight(pos_weight: Any, yes: Array, no: Array) -> Array:
 
 
 def check_thresholds(threshold: Any, n_labels: int) -> Array:
-    """Return a probability, or one for each label (L,), as an array."""
+    """Return thresholds in [0, 1] as an array: one for all labels, or one per label (L,)."""
     if isinstance(threshold, Real):
         return np.array(check_real(threshold, "threshold", high=1.0))
     if threshold is None or isinstance(threshold, (str, dict)):
@@ -143,7 +143,7 @@ def check_thresholds(threshold: Any, n_labels: int) -> Array:
 
 
 def as_distributions(targets: Any, name: str, advice: str) -> Array:
-    """Return soft targets (n, K) of float32 or float64: entries in [0, 1], rows that sum to one."""
+    """Return soft targets (n, K) as float32 or float64; entries must lie in [0, 1] and rows sum to one."""
     array = as_floats(targets, name)
     assert_all_finite(array, input_name=name)
     tolerance = np.sqrt(np.finfo(array.dtype).eps)
@@ -160,21 +160,21 @@ def as_distributions(targets: Any, name: str, advice: str) -> Array:
 
 
 def check_row_sums(array: Array, name: str, advice: str, tolerance: float) -> None:
-    """See that rows of numbers (n, K) sum to one."""
-    # A product is a quicker sum over few columns.
+    """Raise an error if a row of numbers (n, K) does not sum to one."""
+    # For few columns, a product with ones is faster than a sum.
     sums = array @ np.ones(array.shape[1], array.dtype)
     wrong = np.abs(sums - 1) > tolerance
     if wrong.any():
         row = int(np.argmax(wrong))
         raise ValueError(
             f"{name} must hold a distribution in each row if it has two dimensions, but row {row} sums to "
-            f"{sums[row]:.6g} ({np.count_nonzero(wrong)} of {wrong.size} rows don't sum to 1); {advice}"
+            f"{sums[row]:.6g} ({np.count_nonzero(wrong)} of {wrong.size} rows do not sum to 1); {advice}"
         )
 
 
 @contextmanager
 def unchanged_on_error(estimator: BaseEstimator) -> Iterator[None]:
-    """Restore all attributes if anything is raised, Ctrl-C included."""
+    """Restore all attributes of the estimator after any exception, including Ctrl-C."""
     before = dict(vars(estimator))
     try:
         yield

@@ -1,15 +1,14 @@
 r"""Sigmoid, softmax and their logarithms, accurate over the whole range of floats.
 
-Conventions of every function here:
+Conventions of all functions:
 
-* logits are any array-like of real numbers; the caller's array is never written to;
-* float32 in, float32 out; float16 is computed and returned in float32, everything else in float64;
-* no floating-point warning is raised, whatever ``np.errstate`` is in force: the tables below say what special values
-  give;
-* ``temperature`` divides the logits. It is a positive number; ``np.inf`` stands for the limit, in which all finite
-  logits count as equal. Infinite logits stay infinite at every temperature.
+* logits are any array-like of real numbers, which is never modified;
+* float32 and float16 give float32; all other types give float64;
+* no function raises a floating-point warning, for any ``np.errstate``;
+* ``temperature``, a positive number, divides the logits. ``np.inf`` is the limit in which all finite logits are equal;
+  infinite logits stay infinite at every temperature.
 
-Special values, with x any finite number:
+Special values, for any finite number x:
 
 ============================ ====================== ================
 logits                       softmax                log_softmax
@@ -30,7 +29,7 @@ NaN          NaN     NaN         NaN
 ============ ======= =========== ==================
 """
 
-from __future__ import annotations  # signatures in help() then say ArrayLike, not what it stands for
+from __future__ import annotations  # help() then shows ArrayLike instead of its long definition
 
 from collections.abc import Callable
 
@@ -53,26 +52,26 @@ __all__ = ["log_sigmoid", "log_softmax", "sigmoid", "sigmoid_derivative", "softm
 
 
 def sigmoid(logits: ArrayLike, *, temperature: float = 1.0) -> Array:
-    r"""Probability of "yes" from a logit, :math:`1 / (1 + e^{-x / T})`.
+    r"""Logistic sigmoid, the probability of the positive class, :math:`1 / (1 + e^{-x / T})`.
 
     Parameters
     ----------
     logits : array-like of any shape
-        Log-odds, each on its own.
+        Log-odds.
     temperature : float, default=1.0
         Positive number T that divides the logits.
 
     Returns
     -------
     ndarray of the same shape
-        Probabilities in [0, 1], within 3 units in the last place (float32: 4; one more where T isn't 1).
+        Probabilities in [0, 1], within 3 units in the last place (float32: 4; one more if T is not 1).
 
     Raises
     ------
     TypeError
-        Complex or sparse logits, or a temperature that is no number.
+        If logits are complex or sparse, or the temperature is not a number.
     ValueError
-        Logits that are no numbers, or a temperature that isn't positive.
+        If logits are not numbers, or the temperature is not positive.
 
     Examples
     --------
@@ -89,21 +88,21 @@ def log_sigmoid(logits: ArrayLike, *, temperature: float = 1.0) -> Array:
     Parameters
     ----------
     logits : array-like of any shape
-        Log-odds, each on its own.
+        Log-odds.
     temperature : float, default=1.0
         Positive number T that divides the logits.
 
     Returns
     -------
     ndarray of the same shape
-        Log-probabilities, at most 0, within 3 units in the last place (float32: 4; one more where T isn't 1).
+        Log-probabilities, at most 0, within 3 units in the last place (float32: 4; one more if T is not 1).
 
     Raises
     ------
     TypeError
-        Complex or sparse logits, or a temperature that is no number.
+        If logits are complex or sparse, or the temperature is not a number.
     ValueError
-        Logits that are no numbers, or a temperature that isn't positive.
+        If logits are not numbers, or the temperature is not positive.
 
     Examples
     --------
@@ -117,26 +116,26 @@ def log_sigmoid(logits: ArrayLike, *, temperature: float = 1.0) -> Array:
 def sigmoid_derivative(logits: ArrayLike, *, temperature: float = 1.0) -> Array:
     r"""Derivative of :func:`sigmoid` with respect to the logits, :math:`p (1 - p) / T`.
 
-    It is computed from the logits, so that nothing is lost where p rounds to 1.
+    It is computed from the logits and stays accurate if p rounds to 1.
 
     Parameters
     ----------
     logits : array-like of any shape
-        Log-odds, each on its own.
+        Log-odds.
     temperature : float, default=1.0
         Positive number T that divides the logits.
 
     Returns
     -------
     ndarray of the same shape
-        Slopes in [0, 1 / (4 T)].
+        Derivatives in [0, 1 / (4 T)].
 
     Raises
     ------
     TypeError
-        Complex or sparse logits, or a temperature that is no number.
+        If logits are complex or sparse, or the temperature is not a number.
     ValueError
-        Logits that are no numbers, or a temperature that isn't positive.
+        If logits are not numbers, or the temperature is not positive.
 
     Examples
     --------
@@ -152,10 +151,10 @@ def softmax(logits: ArrayLike, *, axis: int = -1, temperature: float = 1.0) -> A
 
     Parameters
     ----------
-    logits : array-like of any shape but ()
-        Logits, defined up to a constant along `axis`.
+    logits : array-like with at least one dimension
+        Logits; adding a constant along `axis` does not change the result.
     axis : int, default=-1
-        The axis along which the classes lie.
+        Axis of the classes.
     temperature : float, default=1.0
         Positive number T that divides the logits.
 
@@ -167,9 +166,9 @@ def softmax(logits: ArrayLike, *, axis: int = -1, temperature: float = 1.0) -> A
     Raises
     ------
     TypeError
-        Complex or sparse logits, or a temperature that is no number.
+        If logits are complex or sparse, or the temperature is not a number.
     ValueError
-        Logits that are no numbers, a temperature that isn't positive, or an axis that isn't there.
+        If logits are not numbers, the temperature is not positive, or the axis does not exist.
 
     Examples
     --------
@@ -183,28 +182,28 @@ def softmax(logits: ArrayLike, *, axis: int = -1, temperature: float = 1.0) -> A
 
 
 def log_softmax(logits: ArrayLike, *, axis: int = -1, temperature: float = 1.0) -> Array:
-    r"""Logarithm of the softmax, :math:`z_k / T - \log \sum_l e^{z_l / T}`; no softmax is formed on the way.
+    r"""Logarithm of the softmax, :math:`z_k / T - \log \sum_l e^{z_l / T}`.
 
     Parameters
     ----------
-    logits : array-like of any shape but ()
-        Logits, defined up to a constant along `axis`.
+    logits : array-like with at least one dimension
+        Logits; adding a constant along `axis` does not change the result.
     axis : int, default=-1
-        The axis along which the classes lie.
+        Axis of the classes.
     temperature : float, default=1.0
         Positive number T that divides the logits.
 
     Returns
     -------
     ndarray of the same shape
-        Log-probabilities, at most 0; accurate also where the probability rounds to 1.
+        Log-probabilities, at most 0; accurate even if a probability rounds to 0 or 1.
 
     Raises
     ------
     TypeError
-        Complex or sparse logits, or a temperature that is no number.
+        If logits are complex or sparse, or the temperature is not a number.
     ValueError
-        Logits that are no numbers, a temperature that isn't positive, or an axis that isn't there.
+        If logits are not numbers, the temperature is not positive, or the axis does not exist.
 
     Examples
     --------
@@ -229,14 +228,14 @@ def _map_elements(kernel: Callable[[Array, float], Array], logits: ArrayLike, te
 
 
 def _map_rows(kernel: Callable[[Array, float], None], logits: ArrayLike, axis: int, temperature: float) -> Array:
-    """Apply a kernel that works in place on class-major blocks along an axis of the logits."""
+    """Apply an in-place kernel to class-major blocks along an axis of the logits."""
     temperature = check_real(temperature, "temperature", allow_low=False)
     if not isinstance(axis, (int, np.integer)):
-        raise TypeError(f"axis must be an integer, got {axis!r}")
+        raise TypeError(f"axis must be an integer, got {axis!r} of type {type(axis).__name__}")
     z = as_floats(logits, "logits")
     if z.ndim == 0:
-        raise ValueError("logits must have an axis along which the classes lie, got a number; use sigmoid")
-    # Where there is no such axis, moveaxis raises numpy's AxisError, a ValueError that says so.
+        raise ValueError("logits must have at least one dimension, an axis of classes, got a number; use sigmoid")
+    # For an invalid axis, moveaxis raises numpy's AxisError, a ValueError that names the axis.
     z = np.moveaxis(z, axis, -1)
     result = np.empty(z.shape, dtype=z.dtype)
     if z.size:

@@ -1,6 +1,6 @@
-"""Cross-entropies from logits: no probability is computed whose logarithm would lose its digits."""
+"""Cross-entropies from logits, accurate even if probabilities round to 0 or 1."""
 
-from __future__ import annotations  # signatures in help() then say ArrayLike, not what it stands for
+from __future__ import annotations  # help() then shows ArrayLike instead of its long definition
 
 from typing import Any, Literal
 
@@ -30,12 +30,12 @@ def softmax_cross_entropy(
     Parameters
     ----------
     logits : array-like of shape (n, K)
-        Logits of K exclusive classes; float32 is kept, everything else is computed in float64. A row with a NaN, or
-        without a finite probability for a class (several ``inf``, all ``-inf``), gives NaN.
+        Logits of K exclusive classes; computed in float32 for float32 and float16, else in float64. A row with a NaN,
+        several ``inf`` or only ``-inf`` gives NaN.
     targets : array-like of shape (n,) or (n, K)
-        Integers from 0 to K - 1, the column of each row's class; or a distribution over the classes in each row.
+        Class indices, integers from 0 to K - 1; or soft targets, each row a distribution over the classes.
     sample_weight : array-like of shape (n,), default=None
-        Weights of the rows, not negative. A row of weight 0 counts for nothing, whatever its loss.
+        Non-negative weights of the rows. Rows of weight 0 are ignored, even if their loss is infinite or NaN.
     label_smoothing : float in [0, 1], default=0.0
         With e, the targets become (1 - e) t + e / K.
     reduction : {"mean", "sum", "none"}, default="mean"
@@ -44,14 +44,15 @@ def softmax_cross_entropy(
     Returns
     -------
     float or ndarray of shape (n,)
-        Nats, each row's loss to 8 machine epsilons relative also where it is close to 0.
+        Loss in nats. Each row's loss has a relative error of at most 8 machine epsilons, even close to 0.
 
     Raises
     ------
     TypeError
-        Complex or sparse logits; indices that aren't integers.
+        If logits are complex or sparse, or class indices are not integers.
     ValueError
-        Shapes that don't fit, an index outside 0..K-1, rows that don't sum to one, weights that are negative.
+        If shapes do not match, a class index is outside 0..K-1, a row of soft targets is not a distribution, a weight
+        is negative, or all weights are 0.
 
     References
     ----------
@@ -94,30 +95,30 @@ def sigmoid_cross_entropy(
     Parameters
     ----------
     logits : array-like of shape (n,) or (n, L)
-        Log-odds of each label; float32 is kept, everything else is computed in float64.
+        Log-odds of each label; computed in float32 for float32 and float16, else in float64.
     targets : array-like of the same shape
-        Values in [0, 1]: 0 is no, 1 is yes, between them lie soft labels; NaN is "not known" and left out.
+        Values in [0, 1]: 0 for no, 1 for yes, values between them for soft labels. NaN means not known and is ignored.
     sample_weight : array-like of shape (n,) or (n, L), default=None
-        Weights of the rows or of the entries, not negative.
+        Non-negative weights of the rows or of the entries.
     pos_weight : float or array-like of shape (L,), default=None
-        The factor w on the loss of "yes", for rare labels; positive. It does not count in the mean's denominator.
+        Positive factor w on the loss of targets 1, for rare labels. It does not enter the mean's denominator.
     label_smoothing : float in [0, 1], default=0.0
         With e, the targets become (1 - e) t + e / 2.
     reduction : {"mean", "sum", "none"}, default="mean"
-        The weighted mean over known entries, their weighted sum, or each entry's weighted loss with NaN where the
-        target isn't known.
+        The weighted mean over known entries, their weighted sum, or each entry's weighted loss, NaN for targets not
+        known.
 
     Returns
     -------
     float or ndarray of the logits' shape
-        Nats, each entry's loss accurate also where it is close to 0.
+        Loss in nats, accurate even close to 0.
 
     Raises
     ------
     TypeError
-        Complex or sparse logits.
+        If logits are complex or sparse.
     ValueError
-        Shapes that don't fit, targets outside [0, 1], negative weights, no known target to take a mean of.
+        If shapes do not match, a target is outside [0, 1], a weight is negative, or a mean has no known target.
 
     References
     ----------
@@ -150,7 +151,7 @@ def sigmoid_cross_entropy(
     positive = _check_pos_weight(pos_weight, z.shape)
     smoothing = check_real(label_smoothing, "label_smoothing", high=1.0)
     losses = np.empty(z.shape, dtype=z.dtype)
-    # One column for a single label.
+    # Logits (n,) become one column (n, 1).
     shape = (*z.shape, 1)[:2]
     columns, column_losses, column_targets = z.reshape(shape), losses.reshape(shape), t.reshape(shape)
     with np.errstate(all="ignore"):
@@ -161,11 +162,11 @@ def sigmoid_cross_entropy(
 
 
 def _encode_softmax_targets(targets: ArrayLike, shape: tuple[int, ...]) -> Array:
-    """Targets as class indices (n,) or distributions (n, K), checked."""
+    """Validate targets; return class indices (n,) or distributions (n, K)."""
     encoded = as_array(targets, "targets")
     if encoded.ndim == 1:
         if encoded.size and encoded.dtype.kind not in "iub":
-            raise TypeError(f"targets of shape (n,) must be integers, the class's column, got dtype {encoded.dtype}")
+            raise TypeError(f"targets of shape (n,) must be integers, class indices, got dtype {encoded.dtype}")
         if encoded.shape != shape[:1]:
             raise ValueError(f"targets must have one entry for each of the {shape[0]} rows, got {encoded.size}")
         if encoded.size and not (0 <= encoded.min() and encoded.max() < shape[1]):
@@ -173,11 +174,11 @@ def _encode_softmax_targets(targets: ArrayLike, shape: tuple[int, ...]) -> Array
         return encoded.astype(np.intp, copy=False)
     if encoded.shape != shape:
         raise ValueError(f"targets must have the shape {shape[:1]} or {shape}, got {encoded.shape}")
-    return as_distributions(targets, "targets", "for labels that don't exclude each other use sigmoid_cross_entropy")
+    return as_distributions(targets, "targets", "for labels that do not exclude each other use sigmoid_cross_entropy")
 
 
 def _check_pos_weight(pos_weight: ArrayLike | None, shape: tuple[int, ...]) -> Array:
-    """The factor on the loss of "yes" as a scalar or a column (L, 1)."""
+    """Validate pos_weight; return a scalar or a column (L, 1)."""
     if pos_weight is None:
         return np.array(1.0)
     factor = as_floats(pos_weight, "pos_weight").astype(np.float64)
@@ -189,7 +190,7 @@ def _check_pos_weight(pos_weight: ArrayLike | None, shape: tuple[int, ...]) -> A
 
 
 def _reduce(losses: Array, weights: Array | None, known: Array | None, reduction: Reduction) -> Any:
-    """Weigh and reduce losses; entries that aren't known, or weigh nothing, are left out of means and sums."""
+    """Weight and reduce losses; means and sums ignore entries not known or of weight 0."""
     if reduction not in ("mean", "sum", "none"):
         raise ValueError(f"reduction must be 'mean', 'sum' or 'none', got {reduction!r}")
     counted = np.broadcast_to(1.0 if weights is None else weights, losses.shape)
@@ -200,11 +201,11 @@ def _reduce(losses: Array, weights: Array | None, known: Array | None, reduction
         largest = counted.max(initial=0)
         if largest == 0:
             raise ValueError("the mean of no losses is not defined: no row, or no known target, has a positive weight")
-        # Relative to the largest, weights of any size leave sums in range.
+        # Weights are divided by the largest, so that sums of huge weights do not overflow.
         counted = counted / largest
         weight = counted.sum()
     with np.errstate(all="ignore"):
-        # Not losses * weights: an infinite loss times a weight of zero would be NaN.
+        # Entries of weight 0 are skipped, because an infinite loss times 0 would be NaN.
         weighted = np.multiply(losses, counted, out=np.zeros(losses.shape), where=counted > 0)
         if reduction == "none":
             if known is not None:

@@ -1,8 +1,7 @@
 """Slow, obvious definitions to compare with.
 
-Those of activations and losses work with 450 digits: floats go in exactly as the package gets them, mpmath numbers come
-out. With fewer digits 1 + exp(-x) rounds to 1 long before a float result underflows, and the reference looks wrong
-where the package is right.
+Activations and losses work with 450 digits: they take the same floats as the package and return mpmath numbers. With
+fewer digits 1 + exp(-x) rounds to 1 long before a float result underflows, so that the reference would be wrong.
 """
 
 import numpy as np
@@ -74,7 +73,7 @@ def ulp_error(got, exact_value, dtype):
 
 @exact
 def relative_error(got, exact_value):
-    """Distance to the exact value as a part of it."""
+    """Distance to the exact value, relative to it."""
     return float(abs(mpf(float(got)) - exact_value) / abs(exact_value))
 
 
@@ -119,7 +118,7 @@ def best_temperature(logits, targets, weights=None):
 
 
 def bin_edges(probabilities, weights, n_bins, strategy):
-    """Upper edges of bins; of equal weight: the least probability up to which that share of repeated rows lies."""
+    """Upper edges of bins. For equal weights, an edge is the least probability that covers its share of the rows."""
     if strategy == "uniform":
         return [float(edge) for edge in np.linspace(0, 1, n_bins + 1)[1:]]
     repeated = np.repeat(
@@ -129,7 +128,7 @@ def bin_edges(probabilities, weights, n_bins, strategy):
 
 
 def calibration_error(probabilities, outcomes, weights, n_bins, strategy, norm):
-    """Row by row, for whole weights."""
+    """Expected calibration error, summed row by row, for whole weights."""
     edges = bin_edges(probabilities, weights, n_bins, strategy)
     sums = {}
     for p, outcome, weight in zip(probabilities, outcomes, weights, strict=True):
@@ -146,7 +145,7 @@ def calibration_error(probabilities, outcomes, weights, n_bins, strategy, norm):
 
 
 def isotonic(probabilities, outcomes, weights):
-    """The best increasing function of the probabilities: at each, the largest least mean of what is around it."""
+    """Isotonic regression by its max-min formula: the largest, over first, of the least mean, over last, of levels."""
     levels = sorted(set(probabilities))
     sums = [
         (sum(weights[probabilities == level] * outcomes[probabilities == level]), sum(weights[probabilities == level]))

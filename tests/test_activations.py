@@ -24,13 +24,13 @@ SOFTMAX_BOUND = 8
 DERIVATIVE_BOUND = 8
 HARD_LOG_SOFTMAX_BOUND = 16
 
-# Where exp changes its ways: next to 0, the least normal and subnormal results, overflow, and beyond.
+# Critical arguments of exp: near 0, at the smallest normal and subnormal results, at overflow and beyond.
 COMMON_CORNERS = (0, 1e-30, 1e-8, 0.5, 1, 16.6, 36.7, 37, 40, 1000, 1e10)
 CORNERS = {
     np.float64: (*COMMON_CORNERS, 5e-324, 700.39, 700.4, 708.39, 708.4, 709.79, 740, 744.44, 745.13, 745.14, 1e308),
     np.float32: (*COMMON_CORNERS, 1e-45, 79.3, 79.4, 87.3, 87.4, 88.7, 88.8, 100, 103.27, 103.97, 103.98, 3e38),
 }
-# exp(-x) is 0 beyond.
+# Beyond these, exp(-x) is 0.
 LIMITS = {np.float64: 746.0, np.float32: 104.5}
 
 
@@ -175,7 +175,7 @@ def test_softmaxes_are_accurate_at_other_temperatures(function, dtype, n_classes
 )
 def test_softmaxes_are_accurate_on_the_hardest_rows_of_a_search(function, dtype, n_classes, temperature, seed, bound):
     row = (np.random.default_rng(seed).normal(size=n_classes) * 5 * temperature).astype(dtype)
-    # Two rows: of one row alone the classes lie side by side and are summed in another order.
+    # A single row would be contiguous along the classes and summed in another order.
     assert worst_ulp(function, np.stack([row, row]), temperature) <= bound
 
 
@@ -272,7 +272,7 @@ def test_special_values_of_softmaxes(logits, probabilities, x, dtype, temperatur
     row = np.array([x if z == "x" else z for z in logits], dtype=dtype)
     with np.errstate(divide="ignore"):
         logarithms = np.log(np.broadcast_to(probabilities, row.shape))
-    # In company, too: an infinite logit must not touch the other rows.
+    # An infinite logit must not change other rows either.
     rows = np.stack([row, np.zeros_like(row)])
     uniform = np.full(row.size, 1 / row.size)
     assert_array_equal(softmax(row, temperature=temperature), np.broadcast_to(probabilities, row.shape))
@@ -301,7 +301,7 @@ def test_an_infinite_temperature_makes_all_finite_logits_equal(dtype):
     assert_array_equal(sigmoid(logits, temperature=INF), np.full(3, 0.5))
     assert_array_equal(sigmoid_derivative(logits, temperature=INF), np.zeros(3))
     assert worst_ulp(log_sigmoid, logits, INF) <= SIGMOID_BOUNDS[dtype]
-    # Both rows have differences that aren't exact.
+    # In both rows, differences are inexact.
     for rows in (logits[np.newaxis], np.array([[0.1, 1e3]], dtype=dtype)):
         assert worst_ulp(softmax, rows, INF) <= SOFTMAX_BOUND
         assert worst_ulp(log_softmax, rows, INF) <= SOFTMAX_BOUND

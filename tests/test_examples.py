@@ -1,4 +1,4 @@
-"""The examples run without a display and without a warning, and draw what they say."""
+"""The examples run without a display and without a warning, and draw the pictures that they name."""
 
 import os
 import subprocess

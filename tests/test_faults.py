@@ -1,4 +1,4 @@
-"""When something goes wrong in mid-fit, and what a fit leaves behind it."""
+"""Errors in the middle of a fit, and the state that a fit leaves behind."""
 
 import multiprocessing
 import threading
@@ -17,7 +17,7 @@ from threadpoolctl import ThreadpoolController, threadpool_limits
 
 from skactivation import SigmoidMultiLabel, SoftmaxRegression, TemperatureCalibrator, fit_temperature
 from skactivation._threads import single_threaded_blas
-from skactivation.linear_model import _objective as _linear_objective
+from skactivation.linear_model import _objective
 
 X, Y = load_iris(return_X_y=True)
 CONTROLLER = ThreadpoolController().select(user_api="blas")
@@ -29,7 +29,7 @@ def blas_threads():
 
 def fail_after(n_calls, error, monkeypatch):
     """Let the objective raise an error at its n-th evaluation."""
-    original = _linear_objective.LinearObjective.value_and_gradient
+    original = _objective.LinearObjective.value_and_gradient
     calls = []
 
     def value_and_gradient(self, theta, **options):
@@ -38,7 +38,7 @@ def fail_after(n_calls, error, monkeypatch):
             raise error
         return original(self, theta, **options)
 
-    monkeypatch.setattr(_linear_objective.LinearObjective, "value_and_gradient", value_and_gradient)
+    monkeypatch.setattr(_objective.LinearObjective, "value_and_gradient", value_and_gradient)
 
 
 @pytest.mark.parametrize("error", [KeyboardInterrupt, MemoryError, RuntimeError("a callback's")])
@@ -206,7 +206,7 @@ def test_a_process_forked_during_a_fit_predicts_without_a_deadlock():
     model = SoftmaxRegression().fit(X, Y)
     before = blas_threads()
     with single_threaded_blas, warnings.catch_warnings():
-        # Python warns of forks in processes with threads, the very case.
+        # Python warns when a process with threads forks, which this test does.
         warnings.simplefilter("ignore", DeprecationWarning)
         receiver, sender = context.Pipe(duplex=False)
         child = context.Process(target=predict_in_child, args=(model, sender))

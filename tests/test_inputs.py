@@ -1,4 +1,4 @@
-"""Odd input to SoftmaxRegression gives right results, bad input clear errors, and neither changes anything."""
+"""Unusual input to SoftmaxRegression gives correct results, invalid input clear errors; no input is modified."""
 
 import datetime
 import tracemalloc
@@ -110,7 +110,7 @@ def test_spare_entries_of_a_sparse_array_stay_where_they_are(form):
     assert_allclose(model.coef_, BASE.coef_, rtol=1e-9)
 
 
-def test_entries_stored_in_parts_are_added_up_with_the_diagonal_metric(monkeypatch):
+def test_entries_stored_in_parts_are_added_up_with_the_diagonal_preconditioner(monkeypatch):
     monkeypatch.setattr(strategy, "_WHOLE_HESSIAN", 0)
     whole, parts = sparse.csr_array(IRIS), split_entries(IRIS)
     assert_allclose(
@@ -149,7 +149,7 @@ def out_of_range():
 def test_bad_X_is_an_error_that_leaves_the_estimator_unfitted(X, error, message):
     model = SoftmaxRegression()
     with warnings.catch_warnings():
-        # np.matrix announces that it will go.
+        # np.matrix raises a PendingDeprecationWarning.
         warnings.simplefilter("ignore", PendingDeprecationWarning)
         with pytest.raises(error, match=message):
             model.fit(X, SPECIES)
@@ -274,7 +274,7 @@ def test_columns_of_soft_targets_become_the_classes(frame):
     assert_allclose(model.score(IRIS, targets), BASE.score(IRIS, SPECIES), rtol=1e-14)
     with pytest.raises(ValueError, match="columns classes_"):
         model.score(IRIS, targets[["virginica", "setosa", "versicolor"]])
-    # An array has no names: its columns are taken in the order of classes_.
+    # The columns of an array, which have no names, are in the order of classes_.
     assert_allclose(model.score(IRIS, np.eye(3)[SPECIES]), BASE.score(IRIS, SPECIES), rtol=1e-14)
     with pytest.raises(ValueError, match="y must have 3 columns"):
         model.score(IRIS, np.eye(4)[SPECIES])
@@ -286,7 +286,7 @@ def test_columns_of_the_same_name_are_an_error():
         SoftmaxRegression().fit(IRIS, targets)
 
 
-def test_float32_soft_targets_are_as_good_as_their_distributions():
+def test_float32_soft_targets_are_accepted_and_reproduced():
     targets = BASE.predict_proba(IRIS).astype(np.float32)
     student = SoftmaxRegression(C=1e4).fit(IRIS, targets)
     assert student.converged_
@@ -318,7 +318,7 @@ def test_bad_weights_are_an_error_that_leaves_the_estimator_unfitted(sample_weig
     assert vars(model) == vars(SoftmaxRegression())
 
 
-def test_a_class_of_weight_zero_isnt_there():
+def test_a_class_of_weight_zero_is_ignored():
     weights = (SPECIES != 1).astype(float)
     for parameters in ({}, {"class_weight": "balanced"}):
         weighted = SoftmaxRegression(**parameters).fit(IRIS, SPECIES, weights)
@@ -362,7 +362,7 @@ def test_bad_parameters_are_an_error_that_names_them(parameters, error):
 
 
 def test_class_weights_with_soft_targets_are_an_error():
-    with pytest.raises(ValueError, match="class_weight can't be given with soft targets"):
+    with pytest.raises(ValueError, match="class_weight can't be given with soft targets; use sample_weight instead"):
         SoftmaxRegression(class_weight="balanced").fit(IRIS, np.eye(3)[SPECIES])
 
 

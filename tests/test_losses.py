@@ -94,7 +94,7 @@ def test_loss_of_one_hot_targets_is_accurate_on_the_hardest_rows_of_a_search(dty
     row = np.random.default_rng(seed).normal(size=n_classes) * 0.5
     row[0] = np.log((n_classes - 1) / 0.52)
     row, target = row.astype(dtype), one_hot(0, n_classes)
-    # Two rows: of one row alone the classes lie side by side and are summed in another order.
+    # A single row would be contiguous along the classes and summed in another order.
     got = softmax_cross_entropy(np.stack([row, row]), [target, target], reduction="none")
     assert_close_in_eps(got[:1], [longhand.softmax_cross_entropy(row, target)], dtype)
 
@@ -211,7 +211,7 @@ def test_pos_weight_multiplies_the_loss_of_yes(pos_weight):
         expected = pos_weight * targets * yes + (1 - targets) * no
         got = sigmoid_cross_entropy(logits, targets, pos_weight=pos_weight, reduction="none")
         assert_allclose(got, expected, rtol=1e-13)
-        # The mean is over entries, however much a "yes" weighs.
+        # pos_weight does not enter the denominator of the mean.
         got = sigmoid_cross_entropy(logits, targets, pos_weight=pos_weight, sample_weight=weights)
         assert_allclose(got, np.average(expected, weights=weights), rtol=1e-13)
 
@@ -318,7 +318,7 @@ def test_unknown_targets_are_left_out(pos_weight):
     logits, _, targets, weights = sigmoid_problem(15)
     known = np.random.default_rng(15).uniform(size=targets.shape) < 0.7
     targets[~known] = NAN
-    # Whatever the logits are.
+    # The logits of unknown targets do not matter.
     logits[~known] = np.resize([NAN, INF, -INF, 5], np.count_nonzero(~known))
     for sample_weight in (None, weights):
         kept = None if sample_weight is None else weights[known]
@@ -541,7 +541,7 @@ def test_sums_over_rows_are_weighted_by_row_and_by_problem(losses, loss, z, targ
         assert_allclose(weighted.reshape(z.shape), residuals * weights, rtol=1e-12)
     other = np.concatenate([logits, logits[:, :, ::-1]]) if isinstance(loss, SoftmaxLoss) else None
     if other is not None and targets.ndim == 2:
-        # Problems of a softmax share their targets and nothing else.
+        # The problems of a softmax share only their targets.
         two = np.stack([weights, 2 * weights])
         sums = loss.sums_and_residuals(other.copy(), targets, two)
         assert_allclose(sums[0], expected @ weights, rtol=1e-12)

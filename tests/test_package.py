@@ -9,6 +9,8 @@ import tomllib
 from graphlib import TopologicalSorter
 from pathlib import Path
 
+import matplotlib
+import matplotlib.pyplot as plt
 import pytest
 
 import skactivation
@@ -29,6 +31,7 @@ FLOORS = [
     {"__init__"},
 ]
 FILES = sorted(PACKAGE.rglob("*.py"))
+PAGES = [ROOT / "README.md", *sorted((ROOT / "docs").glob("*.md"))]
 
 MODULES = (
     skactivation.activations,
@@ -155,22 +158,69 @@ def test_the_changelog_names_the_version():
     assert re.search(rf"^## {re.escape(skactivation.__version__)}", (ROOT / "CHANGELOG.md").read_text(), re.MULTILINE)
 
 
-def test_the_readmes_pictures_exist():
-    pictures = re.findall(r"!\[.*?\]\((.*?)\)", (ROOT / "README.md").read_text(encoding="utf-8"))
-    assert pictures
-    assert all((ROOT / picture).stat().st_size > 10_000 for picture in pictures)
+def markdown(path):
+    return path.read_text(encoding="utf-8")
 
 
-def test_the_readmes_examples_run(tmp_path):
-    blocks = re.findall(r"```python\n(.*?)```", (ROOT / "README.md").read_text(encoding="utf-8"), re.DOTALL)
-    printed = re.findall(r"```text\n(.*?)```", (ROOT / "README.md").read_text(encoding="utf-8"), re.DOTALL)
-    outputs = [
-        subprocess.run(
-            [sys.executable, "-W", "error", "-c", block], capture_output=True, text=True, check=True, cwd=tmp_path
-        ).stdout
-        for block in blocks
-    ]
-    assert len(blocks) == 5
+def python_blocks():
+    """Each Python block of the README and the documentation, with the text block that directly follows it."""
+    for page in PAGES:
+        blocks = re.findall(r"```python\n(.*?)```\n(?:\s*```text\n(.*?)```)?", markdown(page), re.DOTALL)
+        for number, (code, printed) in enumerate(blocks, 1):
+            yield pytest.param(code, printed, id=f"{page.relative_to(ROOT).as_posix()}-{number}")
+
+
+def links(page):
+    """Targets of the links and pictures of a page that point to files of the repository."""
+    targets = re.findall(r"\]\(([^)\s]+)\)", markdown(page))
+    return [target.split("#")[0] for target in targets if not re.match(r"[a-z]+:|#", target)]
+
+
+@pytest.mark.parametrize(("code", "printed"), list(python_blocks()))
+def test_a_python_block_prints_the_text_block_that_follows(code, printed, tmp_path, monkeypatch, capsys):
+    monkeypatch.chdir(tmp_path)
+    matplotlib.use("agg")
+    # In a namespace of its own: a block needs nothing from those above it.
+    exec(compile(code, "block", "exec"), {"__name__": "__main__"})
+    plt.close("all")
     # The number of evaluations may differ between machines.
-    without_counts = [re.sub(r"after \d+", "", text) for text in (outputs[0], printed[0])]
-    assert without_counts[0] == without_counts[1]
+    output, printed = (
+        re.sub(r"after \d+ evaluations", "after N evaluations", text) for text in (capsys.readouterr().out, printed)
+    )
+    assert output == printed
+
+
+def test_every_text_block_follows_a_python_block():
+    n_texts = sum(markdown(page).count("```text\n") for page in PAGES)
+    assert n_texts == sum(bool(block.values[1]) for block in python_blocks())
+
+
+@pytest.mark.parametrize("page", PAGES, ids=lambda page: page.stem)
+def test_the_pictures_of_a_page_exist(page):
+    pictures = re.findall(r"!\[.*?\]\((.*?)\)", markdown(page))
+    assert pictures or page.name != "README.md"
+    assert all((page.parent / picture).stat().st_size > 10_000 for picture in pictures)
+
+
+@pytest.mark.parametrize("page", [*PAGES, ROOT / "CONTRIBUTING.md"], ids=lambda page: page.stem)
+def test_the_links_of_a_page_point_to_files(page):
+    assert links(page)
+    assert [target for target in links(page) if not (page.parent / target).is_file()] == []
+
+
+def test_the_index_links_to_every_page():
+    assert {page.name for page in PAGES[1:]} - {"index.md"} <= set(links(ROOT / "docs" / "index.md"))
+
+
+def test_the_readme_is_short():
+    assert len(markdown(ROOT / "README.md").split()) < 1000
+
+
+def test_contributing_names_files_and_functions_that_exist():
+    text = markdown(ROOT / "CONTRIBUTING.md").split("## Words")[0]
+    files = set(re.findall(r"`([\w/]+\.py)`", text))
+    assert len(files) > 20
+    assert [file for file in files if not (PACKAGE / file).is_file()] == []
+    names = {name for call in re.findall(r"`([A-Za-z_]\w+(?:\.\w+)?)`", text) for name in call.split(".")}
+    defined = {word for path in FILES for word in re.findall(r"\w+", path.read_text(encoding="utf-8"))}
+    assert names - defined - {"SCIPY_ARRAY_API"} == set()

@@ -35,7 +35,7 @@ def check_name(value):
     return getattr(getattr(value, "func", value), "__name__", "")
 
 
-# Some checks hand several classes in one dimension to any classifier, and others separable or random labels.
+# Some checks give every classifier several classes in one dimension; others give separable or random labels.
 @pytest.mark.filterwarnings("ignore:y holds . classes that exclude each other:UserWarning")
 @pytest.mark.filterwarnings("ignore:.*(lower|higher) the temperature:UserWarning")
 @pytest.mark.filterwarnings("ignore:The least populated class in y:UserWarning")

@@ -1,4 +1,4 @@
-"""Threads over blocks: order, errors, limits; the same bits for any number of them."""
+"""Threads over blocks: order, errors, limits; results have the same bits for any number of threads."""
 
 import threading
 import warnings
@@ -19,7 +19,7 @@ from skactivation.metrics import calibration_decomposition, expected_calibration
 
 @pytest.fixture
 def many_threads(monkeypatch):
-    """Pretend that the caller allows as many threads as a test says, whatever the machine has."""
+    """Pretend that the caller allows a given number of threads, whatever the machine has."""
 
     def allow(number):
         monkeypatch.setattr(_threads, "_cores", lambda: number)
@@ -48,7 +48,7 @@ def test_results_come_in_the_order_of_the_tasks_on_so_many_threads(number, many_
     assert len({thread for _, thread in results}) <= number
 
 
-def test_an_error_in_any_thread_comes_out_and_no_thread_goes_on(many_threads):
+def test_an_error_in_any_thread_comes_out_and_no_thread_continues(many_threads):
     many_threads(3)
     done = []
 
@@ -92,7 +92,7 @@ def test_the_callers_limit_is_kept_and_shared_among_holders():
             assert single_threaded_blas.n_allowed() == max(1, alone // 2)
 
 
-def problem(n_rows, n_features, n_classes, seed=0):
+def classes(n_rows, n_features, n_classes, seed=0):
     rng = np.random.default_rng(seed)
     X = rng.normal(size=(n_rows, n_features)) * np.logspace(-1, 1, n_features)
     return X, np.argmax(X @ rng.normal(size=(n_features, n_classes)) + 3 * rng.gumbel(size=(n_rows, n_classes)), axis=1)
@@ -118,7 +118,7 @@ def test_fits_and_predictions_are_the_same_bits_for_any_number_of_threads(
     if "_LEAST_SAMPLE" in settings:
         monkeypatch.setattr(_initial_guess, "_LEAST_SAMPLE", settings["_LEAST_SAMPLE"])
         monkeypatch.setattr(strategy, "_LEAST_SAMPLE", settings["_LEAST_SAMPLE"])
-    X, y = problem(*shape)
+    X, y = classes(*shape)
     found = []
     for number in (1, 2, 3, 7):
         many_threads(number)
@@ -130,14 +130,14 @@ def test_fits_and_predictions_are_the_same_bits_for_any_number_of_threads(
 
 
 @pytest.mark.parametrize("n_labels", [3, 40])
-@pytest.mark.parametrize("coarse", [False, True])
-def test_labels_are_the_same_bits_for_any_number_of_threads(n_labels, coarse, many_threads, monkeypatch):
+@pytest.mark.parametrize("single_precision", [False, True])
+def test_labels_are_the_same_bits_for_any_number_of_threads(n_labels, single_precision, many_threads, monkeypatch):
     monkeypatch.setattr(dense, "_BLOCK_SIZE", 2000)
-    if coarse:
+    if single_precision:
         monkeypatch.setattr(dense, "_SINGLE_PRECISION_WORK", 0)
         monkeypatch.setattr(_initial_guess, "_LEAST_SAMPLE", 300)
         monkeypatch.setattr(strategy, "_LEAST_SAMPLE", 300)
-    X, _ = problem(2000, 10, 3)
+    X, _ = classes(2000, 10, 3)
     rng = np.random.default_rng(1)
     Y = (X @ rng.normal(size=(10, n_labels)) + 5 * rng.normal(size=(2000, n_labels)) > 5).astype(float)
     Y[rng.random(Y.shape) < 0.1] = np.nan
@@ -157,7 +157,7 @@ def test_metrics_are_the_same_bits_on_any_number_of_threads(kind, strategy, many
     rng = np.random.default_rng(0)
     p = rng.dirichlet(np.ones(5), 3_000)
     y, weights = rng.integers(0, 5, 3_000), rng.random(3_000)
-    # As if these were many.
+    # Treat these few rows as many.
     monkeypatch.setattr(_threads, "_WORTH_THREADS", 0)
     monkeypatch.setattr(_threads, "_SLICE_SIZE", 1_000)
     found = []
@@ -174,7 +174,7 @@ def test_metrics_are_the_same_bits_on_any_number_of_threads(kind, strategy, many
 
 @pytest.mark.parametrize("scoring", ["log_loss", "brier_score"])
 def test_decompositions_dont_depend_on_the_threads_of_blas(scoring):
-    # OpenBLAS sums vectors of more than 10,000 numbers in as many parts as it has threads.
+    # OpenBLAS splits sums of more than 10,000 numbers among its threads, so that rounding depends on their number.
     rng = np.random.default_rng(0)
     p, weights = rng.random(50_001), rng.random(50_001)
     y = rng.random(50_001) < p

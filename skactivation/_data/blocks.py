@@ -1,8 +1,8 @@
-"""The one seam for data: rows that are read block by block, and sums over them on all threads that the caller allows.
+"""Rows that are read block by block, and sums over them on as many threads as the caller allows.
 
-A term is a function ``term(block, *arguments)`` that returns a tuple of numbers, arrays and lists. It takes everything
-that belongs to rows from its block and writes nowhere else. Data that are kept elsewhere, on disk or on a cluster, are
-another subclass of `RowBlocks`.
+A term is a function ``term(block, *arguments)`` that returns a tuple of numbers, arrays and lists. It takes all data of
+rows from its block, and writes only to that block. To read data from disk or a cluster, write a subclass of
+`RowBlocks`.
 """
 
 from abc import ABC, abstractmethod
@@ -19,35 +19,35 @@ from skactivation._typing import Array
 Parts = tuple[Any, ...]
 
 CONCATENATE = add
-"""The way to combine lists, one item a block, in the order of the rows."""
-# Elements of the partial sums that are held at once: 64 MB. Fewer leave threads idle, more take memory.
+"""Combines lists that have one item a block, in the order of the rows."""
+# Elements of the partial sums that are held at once, 64 MB: fewer leave threads idle, more take memory.
 _PARTIAL_SUMS_SIZE = 2**23
-# Multiplications of a pass from which on threads are worth their start, measured on two cores: below it, waiting for
-# Python's lock costs more than they gain.
+# Multiplications of a pass above which threads pay, measured on two cores. Below, waiting for Python's lock costs more
+# than threads save.
 _WORTH_THREADS = 10_000_000
-# Groups of blocks, each summed on one thread: more would only add partial sums.
+# Largest number of groups of blocks, each summed on one thread: more would only add partial sums.
 _MOST_GROUPS = 32
 
 
 class RowBlocks(ABC):
     """Rows of data in blocks that stay in cache, and sums of terms over the blocks.
 
-    Blocks, their grouping and the order of all additions follow from the data's shape alone. So results are the same
+    Blocks, their grouping and the order of all additions depend only on the shape of the data, so results are the same
     bits for any number of threads.
     """
 
     slices: list[slice]
     """The rows of each block."""
     n_passes: int = 0
-    """How often all rows have been read."""
+    """Number of passes over all rows so far."""
     work: float
-    """Multiplications, about, that the logits of all rows take."""
+    """Approximate number of multiplications for the logits of all rows."""
     only: Any = None
-    """The one block, in double precision, that small data consist of; None where blocks are made for each pass."""
+    """The only block of small data, in double precision; None if blocks are made for each pass."""
 
     @abstractmethod
     def blocks(self, slices: list[slice], dtype: Any) -> Iterator[Any]:
-        """Yield some blocks, one at a time. A block is valid until the next one is asked for."""
+        """Yield the blocks of the given slices. A block is valid until the next one is yielded."""
 
     def sum(
         self,
@@ -58,27 +58,27 @@ class RowBlocks(ABC):
         combine: Callable[..., Any] | tuple[Callable[..., Any], ...] = np.add,
         cost: float = 1.0,
     ) -> Parts:
-        """Combine what ``term(block, *arguments)`` returns for each block.
+        """Combine the results of ``term(block, *arguments)`` over all blocks.
 
         Parameters
         ----------
         term : callable
-            From a block and the arguments to a tuple.
+            Function of a block and the arguments that returns a tuple.
         *arguments
-            What else the term needs.
+            Further arguments of the term.
         size : int
-            Elements of what the term returns, all together.
+            Number of elements in the result of the term.
         dtype : dtype
-            Of the blocks' numbers.
+            dtype of the numbers in the blocks.
         combine : callable or tuple of callables
-            A ufunc or `CONCATENATE`, one for all that the term returns or one for each.
+            A ufunc or `CONCATENATE`: one for all elements of the tuple, or one for each.
         cost : float
-            How many times the work of the logits the term takes, about.
+            Approximate work of the term, relative to that of the logits.
 
         Returns
         -------
         tuple
-            As the term returns it.
+            The combined results, in the form that the term returns.
         """
         self.n_passes += 1
         if self.only is not None and dtype == np.float64:
@@ -104,7 +104,7 @@ class RowBlocks(ABC):
 def _combined(total: Parts, parts: Parts, combine: Any) -> Parts:
     functions = combine if isinstance(combine, tuple) else (combine,) * len(parts)
     return tuple(
-        # In place, since nothing else refers to a partial sum.
+        # In place: no other object refers to a partial sum.
         function(before, part, out=before)
         if isinstance(function, np.ufunc) and isinstance(before, np.ndarray) and before.ndim
         else function(before, part)
@@ -113,25 +113,25 @@ def _combined(total: Parts, parts: Parts, combine: Any) -> Parts:
 
 
 class Buffers:
-    """Arrays that blocks reuse, one set a thread: fresh memory would cost as much as the work in it."""
+    """Arrays that blocks reuse, one set a thread: allocating memory would cost as much as the work in it."""
 
     def __init__(self) -> None:
         self._free: deque[Any] = deque()
 
     def take(self, make: Callable[[], Any]) -> Any:
-        """A set that no other thread holds, made anew if there is none."""
+        """Return a set that no other thread uses; make one if there is none."""
         try:
             return self._free.pop()
         except IndexError:
             return make()
 
     def give_back(self, buffers: Any) -> None:
-        """Let others have a set."""
+        """Make a set available to other threads."""
         self._free.append(buffers)
 
 
 def absent_rows(weights: Array | None) -> Array | None:
-    """Which rows (n,) have weight 0 in every problem; None for none. Weights have the shape (n,) or (P, n)."""
+    """Mask (n,) of rows with weight 0 in every problem; None if there are none. Weights are (n,) or (P, n)."""
     if weights is None or weights.min() > 0:
         return None
     absent: Array = weights == 0 if weights.ndim == 1 else (weights == 0).all(axis=0)

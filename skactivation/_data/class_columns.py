@@ -1,4 +1,4 @@
-"""Which class or label each column of logits, or of probabilities, stands for."""
+"""Find the class of each column of logits or probabilities: from `classes`, a data frame's columns, or y."""
 
 from numbers import Integral
 from typing import Any
@@ -11,7 +11,7 @@ from skactivation._typing import Array
 
 
 def given_classes(classes: Any, n_columns: int, name: str = "classes") -> Array:
-    """The labels (K,) of the columns, given by the user."""
+    """Check the labels (K,) that a user gives for the columns."""
     given = as_labels(classes, name)
     if given.size != n_columns:
         raise ValueError(f"{name} must name each of {n_columns} columns, got {given.size}: {abridged(given)}")
@@ -21,10 +21,10 @@ def given_classes(classes: Any, n_columns: int, name: str = "classes") -> Array:
 
 
 def named_columns(columns: Any, y: Any, sample_weight: Array | None, name: str = "y") -> Array | None:
-    """The names of a data frame's columns (K,), where they are strings, or integers, and all labels are among them.
+    """A data frame's column names (K,) if they name the classes, else None.
 
-    Labels in rows of positive weight, that is. Else None; 0 to K - 1 in this order, which is what pandas calls columns
-    without names, are none either.
+    They do if they are all strings or all integers and include every label in rows of positive weight. The integers 0
+    to K - 1 in order don't: they are pandas' default names.
     """
     names, shape = list(getattr(columns, "columns", [])), shape_of(y)
     are_names = any(all(isinstance(each, kind) for each in names) for kind in (str, Integral))
@@ -36,8 +36,8 @@ def named_columns(columns: Any, y: Any, sample_weight: Array | None, name: str =
     if not labels <= set(names):
         others = abridged(sorted(labels - set(names)))
         raise ValueError(
-            f"{name} holds {others}, which are no columns of the data frame, beside others which are: name all columns "
-            "after classes, or none"
+            f"{name} holds {others}, which are no columns of the data frame, but its other labels are: name all "
+            "columns after classes, or none"
         )
     return given_classes(np.array(names, dtype=object), len(names), "the columns of a data frame")
 
@@ -45,9 +45,9 @@ def named_columns(columns: Any, y: Any, sample_weight: Array | None, name: str =
 def encode_columns(
     y: Any, n_columns: int, sample_weight: Array | None, *, classes: Array | None, advice: str, name: str = "y"
 ) -> tuple[Array, Array]:
-    """The column (n,) of each label, and the classes (K,) of the columns.
+    """The column number of each label (n,), and the classes (K,) of the columns.
 
-    Without `classes`, y names the columns, as far as it tells without doubt; `advice` says what to do where it doesn't.
+    Without `classes`, they follow from y. If they are not clear, the error ends with `advice`.
     """
     codes, found = encode_labels(y, sample_weight, name)
     classes = _classes_found(found, n_columns, advice, name) if classes is None else classes

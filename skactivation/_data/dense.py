@@ -12,28 +12,29 @@ from skactivation._data.targets import Targets
 from skactivation._threads import even_slices, in_threads
 from skactivation._typing import Array
 
-# Numbers of 8 bytes, of X and of the logits, in a block, measured on two cores: smaller blocks pay for calls and for
-# waiting on Python's lock, larger ones leave the cache. Small data are split too, for threads, down to the least size.
+# Size of a block, X and logits together, in numbers of 8 bytes, measured on two cores: smaller blocks spend time on
+# calls and on waiting for Python's lock, larger ones leave the cache. Small data are split for threads, into blocks of
+# at least the least size.
 _BLOCK_SIZE = 2**19
 _LEAST_BLOCK_SIZE = 2**16
 _LEAST_BLOCK_ROWS = 64
 _BLOCKS_WANTED = 16
-# Elements of centred columns that are kept from one pass to the next, 16 MB: more memory for less work.
+# Centred columns of up to this many elements, 16 MB, are kept between passes: more memory, less work.
 _KEPT_SIZE = 2**21
-# Products of entries and logits from which on float64 data, too, are first evaluated in single precision. Below it,
-# the evaluations that double precision then needs cost more than is saved.
+# Number of entries times logits above which float64 data are also first evaluated in single precision. Below, the
+# additional evaluations in double precision cost more than single precision saves.
 _SINGLE_PRECISION_WORK = 2**25
-# Elements up to which one call for many products is faster than a call for each at half the operations.
+# Up to this size, one call for all products is faster than one call for each with half the operations.
 _SMALL_PRODUCT_SIZE = 2**13
-# Products of every two columns are worth forming for more weights than this share of the columns, and few columns;
-# their size. Measured: with fewer weights or more columns, a product of matrices for each weight is faster.
+# Products of column pairs are formed once if the number of weights exceeds this fraction of the number of columns, up
+# to this many columns, in arrays of this size. Measured: otherwise a matrix product for each weight is faster.
 _PAIRS_FROM, _MOST_COLUMNS_IN_PAIRS, _PAIRS_SIZE = 0.3, 128, 2**18
-# Elements of the products of rows that are held at once: 64 MB; groups of columns that they are summed in.
+# Elements of row products that are held at once, 64 MB; largest number of groups of columns.
 _ROW_PRODUCTS_SIZE, _MOST_GROUPS = 2**23, 32
 
 
 class _Room:
-    """Arrays for the columns and the logits of a block. Each is made when it is first needed."""
+    """Arrays for the columns and logits of a block, each allocated when first used."""
 
     def __init__(self, n_rows: int, n_columns: int, n_outputs: int, dtype: Any) -> None:
         self._shape, self._n_logits, self._dtype = (n_rows, n_columns), n_outputs * n_rows, dtype
@@ -52,7 +53,7 @@ class _Room:
 
 
 class DenseBlock(FeatureBlock):
-    """Centred columns x (b, D) of some rows."""
+    """Centred columns x (b, D) of a slice of rows."""
 
     def __init__(self, data: FeatureRows, rows: slice, x: Array, room: _Room) -> None:
         self.rows, self.all_targets, self.all_weights = rows, data.targets, data.weights
@@ -79,7 +80,7 @@ class DenseBlock(FeatureBlock):
         weighted = self._room.weighted[: len(self.x)]
         for roots, product in zip(np.sqrt(weights).astype(self.x.dtype, copy=False), products, strict=True):
             np.multiply(self.x, roots[:, np.newaxis], out=weighted)
-            # A matrix times its own transpose takes half of a product's operations.
+            # A product with the own transpose takes half of the operations.
             np.matmul(weighted.T, weighted, out=product)
         return products
 
@@ -92,7 +93,7 @@ class DenseBlock(FeatureBlock):
 
 
 def _grams_from_pairs(x: Array, weights: Array) -> Array:
-    """`DenseBlock.grams` with each product of two columns formed once for all weights."""
+    """`DenseBlock.grams`, with each product of two columns formed once for all weights."""
     n_rows, n_columns = x.shape
     n_pairs = n_columns * (n_columns + 1) // 2
     step = max(_LEAST_BLOCK_ROWS, _PAIRS_SIZE // n_pairs)
@@ -142,7 +143,7 @@ class DenseRows(FeatureRows):
         self._kept: dict[Any, Array] = {}
 
     def blocks(self, slices: list[slice], dtype: Any) -> Iterator[DenseBlock]:
-        """Yield some blocks, one at a time."""
+        """Yield the blocks of the given slices."""
         buffers, kept = self._buffers[np.dtype(dtype)], self._kept.get(np.dtype(dtype))
         room = buffers.take(partial(self._room, dtype))
         for rows in slices:
@@ -191,9 +192,9 @@ class DenseRows(FeatureRows):
         return _Room(longest, self.n_columns, self.n_outputs, dtype)
 
     def _fill(self, x: Array, rows: slice) -> None:
-        """Write centred columns of some rows into an array."""
+        """Write the centred columns of a slice of rows into x."""
         features, n_features = self._X[rows], self.n_features
-        # The centre of float32 data is a float32 number: the difference is exact enough in either precision.
+        # The centre of float32 data is a float32 number, so both precisions subtract the same number.
         center = self.columns.center.astype(np.result_type(features, x), copy=False)
         if (self.columns.units != 1).any():
             x[:, :n_features] = (features.astype(np.float64, copy=False) - center) * self.columns.units
@@ -211,10 +212,10 @@ class DenseRows(FeatureRows):
         weights = Weights(*facts)
         if not self.fit_intercept:
             return Columns.of_range(np.zeros(self.n_features), np.maximum(high, -low), self.dtype), weights
-        # A constant column is centred to exact zeros; a mean may leave its range by a rounding.
+        # Rounding may take a mean out of the range. A constant column must become exactly 0.
         center = np.minimum(np.maximum(mean * (self.n_rows / sum_of_weights), low), high)
         np.copyto(center, low, where=low == high)
-        # A centre that X's dtype holds is the same in single and in double precision.
+        # A centre that X's dtype can hold is the same number in single and double precision.
         center = np.asarray(center.astype(np.result_type(self._X.dtype, self.dtype)), dtype=np.float64)
         return Columns.of_range(center, np.maximum(high - center, center - low), self.dtype), weights
 
@@ -230,7 +231,7 @@ def _ranges(block: DenseBlock, n_features: int, n_rows: int) -> tuple[Any, ...]:
 
 
 def dense_slices(n_rows: int, n_columns: int, dtype: Any) -> list[slice]:
-    """Blocks of dense rows: of X and its logits, with some number of columns together."""
+    """Slices of dense rows, given the number of columns of X and its logits together."""
     size = n_rows * n_columns * np.dtype(dtype).itemsize // 8
     wanted = max(-(-size // _BLOCK_SIZE), min(_BLOCKS_WANTED, size // _LEAST_BLOCK_SIZE))
     return even_slices(n_rows, min(wanted, n_rows // _LEAST_BLOCK_ROWS))

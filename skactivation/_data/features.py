@@ -1,8 +1,8 @@
-"""X in blocks, with targets and weights: what a linear model's objective reads.
+"""X in blocks, with targets and weights: the data of a linear model's objective.
 
-X is never copied, scaled or centred as a whole. Coefficients of shape (K, D) belong to *columns*: X's own, centred,
-then (with an intercept) a column of ones. Centring keeps the digits of columns with a large common offset. A row of
-weight 0 does not count, whatever numbers it holds: its columns and logits are 0.
+X is never copied, scaled or centred as a whole. Coefficients of shape (K, D) belong to *columns*: the centred columns
+of X and, with an intercept, a column of ones. Centring keeps the digits of columns with a large common offset. Rows of
+weight 0 are ignored, whatever they hold: their columns and logits are 0.
 """
 
 from abc import ABC, abstractmethod
@@ -17,30 +17,30 @@ from skactivation._typing import Array
 
 
 class Columns(NamedTuple):
-    """What sets of rows that share their columns have in common."""
+    """Centres, ranges and units of the columns, shared by a data set and its samples."""
 
     center: Array
-    """What is subtracted from X's columns (d,)."""
+    """Centres (d,), subtracted from the columns of X."""
     largest: Array
     """Largest absolute value of the centred columns (d,), in X's units."""
     units: Array
-    """Powers of two (d,) that multiply the columns: 1, except where squares would leave the range of floats."""
+    """Powers of two (d,) that multiply the columns; 1 unless squares would leave the range of floats."""
 
     @classmethod
     def of_range(cls, center: Array, largest: Array, dtype: Any) -> "Columns":
-        """Columns with units that keep the squares of single or double precision in range."""
+        """Columns with units that keep squares in the range of single or double precision."""
         exponents = np.frexp(np.where(largest > 0, largest, 1.0))[1]
         extreme = np.abs(exponents) > (300 if dtype == np.float64 else 40)
         return cls(center, largest, np.ldexp(1.0, np.where(extreme, -exponents, 0)))
 
     @classmethod
     def as_they_are(cls, n_features: int) -> "Columns":
-        """Columns that are neither centred nor scaled."""
+        """Columns without centring or scaling."""
         return cls(np.zeros(n_features), np.ones(n_features), np.ones(n_features))
 
 
 class Weights(NamedTuple):
-    """What certificates need to know of the weights of rows: for each problem (P,), or for all of them (1,)."""
+    """Facts about the weights of rows that certificates use: for each problem (P,), or for all of them (1,)."""
 
     least: Array
     """The least positive weight."""
@@ -51,38 +51,38 @@ class Weights(NamedTuple):
 
     @classmethod
     def of(cls, weights: Array) -> "Weights":
-        """The facts about weights (n,) or (P, n)."""
+        """Facts about weights (n,) or (P, n)."""
         weights = np.atleast_2d(weights)
         least = np.min(weights, axis=1, where=weights > 0, initial=np.inf)
         return cls(least, weights.max(axis=1), weights.sum(axis=1))
 
 
 COMBINE_WEIGHTS = np.minimum, np.maximum, np.add
-"""How `Weights` of several blocks are combined."""
+"""Ufuncs that combine the `Weights` of blocks."""
 
 
 class FeatureBlock(ABC):
     """Some rows of X with their targets and weights."""
 
     rows: slice
-    """Which rows they are."""
+    """Slice of the rows."""
     all_targets: Targets
     all_weights: Array | None
-    """Those of all rows."""
+    """Targets and weights of all rows."""
 
     def targets(self, problems: Array) -> Any:
-        """What the loss takes as targets, for some problems given by their numbers."""
+        """Targets of the given problems, in the form that the loss takes."""
         return self.all_targets.block(self.rows, problems)
 
     def weights(self, problems: Array) -> Array | None:
-        """Weights of the rows: (b,), or (p, b) where problems have weights of their own; None for weights of 1."""
+        """Weights of the rows: (b,), or (p, b) if each problem has its own; None if all are 1."""
         weights = self.all_weights
         if weights is None:
             return None
         return weights[self.rows] if weights.ndim == 1 else weights[problems, self.rows]
 
     def row_weights(self) -> tuple[Array, Weights]:
-        """Weights (b,) of the rows, the largest of several problems, and facts about them."""
+        """Weights (b,) of the rows, the largest over the problems, and facts about them."""
         weights = self.all_weights
         if weights is None:
             ones = np.ones(self.rows.stop - self.rows.start)
@@ -104,7 +104,7 @@ class FeatureBlock(ABC):
 
     @abstractmethod
     def grams(self, weights: Array) -> Array:
-        """Sums over the rows of weight times products of columns, (m, D, D), for weights (m, b), none negative."""
+        """Sums over the rows of weight times products of columns, (m, D, D), for nonnegative weights (m, b)."""
 
     @abstractmethod
     def quadratic_forms(self, form: Array) -> Array:
@@ -112,7 +112,7 @@ class FeatureBlock(ABC):
 
     @abstractmethod
     def columns(self) -> Iterator[Array]:
-        """The columns as arrays (., D) that are small enough for any kind of X."""
+        """Yield the columns as dense arrays (., D) of limited size."""
 
 
 class FeatureRows(RowBlocks):
@@ -127,23 +127,23 @@ class FeatureRows(RowBlocks):
     weights : ndarray of shape (n,) or (P, n), or None
         Weights of the rows, for all problems or for each.
     n_outputs : int
-        Logits of a row, P K.
+        Number of logits of a row, P K.
     fit_intercept : bool
         Whether there is a column of ones.
     columns : Columns
-        How X's columns are centred and scaled.
+        Centres and units of the columns.
     """
 
     dtype: Any
-    """The precision of sums that need not be exact."""
+    """Precision of sums for which single precision may do."""
     n_entries: int
-    """Entries that a product reads."""
+    """Number of entries that a product reads."""
     gram_cost: float
-    """Floating-point operations, about, that products of the columns with each other take."""
+    """Approximate number of floating-point operations for the Gram matrix of the columns."""
     offsets: Array
-    """What is subtracted from the columns (d,) after sums are formed: digits are lost where it is large."""
+    """Offsets (d,) subtracted after sums are formed: large ones cost digits."""
     has_row_products = False
-    """Whether `row_products` can be formed."""
+    """Whether `row_products` is implemented."""
 
     def __init__(
         self, X: Any, targets: Targets, weights: Array | None, *, n_outputs: int, fit_intercept: bool, columns: Columns
@@ -153,12 +153,12 @@ class FeatureRows(RowBlocks):
         self.n_outputs, self.fit_intercept, self.columns = n_outputs, fit_intercept, columns
         self.n_rows, self.n_features = X.shape
         self.n_columns = self.n_features + fit_intercept
-        # What `measured` and `take` find out.
+        # Set by `measured` and `take`.
         self.weight_facts = Weights(*np.ones((3, 1)))
 
     @classmethod
     def measured(cls, X: Any, targets: Targets, weights: Array | None, *, n_outputs: int, fit_intercept: bool) -> Self:
-        """The rows, with columns that one pass over X measures."""
+        """Create the rows; one pass over X measures the columns."""
         as_they_are = Columns.as_they_are(X.shape[1])
         rows = cls(X, targets, weights, n_outputs=n_outputs, fit_intercept=fit_intercept, columns=as_they_are)
         rows.columns, rows.weight_facts = rows._measure()
@@ -166,7 +166,7 @@ class FeatureRows(RowBlocks):
         return rows
 
     def take(self, chosen: Array, stands_for: Array) -> Self:
-        """Some rows, given by their numbers (m,), with the same columns; each stands for so many (m,)."""
+        """The rows with numbers `chosen` (m,) and the same columns; `stands_for` (m,) multiplies their weights."""
         weights = stands_for if self.weights is None else stands_for * self.weights[..., chosen]
         rows = type(self)(
             self._X[chosen],
@@ -181,12 +181,12 @@ class FeatureRows(RowBlocks):
         return rows
 
     def _keep(self) -> None:
-        """Keep what every pass over small data would compute anew."""
+        """For small data, keep arrays that every pass would compute again."""
 
     @abstractmethod
     def _measure(self) -> tuple[Columns, Weights]:
-        """Centre and range of each column, and facts about the weights, in rows of positive weight."""
+        """Centre and range of each column, and facts about the weights, over rows of positive weight."""
 
     def row_products(self) -> Array:
         """Products (n, n) of the rows of X with each other, centred."""
-        raise NotImplementedError(f"{type(self).__name__} forms no products of rows")
+        raise NotImplementedError(f"{type(self).__name__} does not implement row_products")

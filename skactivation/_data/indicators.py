@@ -1,4 +1,4 @@
-"""Indicators of several labels, dense or sparse: signs and values, block by block."""
+"""Multilabel y, stored compactly: an `Indicator` gives the signs or values of 0, 1, soft and unknown labels."""
 
 from typing import Any
 
@@ -9,15 +9,15 @@ from skactivation._data.labels import as_label_columns
 from skactivation._threads import even_slices
 from skactivation._typing import Array
 
-# Entries of Y that are looked at together.
+# Entries of Y that are processed together.
 _PART_SIZE = 2**20
 _UNKNOWN = 2
 
 
 class Indicator:
-    """Y (n, L): which labels each row has. NaN is "not known", a number between 0 and 1 a soft label.
+    """Y (n, L): which labels each row has. NaN is an unknown label, a number between 0 and 1 a soft label.
 
-    Certain labels are kept in a byte an entry (dense) or an entry stored (sparse).
+    Without soft labels, each entry (dense) or stored entry (sparse) takes one byte.
     """
 
     def __init__(self, Y: Any) -> None:
@@ -25,7 +25,7 @@ class Indicator:
         self.names, self.dtype, values = columns.names, columns.dtype, columns.values
         self.n_rows, self.n_labels = values.shape
         self.is_sparse = bool(sparse.issparse(values))
-        # What predictions come in.
+        # Class of sparse predictions; None for dense ones.
         self.container: Any = None
         if self.is_sparse:
             self.container = sparse.csr_array if isinstance(Y, sparse.sparray) else sparse.csr_matrix
@@ -47,11 +47,11 @@ class Indicator:
                 self._signs[:, rows] = signs
 
     def slices(self) -> list[slice]:
-        """Rows that are looked at together."""
+        """Slices of rows that are processed together."""
         return even_slices(self.n_rows, -(-self.n_rows * self.n_labels // _PART_SIZE))
 
     def signs(self, rows: Any, outputs: Array) -> Array:
-        """-1 for yes, 1 for no, 0 for not known (., b), int8, for some rows and labels, which must be hard."""
+        """-1 for yes, 1 for no, 0 for unknown, int8 (., b), for the given rows and labels. Y must not be soft."""
         if self._signs is not None:
             if outputs.size == self.n_labels:
                 return self._signs[:, rows]
@@ -59,7 +59,7 @@ class Indicator:
         return self._from_entries(self._codes, rows, outputs, np.array([1, -1, 0], dtype=np.int8))
 
     def values(self, rows: Any, outputs: Array) -> Array:
-        """Y (., b) in floats, for some rows and labels; NaN for not known."""
+        """Y as floats (., b) for the given rows and labels; NaN for unknown."""
         if self.is_hard:
             return np.asarray(np.array([1.0, np.nan, 0.0])[self.signs(rows, outputs) + 1])
         if self.is_sparse:
@@ -67,7 +67,7 @@ class Indicator:
         return np.asarray(self._values[rows][:, outputs].T, dtype=np.float64)
 
     def _from_entries(self, entries: Any, rows: Any, outputs: Array, table: Array | None) -> Array:
-        """Stored entries (., b), or what a table says of them and of 0."""
+        """Entries of a sparse array (., b), mapped by a table if one is given."""
         part = entries[rows]
         place = np.full(self.n_labels, -1)
         place[outputs] = np.arange(outputs.size)

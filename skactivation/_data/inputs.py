@@ -1,4 +1,4 @@
-"""X as users give it, checked."""
+"""Check X, the features, as users give them; for y, see `labels`."""
 
 from typing import Any
 
@@ -11,7 +11,7 @@ from skactivation._typing import Array
 
 
 def check_features(estimator: BaseEstimator, X: Any, *, reset: bool) -> Any:
-    """Return X as a dense array or a CSR or CSC array of float32 or float64, never a copy where none is needed."""
+    """Return X as a dense, CSR or CSC array of float32 or float64, copied only if needed."""
     refuse_masked(X)
     X = validate_data(
         estimator,
@@ -27,13 +27,26 @@ def check_features(estimator: BaseEstimator, X: Any, *, reset: bool) -> Any:
 
 
 def refuse_masked(X: Any) -> None:
-    """Raise an error for a masked array, whose mask would be ignored."""
+    """Raise an error for a masked array: scikit-learn would ignore the mask."""
     if isinstance(X, np.ma.MaskedArray):
-        raise TypeError("X must not be a masked array: fill or drop what is masked")
+        raise TypeError("X must not be a masked array: fill or drop the masked entries")
+
+
+def check_logits(estimator: BaseEstimator, X: Any, *, reset: bool) -> Array:
+    """Return an X that holds logits as an array (n, K); they may be infinite but not NaN."""
+    refuse_masked(X)
+    logits: Array = validate_data(estimator, X, reset=reset, dtype=[np.float64, np.float32], ensure_all_finite=False)
+    if np.isnan(logits).any():
+        row = int(np.argmax(np.isnan(logits).any(axis=1)))
+        raise ValueError(
+            f"Input X contains NaN: with estimator='logits' X holds logits, but row {row} is {logits[row]}; drop or "
+            "repair such rows"
+        )
+    return logits
 
 
 def _check_structure(X: Any) -> None:
-    """See that the indices of a sparse array lie inside it. X.check_format would change the caller's array."""
+    """Check the indices of a sparse array. X.check_format would change the caller's array."""
     entries: Array = X.indices[: X.indptr[-1]]
     width = X.shape[1] if X.format == "csr" else X.shape[0]
     if entries.size and not (entries.min() >= 0 and entries.max() < width):
@@ -42,4 +55,4 @@ def _check_structure(X: Any) -> None:
             f"got {entries.min()}..{entries.max()}"
         )
     if X.indptr[0] != 0 or np.any(np.diff(X.indptr) < 0) or X.indptr[-1] > X.indices.size:
-        raise ValueError("X is not a valid sparse array: its indptr must rise from 0 to the number of entries")
+        raise ValueError("X is not a valid sparse array: its indptr must increase from 0 to the number of entries")

@@ -1,4 +1,4 @@
-"""Labels and soft targets as users give them, turned into numbers."""
+"""Check y as users give it and turn it into numbers: codes of labels, distributions, columns of an indicator."""
 
 from numbers import Integral, Real
 from typing import Any, NamedTuple
@@ -12,11 +12,11 @@ from skactivation._messages import abridged
 from skactivation._typing import Array
 from skactivation._validation import as_array, as_distributions
 
-_EXCLUSIVE = "divide each row by its sum, or, for labels that don't exclude each other, use SigmoidMultiLabel"
+_EXCLUSIVE = "divide each row by its sum; if the labels don't exclude each other, use SigmoidMultiLabel"
 
 
 def soft_targets(y: Any, advice: str = _EXCLUSIVE) -> tuple[Array, Array | None] | None:
-    """Distributions (n, K) and the names of a data frame's columns (K,), or None where y holds labels."""
+    """Distributions (n, K) and the names of a data frame's columns (K,); None if y holds labels."""
     shape = _as_array(y).shape
     if len(shape) != 2 or shape[1] < 2:
         return None
@@ -27,32 +27,34 @@ def soft_targets(y: Any, advice: str = _EXCLUSIVE) -> tuple[Array, Array | None]
     columns = np.empty(shape[1], dtype=object)
     columns[:] = list(names)
     if len(set(columns.tolist())) < columns.size:
-        raise ValueError(f"y must have a column for each class, got columns of the same name: {columns.tolist()}")
+        raise ValueError(
+            f"y must have a column for each class, got columns of the same name: {columns.tolist()}; rename them"
+        )
     return targets, _unwrapped(columns)
 
 
 def shape_of(y: Any) -> tuple[int, ...]:
-    """The shape of anything that can be made an array."""
+    """The shape of an array, or of anything that can be converted to one."""
     return tuple(y.shape if hasattr(y, "shape") else np.asarray(y).shape)
 
 
 def as_labels(y: Any, name: str = "y") -> Array:
-    """Labels (n,) of one kind, checked."""
+    """Check labels and return them as an array (n,) of one kind."""
     array = _as_array(y, name)
     labels = _unwrapped(array if array.ndim == 1 else column_or_1d(array, warn=True), name)
+    # Integers, bools and strings are labels whatever their values.
     if labels.dtype.kind not in "iubU":
-        # Those are labels whatever their values.
         try:
             check_classification_targets(labels)
         except ValueError as error:
-            raise ValueError(f"{name} must hold labels of classes: {error}") from error
+            raise ValueError(f"{name} must hold class labels: {error}") from error
     return labels
 
 
 def encode_labels(y: Any, sample_weight: Array | None, name: str = "y") -> tuple[Array, Array]:
     """Codes (n,) of labels and the sorted classes (K,) that occur in rows of positive weight.
 
-    Rows of weight 0 whose class doesn't occur otherwise get the code 0.
+    Rows of weight 0 get the code 0 if their class occurs in no other rows.
     """
     classes, codes = _unique(as_labels(y, name))
     if sample_weight is not None:
@@ -64,12 +66,12 @@ def encode_labels(y: Any, sample_weight: Array | None, name: str = "y") -> tuple
 
 
 def columns_of_labels(y: Any, classes: Array) -> Array:
-    """The place in `classes` (n,) of each label."""
+    """The index in `classes` of each label (n,)."""
     return recode_labels(*encode_labels(y, None), classes)
 
 
 def recode_labels(codes: Array, found: Array, classes: Array, name: str = "y") -> Array:
-    """The place in `classes` (n,) of each label, given its code among those that were found; all must be there."""
+    """The index in `classes` of each label (n,), given its code among the labels `found`; others are an error."""
     if np.array_equal(found, classes):
         return codes
     places = {label: place for place, label in enumerate(classes.tolist())}
@@ -81,11 +83,11 @@ def recode_labels(codes: Array, found: Array, classes: Array, name: str = "y") -
 
 
 def _unique(labels: Array) -> tuple[Array, Array]:
-    """Sorted distinct labels and the code (n,) of each."""
+    """Sorted distinct labels, and the code (n,) of each row."""
     if labels.dtype.kind in "iub" and labels.size:
         low, high = int(labels.min()), int(labels.max())
         if high - low < labels.size and high <= np.iinfo(np.intp).max:
-            # A table of all integers in the range is quicker than sorting.
+            # A table of all integers in the range is faster than sorting.
             places = labels.astype(np.intp) - low
             found = np.bincount(places) > 0
             codes = places if found.all() else (np.cumsum(found) - 1)[places]
@@ -95,7 +97,7 @@ def _unique(labels: Array) -> tuple[Array, Array]:
 
 
 def _as_array(y: Any, name: str = "y") -> Array:
-    advice = "; sklearn.preprocessing.MultiLabelBinarizer makes columns of collections of labels"
+    advice = "; for collections of labels, use sklearn.preprocessing.MultiLabelBinarizer"
     try:
         array = as_array(y, name)
     except ValueError as error:
@@ -108,16 +110,18 @@ def _as_array(y: Any, name: str = "y") -> Array:
 
 
 def _unwrapped(labels: Array, name: str = "y") -> Array:
-    """Labels of dtype object as bools, integers or floats, or strings in objects; mixed kinds are an error."""
+    """Convert labels of dtype object to bools, integers or floats; strings stay objects; mixed kinds are an error."""
     if labels.dtype != object:
         if labels.dtype.kind == "f":
             assert_all_finite(labels, input_name=name)
         if labels.dtype.kind in "mM" and np.isnat(labels).any():
-            raise ValueError(f"Input {name} contains NaT: row {int(np.argmax(np.isnat(labels)))}")
+            raise ValueError(f"Input {name} contains NaT: row {int(np.argmax(np.isnat(labels)))}; drop such rows")
         return labels
     missing = [row for row, label in enumerate(labels) if _is_missing(label)]
     if missing:
-        raise ValueError(f"Input {name} contains NaN or None: row {missing[0]} has the label {labels[missing[0]]!r}")
+        raise ValueError(
+            f"Input {name} contains NaN or None: row {missing[0]} has the label {labels[missing[0]]!r}; drop such rows"
+        )
     kinds = {_kind(type(label)) for label in labels}
     if len(kinds) > 1:
         raise TypeError(f"{name} must hold labels of one kind, got {' and '.join(sorted(kinds))}; convert them")
@@ -128,12 +132,12 @@ def _is_missing(label: Any) -> bool:
     try:
         return label is None or bool(label != label)
     except TypeError:
-        # pandas' NA is neither equal to itself nor not.
+        # Comparisons with pandas.NA are NA, which has no truth value.
         return True
 
 
 def _kind(kind: type) -> str:
-    """The name under which labels of a type may stand together."""
+    """The kind of labels that a type belongs to; labels of one kind may be mixed."""
     for parent, name in ((str, "string"), ((bool, np.bool_), "bool"), (Integral, "integer"), (Real, "float")):
         if issubclass(kind, parent):
             return name
@@ -141,7 +145,7 @@ def _kind(kind: type) -> str:
 
 
 class LabelClasses(list[Array]):
-    """No and yes of each of several labels. scikit-learn's cross_val_predict asks for the shape of `classes_`."""
+    """Values 0 and 1 of each label, as `classes_`. cross_val_predict reads its shape, which a list lacks."""
 
     @property
     def shape(self) -> tuple[int]:
@@ -149,18 +153,18 @@ class LabelClasses(list[Array]):
 
 
 class LabelColumns(NamedTuple):
-    """An indicator as users give it, checked."""
+    """A checked indicator."""
 
     values: Any
     """Values (n, L) in [0, 1], NaN for not known: an array of bools, integers or floats, or a CSR array."""
     names: Array
     """Names of the labels (L,)."""
     dtype: Any
-    """What predictions are to be."""
+    """dtype of predictions."""
 
 
 def is_indicator(y: Any, name: str = "y") -> bool:
-    """Whether y has a column for each label. A single column has, if all in it is 0, 1 or between them, or missing."""
+    """Whether y has a column for each label; a single column must hold only numbers in [0, 1] and missing entries."""
     if sparse.issparse(y):
         return True
     array = _as_array(y, name)
@@ -173,8 +177,14 @@ def is_indicator(y: Any, name: str = "y") -> bool:
     return array.dtype.kind in "biuf" and bool(np.all(((array >= 0) & (array <= 1)) | (array != array)))
 
 
+def is_soft(y: Any) -> bool:
+    """Whether an indicator or distributions hold anything but 0 and 1."""
+    entries = y.data if sparse.issparse(y) else np.asarray(y)
+    return entries.dtype.kind not in "biu" and not np.all((entries == 0) | (entries == 1))
+
+
 def as_label_columns(Y: Any, name: str = "Y") -> LabelColumns:
-    """Columns of labels (n, L) as users give them, dense or sparse."""
+    """Check a dense or sparse indicator (n, L)."""
     if sparse.issparse(Y):
         if Y.ndim != 2 or Y.shape[1] == 0:
             raise ValueError(f"{name} must have the shape (n, L) with L >= 1, got {Y.shape}")
@@ -188,24 +198,24 @@ def as_label_columns(Y: Any, name: str = "Y") -> LabelColumns:
     else:
         values = _as_array(Y, name)
         if values.ndim != 2 or values.shape[1] == 0:
-            advice = "; for labels in one dimension use scikit-learn's metrics" if values.ndim == 1 else ""
+            advice = "; for labels in one dimension, use scikit-learn's metrics" if values.ndim == 1 else ""
             raise ValueError(f"{name} must have the shape (n, L) with L >= 1, got {values.shape}{advice}")
         dtype = values.dtype
         if dtype.kind == "O":
-            # pandas' nullable columns, or None for not known.
+            # pandas' nullable columns, or None for unknown entries.
             dtype = np.dtype(np.int64)
             values = np.array([np.nan if _is_missing(entry) else entry for entry in values.flat]).reshape(values.shape)
         if values.dtype.kind not in "biuf":
             raise TypeError(
-                f"{name} must hold 0 and 1 (NaN for not known), a column for each label, got entries like "
-                f"{values.flat[0]!s}; turn yes and no into numbers, as in (Y == 'yes').astype(int)"
+                f"{name} must hold 0 and 1 (NaN for unknown), a column for each label, got entries like "
+                f"{values.flat[0]!s}; convert them to numbers, as in (Y == 'yes').astype(int)"
             )
         entries = values
     wrong = ~((entries >= 0) & (entries <= 1)) & (entries == entries)
     if wrong.any():
         raise ValueError(
-            f"{name} must hold 0 and 1 (between them soft labels, NaN for not known) if it has two dimensions, got "
-            f"{entries[wrong][0]}; give labels of exclusive classes in one dimension"
+            f"{name} must hold 0 and 1 (numbers between for soft labels, NaN for unknown) if it has two dimensions, got "
+            f"{entries[wrong][0]}; pass labels of exclusive classes in one dimension"
         )
     columns = getattr(Y, "columns", None)
     return LabelColumns(values, np.arange(values.shape[1]) if columns is None else _names(columns), dtype)

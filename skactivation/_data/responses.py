@@ -1,7 +1,7 @@
-"""Outputs of fitted classifiers, in whatever form they give them: probabilities, logits, classes.
+"""Read the output of fitted classifiers of any kind: probabilities, logits and classes, in one form.
 
-The method that gives an output says what it is, never its values: `decision_function` gives logits; else the logarithms
-of `predict_proba` are logits, floored at the machine epsilon of its dtype.
+The method decides what an output is, never its values: `decision_function` gives logits; without it, the logits are the
+logarithms of `predict_proba`, floored at the machine epsilon of its dtype.
 """
 
 from typing import Any
@@ -17,11 +17,11 @@ from skactivation._validation import as_array, as_floats
 
 
 def probabilities_of(estimator: Any, X: Any) -> tuple[Array, Array | None]:
-    """Probabilities (n, K) or (n, L), and the classes (K,) of the columns, or None where each column is a label."""
+    """Probabilities (n, K) or (n, L), and the classes (K,) of the columns; None if multilabel."""
     if not hasattr(estimator, "predict_proba"):
         raise TypeError(
-            f"estimator must have predict_proba, got {estimator_name(estimator)} without it; TemperatureCalibrator "
-            "makes probabilities of the logits of any classifier"
+            f"estimator must have predict_proba, got {estimator_name(estimator)} without it; wrap it in a "
+            "TemperatureCalibrator, which computes probabilities from decision_function"
         )
     output, classes = estimator.predict_proba(X), getattr(estimator, "classes_", None)
     if isinstance(output, list):
@@ -39,7 +39,7 @@ def probabilities_of(estimator: Any, X: Any) -> tuple[Array, Array | None]:
 
 
 def response_of(estimator: Any) -> str:
-    """The method that gives logits."""
+    """Name of the method that gives the logits."""
     for method in ("decision_function", "predict_proba"):
         if hasattr(estimator, method):
             return method
@@ -50,9 +50,9 @@ def response_of(estimator: Any) -> str:
 
 
 def gives_indicator(estimator: Any, y: Any, X: Any = None) -> bool:
-    """Whether a classifier gives multilabel labels for each row of y, not one of multilabel classes.
+    """Whether a classifier is multilabel for this y.
 
-    With rows X of a fitted one, its predictions tell; without, what it says of itself.
+    With X, the classifier must be fitted, and the shape of a prediction decides; without X, its tags and y decide.
     """
     if isinstance(getattr(estimator, "classes_", None), list) or getattr(estimator, "multilabel_", False):
         return True
@@ -63,7 +63,7 @@ def gives_indicator(estimator: Any, y: Any, X: Any = None) -> bool:
         return len(shape_of(estimator.predict(_safe_indexing(indexable(X)[0], [0])))) == 2
     if get_tags(estimator).classifier_tags.multi_label:
         return True
-    # Some that take indicators don't say so; what they can't be is distributions over the classes.
+    # Some classifiers that take indicators lack the tag. A y that is no distribution must be an indicator.
     try:
         return soft_targets(y) is None
     except (TypeError, ValueError):
@@ -71,7 +71,7 @@ def gives_indicator(estimator: Any, y: Any, X: Any = None) -> bool:
 
 
 def classes_of(estimator: Any) -> Array:
-    """The classes (K,) of a fitted classifier, in the order of its outputs."""
+    """The classes (K,) of a fitted classifier, in the order of its output columns."""
     if not hasattr(estimator, "classes_"):
         raise TypeError(
             f"estimator must have classes_ once it is fitted, as classifiers do, got {estimator_name(estimator)}"
@@ -83,11 +83,11 @@ def classes_of(estimator: Any) -> Array:
 
 
 def logits_of(estimator: Any, X: Any, *, multilabel: bool) -> Array:
-    """Logits (n, K) of a fitted classifier, (n, 1) for two classes; (n, L) for multilabel labels."""
+    """Logits of a fitted classifier: (n, K), (n, 1) for two classes, or (n, L) if multilabel."""
     method = response_of(estimator)
     output = getattr(estimator, method)(X)
     if isinstance(output, list):
-        # Several outputs: a list of (n, 2) for labels of which both values occurred.
+        # One array a label: (n, 2), or (n, 1) if only one of 0 and 1 occurred.
         return _log_odds(_columns_of_yes(output, estimator.classes_, method))
     logits = as_floats(output.toarray() if sparse.issparse(output) else output, method)
     if multilabel:
@@ -98,7 +98,7 @@ def logits_of(estimator: Any, X: Any, *, multilabel: bool) -> Array:
     if shape[1:] != (n_wanted,):
         pairs = n_classes * (n_classes - 1) // 2
         hint = (
-            ": one for each pair of classes? SVC then needs decision_function_shape='ovr'"
+            "; if these are logits of pairs of classes, as of SVC, use decision_function_shape='ovr'"
             if shape[1:] == (pairs,)
             else ""
         )
@@ -114,27 +114,29 @@ def logits_of(estimator: Any, X: Any, *, multilabel: bool) -> Array:
 
 
 def _log_odds(probabilities: Array) -> Array:
-    """Logits (n, L) from probabilities, floored on both sides."""
+    """Logits (n, L) of probabilities; p and 1 - p are floored at machine epsilon."""
     eps = np.finfo(probabilities.dtype).eps
     return np.asarray(np.log(np.maximum(probabilities, eps)) - np.log(np.maximum(1 - probabilities, eps)))
 
 
 def _columns_of_yes(outputs: list[Any], classes: Any, method: str) -> Array:
-    """Probabilities (n, L) of the label 1, given a list of those of the values that occurred, (n, 2) or (n, 1)."""
+    """Probabilities (n, L) of 1, from an array (n, 2) or (n, 1) for each label."""
     pairs = zip(outputs, classes, strict=True)
     columns = [_yes(as_array(of_label, method), no_and_yes) for of_label, no_and_yes in pairs]
     return as_floats(np.column_stack(columns), method)
 
 
 def estimator_name(estimator: Any) -> str:
-    """What a message calls an estimator."""
+    """Name of an estimator for messages."""
     return type(estimator.estimator if isinstance(estimator, FrozenEstimator) else estimator).__name__
 
 
 def _yes(probabilities: Array, no_and_yes: Array) -> Array:
-    """The probability (n,) of the label 1, given those of the values that occurred."""
+    """Probability (n,) of 1, from a column for each of 0 and 1 that occurred in the fit."""
     values = np.asarray(no_and_yes)
     if not np.isin(values, (0, 1)).all():
-        raise ValueError(f"labels that don't exclude each other must be 0 and 1, got an estimator of {values.tolist()}")
+        raise ValueError(
+            f"classes of multilabel columns must be 0 and 1, got an estimator of {values.tolist()}; recode y and refit it"
+        )
     place = np.flatnonzero(values == 1)
     return probabilities[:, place[0]] if place.size else np.zeros(len(probabilities), probabilities.dtype)

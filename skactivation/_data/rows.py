@@ -1,4 +1,4 @@
-"""X of any kind as rows."""
+"""Dense or sparse X as `FeatureRows`."""
 
 from typing import Any
 
@@ -14,9 +14,9 @@ from skactivation._typing import Array
 def rows_of(
     X: Any, targets: Targets, weights: Array | None, *, n_outputs: int | None = None, fit_intercept: bool
 ) -> FeatureRows:
-    """Rows of a validated X, dense or sparse, once one pass has measured the columns.
+    """Rows of a validated X, dense or sparse; one pass measures the columns.
 
-    `n_outputs` is the number of logits of a row in all problems; None for the targets' own.
+    `n_outputs` is the number of logits of a row in all problems; None for that of the targets.
     """
     kind = SparseRows if sparse.issparse(X) else DenseRows
     n_outputs = targets.n_problems * targets.n_logits if n_outputs is None else n_outputs

@@ -12,18 +12,18 @@ from skactivation._data.targets import Targets
 from skactivation._threads import even_slices
 from skactivation._typing import Array
 
-# Sparse products go over all coefficients in every block: that must be little beside the block's entries. Fewer rows
-# leave more blocks to threads, more rows need fewer calls.
+# Rows of a block: fewer leave more blocks for threads, more need fewer calls. A sparse product reads all coefficients,
+# so a block must have many entries for each coefficient.
 _BLOCK_ROWS = 8192
 _ENTRIES_PER_COEFFICIENT = 8
-# Logits of a block: more would take more memory.
+# Largest number of logits of a block, which limits memory.
 _MOST_LOGITS = 2**21
 # Elements of a dense array made from sparse rows: 8 MB.
 _DENSE_SIZE = 2**20
 
 
 class SparseBlock(FeatureBlock):
-    """Some rows of a sparse X. They are centred on the coefficients' side, so that zeros stay zeros."""
+    """A slice of rows of a sparse X. Centring is applied to the coefficients, so that zeros stay zeros."""
 
     def __init__(self, data: FeatureRows, rows: slice, x: Any, absent: Array | None) -> None:
         self.rows, self.all_targets, self.all_weights, self.x = rows, data.targets, data.weights, x
@@ -66,7 +66,7 @@ class SparseBlock(FeatureBlock):
         return products
 
     def quadratic_forms(self, form: Array) -> Array:
-        # In terms of x itself: [x - c, 1] is [x, 1] shifted by a matrix, which is applied to the form.
+        # The form in [x - c, 1] is rewritten as a form in x with linear and constant terms.
         n_features = self._offsets.size
         own = form[:n_features, :n_features]
         cross = -2 * (own @ self._offsets)
@@ -95,7 +95,7 @@ class SparseBlock(FeatureBlock):
             yield x
 
     def _with_intercept(self, sums: Array, totals: Array, offsets: Array) -> Array:
-        """Sums over X's columns, centred, beside the totals that belong to the intercept."""
+        """Centre sums over the columns of X, and append the totals for the intercept."""
         if not self._fit_intercept:
             return sums
         return np.hstack([sums - np.outer(totals, offsets), totals[:, np.newaxis]])
@@ -108,26 +108,26 @@ class SparseRows(FeatureRows):
         self, X: Any, targets: Targets, weights: Array | None, *, n_outputs: int, fit_intercept: bool, columns: Columns
     ) -> None:
         super().__init__(X, targets, weights, n_outputs=n_outputs, fit_intercept=fit_intercept, columns=columns)
-        # A view, so that X's own flags stay as they are.
+        # A view: checking the format would set flags on X itself.
         view = sparse.csr_array((X.data, X.indices, X.indptr), shape=X.shape) if X.format == "csr" else None
         self._is_tidy = view is not None and bool(view.has_canonical_format)
         self._absent = absent_rows(weights)
         self.dtype = X.dtype
         self.n_entries = X.nnz + self.n_columns
-        # Sparse products and sigmoids of many rows take longer than their multiplications tell.
+        # Sparse products and sigmoids take longer than their number of multiplications suggests.
         self.work = 8.0 * (self.n_entries + self.n_rows) * n_outputs
-        # Each entry meets the others of its row, and that slowly.
+        # Each entry is multiplied with all entries of its row, in slow sparse code.
         self.gram_cost = 20.0 * self.n_entries**2 / self.n_rows + self.n_columns**2
         wanted = min(-(-self.n_rows // _BLOCK_ROWS), X.nnz // (_ENTRIES_PER_COEFFICIENT * self.n_features))
         self.slices = even_slices(self.n_rows, max(wanted, self.n_rows * n_outputs // _MOST_LOGITS))
 
     @property
     def offsets(self) -> Array:  # type: ignore[override]
-        """What is subtracted from the columns (d,) after sums are formed."""
+        """Offsets (d,) subtracted after sums are formed."""
         return self.columns.center * self.columns.units
 
     def blocks(self, slices: list[slice], dtype: Any) -> Iterator[SparseBlock]:
-        """Yield some blocks, one at a time."""
+        """Yield the blocks of the given slices."""
         units = self.columns.units
         for rows in slices:
             absent = None if self._absent is None else self._absent[rows]
@@ -137,7 +137,7 @@ class SparseRows(FeatureRows):
             yield SparseBlock(self, rows, x, absent)
 
     def _slice(self, rows: slice) -> Any:
-        """Some rows in CSR format; where SciPy has nothing to tidy up in place, they share X's memory."""
+        """Rows in CSR format. They share X's memory if it is canonical, since SciPy then changes nothing in place."""
         if not self._is_tidy:
             return sparse.csr_array(self._X[rows])
         indptr = self._X.indptr[rows.start : rows.stop + 1]
@@ -163,6 +163,6 @@ def _ranges(block: SparseBlock, n_rows: int) -> tuple[Any, ...]:
     present = of_rows > 0
     if not present.all():
         x, of_rows = x[present], of_rows[present]
-    # Entries stored in parts may exceed this by a factor: it only keeps numbers in range.
+    # Duplicate entries may make this too small by a factor, which is harmless: it only keeps numbers in range.
     largest = abs(x).max(axis=0).toarray().ravel() if x.shape[0] else np.zeros(x.shape[1])
     return largest.astype(np.float64), (of_rows / n_rows) @ x, of_rows.sum(), *facts

@@ -1,4 +1,4 @@
-"""y as a loss takes it, block by block: classes, two classes as one logit, labels that do not exclude each other."""
+"""y in the form that the losses take, block by block: exclusive classes, two classes as one logit, multilabel."""
 
 from abc import ABC, abstractmethod
 from typing import Any
@@ -22,33 +22,33 @@ class Targets(ABC):
     """Targets of n rows for P problems of K logits each."""
 
     loss: Loss
-    """The loss that takes them."""
+    """The loss that takes these targets."""
     n_problems: int
     n_logits: int
     hard: bool
     """Whether each target is 0 or 1, so that the infimum of the loss is 0."""
     uniform: bool = True
-    """Whether the targets have no weights of their own: then rows with equal logits have equal curvature."""
+    """Whether the targets carry no weights, so that rows with equal logits have equal curvature."""
 
     @abstractmethod
     def block(self, rows: slice | Array, problems: Array) -> Any:
-        """What the loss takes for some rows (a slice, or their numbers) and some problems (their numbers)."""
+        """Targets for the loss, of the given rows (a slice or numbers) and problems (numbers)."""
 
     @abstractmethod
     def strata(self) -> Array:
-        """Whole numbers (n,) from 0 on: groups of rows, none of which a sample may leave out."""
+        """Stratum (n,) of each row, an integer from 0: a sample must include rows of every stratum."""
 
     def take(self, chosen: Array) -> "Targets":
-        """The targets of some rows, given by their numbers."""
+        """The targets of the rows with the given numbers."""
         return _SomeTargets(self, chosen)
 
     def least_weights(self) -> Array:
-        """The targets' own least positive weights (P,), where their largest is at most 1."""
+        """Smallest positive weight (P,) that the targets carry; their largest is at most 1."""
         return np.ones(self.n_problems)
 
 
 class _SomeTargets(Targets):
-    """The targets of some rows."""
+    """Targets of a subset of the rows."""
 
     def __init__(self, targets: Targets, chosen: Array) -> None:
         self._targets, self._chosen = targets, chosen
@@ -109,19 +109,19 @@ class BinaryTargets(Targets):
 
 
 def class_targets(encoded: Array, n_classes: int, label_smoothing: float = 0.0) -> ClassTargets | BinaryTargets:
-    """Targets of exclusive classes, given as codes or distributions; two of them are one logit."""
+    """Targets of exclusive classes from codes or distributions; two classes share one logit."""
     if n_classes == 2:
         return BinaryTargets(encoded, label_smoothing)
     return ClassTargets(encoded, n_classes, label_smoothing)
 
 
 def _most_probable(encoded: Array) -> Array:
-    """The class (n,) of each row, or its most probable class."""
+    """Class, or most probable class, of each row (n,)."""
     return encoded if encoded.ndim == 1 else encoded.argmax(axis=1)
 
 
 class IndicatorTargets(Targets):
-    """Labels that do not exclude each other: an indicator with weights, a problem of one logit each.
+    """Multilabel: an indicator with weights; each label is a problem with one logit.
 
     Parameters
     ----------
@@ -143,15 +143,15 @@ class IndicatorTargets(Targets):
         self._largest = np.ones(indicator.n_labels) if self._entries is None else self._entries.max(axis=0)
         self._largest[self._largest == 0] = 1
         self.units = self._largest
-        """What the weights of each label (L,) are in units of."""
+        """Unit (L,) of the weights of each label: the weights in a block are divided by it."""
         self.row_weights = _without_silent_rows(indicator, self._entries, weights)
-        """Weights (n,) of the rows; None for weights of 1."""
+        """Weights (n,) of the rows; None if all are 1."""
         self._describe()
         self.yes, self.no = self._totals()
-        """Weighted sums of yes and of no (L,); a soft label counts for both."""
+        """Weighted sums of yes and of no (L,); a soft label adds to both."""
 
     def fit_to(self, pos_weight: Array, label_smoothing: float, fitted: Array) -> None:
-        """Multiply the weights of yes by factors (L,), smooth targets, leave out labels that are not fitted (L,)."""
+        """Multiply the weights of yes by `pos_weight` (L,), smooth targets, keep the labels in `fitted` (L,)."""
         self._pos_weight, self._smoothing = pos_weight, label_smoothing
         self.units = self._largest * np.maximum(pos_weight, 1)
         self._fitted = np.flatnonzero(fitted)
@@ -186,7 +186,7 @@ class IndicatorTargets(Targets):
         return np.asarray(least[self._fitted])
 
     def strata(self) -> Array:
-        """For each row, the number of its rarest answer: a yes (even numbers) or a no (odd numbers) to a label."""
+        """Stratum of each row: its rarest entry, 2 l for a yes and 2 l + 1 for a no to label l."""
         shares = self.yes / (self.yes + self.no)
         codes = np.zeros(self._indicator.n_rows, dtype=np.intp)
         for rows in self._indicator.slices():
@@ -198,7 +198,7 @@ class IndicatorTargets(Targets):
         return codes
 
     def _totals(self) -> tuple[Array, Array]:
-        """Weighted sums of yes and of no (L,), before anything is fitted to them."""
+        """Weighted sums of yes and of no (L,); called before `fit_to`."""
         largest = 1.0 if self.row_weights is None else float(self.row_weights.max()) or 1.0
         labels = np.arange(self.n_problems)
         yes, no = np.zeros(labels.size), np.zeros(labels.size)
@@ -210,14 +210,14 @@ class IndicatorTargets(Targets):
         return yes * self.units * largest, no * self.units * largest
 
     def _weighted(self, weights: Array, rows: slice | Array, labels: Array) -> Array:
-        """Class-major weights (., b) times those of the entries."""
+        """Class-major weights (., b) times the weights of the entries."""
         if self._entries is None:
             return weights
         return np.asarray(weights * (self._entries[rows][:, labels] / self._largest[labels]).T)
 
 
 def _without_silent_rows(indicator: Indicator, entries: Array | None, weights: Array | None) -> Array | None:
-    """Weights (n,) of the rows that are 0 where no label of positive weight is known."""
+    """Weights (n,) of the rows, set to 0 if no entry of positive weight is known."""
     of_rows = weights if entries is None else None
     if indicator.all_known and entries is None:
         return of_rows
@@ -231,7 +231,7 @@ def _without_silent_rows(indicator: Indicator, entries: Array | None, weights: A
 
 
 def weights_of_yes_and_no(targets: LabelTargets) -> tuple[Array, Array]:
-    """Weights of yes and of no (L, b) from what SigmoidLoss takes."""
+    """Weights of yes and of no (L, b) from targets of SigmoidLoss."""
     if not isinstance(targets, LabelSigns):
         return targets
     yes, no = targets.signs < 0, targets.signs > 0

@@ -12,21 +12,21 @@ from skactivation._typing import Array
 from skactivation.calibration._logits import LogitBlock, LogitRows
 
 _EPS = float(np.finfo(np.float64).eps)
-# Weights are tiny below this share of the largest: F then has few digits that depend on their rows.
+# Weights below this fraction of the largest are tiny: few digits of the objective depend on their rows.
 _TINY = 1e-6
 
 
 class AffineObjective(Objective):
-    """The sum of the cross-entropies as a function of slopes a and biases b: logits become a_k z_k + b_k.
+    """Sum of the cross-entropies of logits a_k z_k + b_k as a function of slopes a and biases b.
 
-    Labels that do not exclude each other have theta (L, 1, 2), a slope and a bias each. For exclusive classes theta is
-    (1, 1, m): slopes, K of them or one for all classes, then K biases.
+    For multilabel logits theta has the shape (L, 1, 2): a slope and a bias for each label. For exclusive classes it has
+    the shape (1, 1, m): one slope (`shared`) or K, then K biases.
     """
 
     offers = frozenset({Curvature.WHOLE, Curvature.DIAGONAL})
 
     def __init__(self, rows: LogitRows, *, shared: bool) -> None:
-        # One slope leaves the probabilities as they are whatever is subtracted from all logits of a row; several don't.
+        # Only with one shared slope do the probabilities not depend on the subtracted largest logit of each row.
         self._rows = rows if shared or not rows.exclusive else rows.with_(tops=None)
         self._loss: Loss = rows.targets.loss
         self._n_columns = rows.n_columns
@@ -38,9 +38,9 @@ class AffineObjective(Objective):
         weights = rows.weights
         tiny = weights is not None and weights[weights > 0].min(initial=1) < _TINY * weights.max()
         self.has_tiny_weights = np.full(rows.n_problems, tiny)
-        # The least and the largest finite logit of each column (K,), in rows that count.
+        # Smallest and largest finite logit of each column (K,), over rows of positive weight.
         self._low, self._high = self._rows.sum(_range, size=2 * self._n_columns, combine=(np.minimum, np.maximum))
-        # Slopes of constant columns change nothing that biases don't.
+        # The slope of a constant column is fixed: its bias has the same effect.
         constant = self._low == self._high
         self._pinned = np.zeros((rows.n_problems, size), dtype=bool)
         if rows.exclusive:
@@ -49,20 +49,20 @@ class AffineObjective(Objective):
             self._pinned[:, 0] = constant
 
     def start(self, beta: Array) -> Array:
-        """The coefficients without a bias, for slopes (P,)."""
+        """Coefficients with the given slopes (P,) and biases of 0."""
         theta = np.zeros(self.shape)
         theta[:, 0, : self._n_slopes if self._rows.exclusive else 1] = beta[:, np.newaxis]
         return theta
 
     def slopes_and_biases(self, theta: Array) -> tuple[Array, Array]:
-        """Slopes and biases of the columns, both (K,)."""
+        """Slopes and biases of each column, both (K,)."""
         if self._rows.exclusive:
             own = theta[0, 0]
             return np.broadcast_to(own[: self._n_slopes], self._n_columns), own[self._n_slopes :]
         return theta[:, 0, 0], theta[:, 0, 1]
 
     def select(self, problems: Array) -> Self:
-        """Some of the problems, given by a mask (P,)."""
+        """The objective of the problems in a mask (P,)."""
         if np.count_nonzero(problems) == problems.size:
             return self
         selected = copy(self)
@@ -88,7 +88,7 @@ class AffineObjective(Objective):
         return values, np.where(self._pinned, 0.0, gradient)[:, np.newaxis]
 
     def hessian(self, theta: Array) -> Array:
-        """The Hessian of each problem (P, m, m), made regular where all biases move."""
+        """Hessian of each problem (P, m, m), made regular in the direction that moves all biases alike."""
         size = 4 * self._n_columns**2 if self._rows.exclusive else 3 * theta.size
         own, products = self._rows.sum(_curvatures, self._map(theta), size=size)
         if self._rows.exclusive:
@@ -105,26 +105,26 @@ class AffineObjective(Objective):
         return np.asarray(np.einsum("pjj->pj", hessian))
 
     def value_rounding(self, theta: Array) -> Array:
-        """Logits are rounded relative to their sizes, and a row's loss moves by about twice as much times itself."""
+        """Relative rounding of the values: it grows with the size of the logits."""
         sizes = np.max(np.abs(self._logit_ends(theta)), axis=0)
         sizes = sizes.max(keepdims=True) if self._rows.exclusive else sizes
         return np.asarray(_EPS * (8 + 4 * sizes))
 
     def logit_range(self, step: Array) -> Array:
-        """How far a step spreads the logits of a row, (P,): no further than the ranges of the columns allow."""
+        """Bound (P,) on how much a step spreads the logits of any row, from the ranges of the columns."""
         ends = self._logit_ends(step)
         if self._rows.exclusive:
             return np.asarray(np.ptp(ends, keepdims=True)[0])
         return np.asarray(np.max(np.abs(ends), axis=0))
 
     def logit_range_bound(self, length: Array) -> Array:
-        """A bound on the same for steps of some Euclidean lengths (P,)."""
+        """The bound of `logit_range` for any step of the given Euclidean lengths (P,)."""
         largest = np.maximum(np.abs(self._low), np.abs(self._high))
         largest = largest.max(keepdims=True) if self._rows.exclusive else largest[self._problems]
         return np.asarray(2 * length * np.sqrt(1 + largest**2))
 
     def largest_logit_range(self, inverse: Array) -> Array:
-        """The same for any step of length 1 in the norm of the Hessian: reached at an end of a column's range."""
+        """The largest spread (P,) of the logits for any step of length 1 in the norm of the Hessian."""
         columns = self._columns()
         if self._rows.exclusive:
             biases = self._n_slopes + columns
@@ -134,7 +134,7 @@ class AffineObjective(Objective):
             )
         else:
             of_slopes, mixed, of_biases = inverse[:, 0, 0], inverse[:, 0, 1], inverse[:, 1, 1]
-        # A quadratic form that is not negative is convex in z: it is largest at an end.
+        # A positive semidefinite form is convex in z, so its maximum is at an end of the range.
         squares = [z * z * of_slopes + 2 * z * mixed + of_biases for z in (self._low[columns], self._high[columns])]
         norms = np.sqrt(np.maximum(0, np.max(squares, axis=0)))
         return np.asarray(np.sort(norms)[-2:].sum(keepdims=True) if self._rows.exclusive else norms)
@@ -147,20 +147,21 @@ class AffineObjective(Objective):
         return _Map(self._loss, *self.slopes_and_biases(theta), self._problems)
 
     def _logit_ends(self, theta: Array) -> Array:
-        """Logits (2, .) at the ends of the columns' ranges."""
+        """Scaled logits (2, .) at both ends of each column's range."""
         slopes, biases = self.slopes_and_biases(theta)
         columns = self._columns()
         return np.array([slopes * z + biases for z in (self._low[columns], self._high[columns])])
 
     def _of_exclusive(self, own: Array, products: Array) -> Array:
-        """The Hessian (m, m) by slopes and biases, from the curvatures' sums with z^2, z and 1, and those of q q^T."""
+        """Hessian (m, m) in slopes and biases, from the two results of `_curvatures`."""
         n_columns = self._n_columns
         columns = np.arange(n_columns)
         hessian = np.negative(products).reshape(2, n_columns, 2, n_columns)
         hessian[0, columns, 0, columns] = own[0]
         hessian[0, columns, 1, columns] = hessian[1, columns, 0, columns] = own[1]
         hessian[1, columns, 1, columns] = own[2]
-        # Where all biases move nothing changes: a class of little curvature must not drown in what is added there.
+        # Moving all biases alike changes nothing, so a rank-one term makes the matrix regular. Its weights follow the
+        # curvatures, so that it does not drown classes of little curvature.
         shares = own[2] / np.sqrt(own[2].sum() or 1.0)
         hessian[1, :, 1, :] += np.outer(shares, shares)
         flat = hessian.reshape(2 * n_columns, 2 * n_columns)
@@ -171,7 +172,7 @@ class AffineObjective(Objective):
 
 
 class _Map(NamedTuple):
-    """What makes losses of given logits."""
+    """Slopes and biases to apply to blocks of logits, and the loss of the result."""
 
     loss: Loss
     slopes: Array
@@ -179,12 +180,12 @@ class _Map(NamedTuple):
     problems: Array
 
     def apply(self, block: LogitBlock) -> tuple[Array, Array, Any]:
-        """Logits (., b), what they become (P, K, b), and the loss's targets."""
+        """Logits (., b), scaled logits (P, K, b), and targets for the loss."""
         exclusive = block.data.exclusive
         block, targets = block.select(self.problems)
         z, mapped, infinite = block.z, block.spare, block.infinite
         if infinite is not None and not exclusive:
-            # Their loss is 0 for every slope above 0.
+            # Infinite logits on the right side have loss 0 for every positive slope.
             targets = tuple(weights * ~infinite for weights in weights_of_yes_and_no(targets))
         np.multiply(z, self.slopes[:, np.newaxis], out=mapped)
         mapped += self.biases[:, np.newaxis]
@@ -194,7 +195,7 @@ class _Map(NamedTuple):
 
 
 def _losses(block: LogitBlock, mapped: _Map) -> tuple[Array, Array, Array]:
-    """Sums of losses (P,) and their derivatives by the slopes and biases of the columns (K,)."""
+    """Sums of losses (P,), and their derivatives by slopes and by biases, both (K,)."""
     z, logits, targets = mapped.apply(block)
     sums = mapped.loss.sums_and_residuals(logits, targets, block.weights())
     residuals = logits.reshape(z.shape)
@@ -202,7 +203,7 @@ def _losses(block: LogitBlock, mapped: _Map) -> tuple[Array, Array, Array]:
 
 
 def _curvatures(block: LogitBlock, mapped: _Map) -> tuple[Array, Array]:
-    """Sums (3, K) of each logit's curvature times z^2, z and 1; those of q q^T (2 K, 2 K) for exclusive classes."""
+    """Sums (3, K) of each logit's curvature times z^2, z and 1, and of q q^T (2 K, 2 K) for exclusive classes."""
     z, logits, targets = mapped.apply(block)
     diagonal, rank_one = mapped.loss.curvature(logits, targets)
     diagonal, weights = diagonal.reshape(z.shape), block.weights()
@@ -217,6 +218,6 @@ def _curvatures(block: LogitBlock, mapped: _Map) -> tuple[Array, Array]:
 
 
 def _range(block: LogitBlock) -> tuple[Array, Array]:
-    """The least and the largest logit of each column (K,)."""
+    """Smallest and largest logit of each column (K,)."""
     block, _ = block.select(np.arange(block.data.n_problems))
     return block.z.min(axis=1), block.z.max(axis=1)

@@ -1,4 +1,4 @@
-"""A scaling that has been fitted, applied to logits."""
+"""A fitted scaling, and its application to logits."""
 
 from __future__ import annotations
 
@@ -10,7 +10,7 @@ import numpy as np
 from skactivation._typing import Array
 from skactivation.activations import log_sigmoid, log_softmax, sigmoid, softmax
 from skactivation.calibration._logits import LogitRows
-from skactivation.calibration._scaling import ScalingKind, fit_scaling, warnings_about
+from skactivation.calibration._scaling import Messages, ScalingKind, fit_scaling, warnings_about
 
 
 @dataclass(frozen=True)
@@ -18,13 +18,13 @@ class FittedScaling:
     """Calibrated logits are slope * z + bias; with only a temperature, z / T."""
 
     temperature: Any
-    """A number; one for each of several labels (L,), or for each column with "vector" (K,)."""
+    """A number; multilabel (L,), with "vector" (K,)."""
     slope: Array
     """(K,)."""
     bias: Array
     """(K,)."""
     loss_before: Any
-    """Mean cross-entropy without calibration: a number, or (L,)."""
+    """Mean cross-entropy before calibration: a number, or (L,)."""
     loss_after: Any
     at_limit: Any
     optimality_gap: Any
@@ -33,13 +33,11 @@ class FittedScaling:
     """Whether the columns are labels that do not exclude each other."""
 
     @classmethod
-    def fit(
-        cls, rows: LogitRows, kind: ScalingKind, *, multilabel: bool
-    ) -> tuple[FittedScaling, list[tuple[str, type[Warning]]]]:
-        """Fit a scaling to logits with their targets; messages to warn with, and their categories."""
+    def fit(cls, rows: LogitRows, kind: ScalingKind, *, multilabel: bool) -> tuple[FittedScaling, Messages]:
+        """Fit a scaling to logits with targets; also return warnings to emit."""
         scaling = fit_scaling(rows, kind)
         n_columns = rows.n_columns
-        # Each column has its own temperature with several labels, and with "vector".
+        # Multilabel columns, and those of "vector", have their own temperatures.
         single = not multilabel and (scaling.temperatures.size == 1 or kind != "vector")
         numbers = scaling.before, scaling.after, scaling.at_limit, scaling.gaps
         before, after, at_limit, gap = (array if multilabel else array[0].item() for array in numbers)
@@ -58,14 +56,14 @@ class FittedScaling:
 
     @property
     def keeps_order(self) -> bool:
-        """Whether the order of the classes stays, and with it every prediction."""
+        """Whether the order of the classes, and so every prediction, stays the same."""
         return self.kind == "temperature"
 
     def apply(self, logits: Array) -> Array:
         """Calibrated logits (n, K)."""
         with np.errstate(all="ignore"):
             scaled = logits / np.asarray(self.temperature) if self.keeps_order else logits * self.slope + self.bias
-        # A probability of 0 stays 0.
+        # Infinite logits stay infinite: a probability of 0 stays 0.
         np.copyto(scaled, logits, where=np.isinf(logits), casting="same_kind")
         return np.asarray(scaled, dtype=logits.dtype)
 
@@ -74,7 +72,7 @@ class FittedScaling:
         of_labels, of_classes = (log_sigmoid, log_softmax) if log else (sigmoid, softmax)
         if self.multilabel:
             return of_labels(self.apply(logits))
-        # The activations divide by a temperature with more digits than `apply` does.
+        # Activations take the temperature themselves: `apply` would round z / T first.
         temperature = self.temperature if self.keeps_order else 1.0
         z = logits if self.keeps_order else self.apply(logits)
         if z.shape[1] > 1:

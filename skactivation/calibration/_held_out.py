@@ -1,10 +1,11 @@
-"""Logits of rows that a classifier was not fitted to, and whether they agree with its predictions."""
+"""Cross-validation: logits of held-out rows, checked against the classifier's predictions."""
 
 from collections.abc import Iterable
 from typing import Any, NamedTuple
 
 import numpy as np
 from sklearn.base import clone
+from sklearn.model_selection import check_cv
 from sklearn.utils import _safe_indexing, get_tags, indexable
 from sklearn.utils.parallel import Parallel, delayed
 
@@ -13,25 +14,13 @@ from skactivation._data.responses import classes_of, estimator_name, logits_of
 from skactivation._messages import abridged
 from skactivation._typing import Array
 
-# Rows, at most, on which `predict` is compared with the largest logit; the share of them that may differ: SVC breaks
-# ties between votes in another way than its decision function does, which concerned up to 2 % of rows where measured.
+# Largest number of rows in which `predict` is compared with the largest logit, and the fraction that may differ: SVC
+# breaks ties between votes differently in `predict` and in its decision function, measured in up to 2 % of the rows.
 _COMPARED, _MAY_DIFFER = 1000, 0.05
 
 
-class HeldOut(NamedTuple):
-    """Logits of rows that a model hasn't seen in its fit."""
-
-    rows: Array
-    """Their numbers (m,); a row may be there multilabel times, or not at all."""
-    logits: Array
-    """(m, K) in the order of the classes, or (m, 1) for two classes."""
-
-
 def checked_logits(estimator: Any, X: Any, classes: Array | None) -> Array:
-    """Logits of a fitted classifier in the order of some classes, checked against its predictions.
-
-    None stands for multilabel labels.
-    """
+    """Logits of a fitted classifier in the order of `classes`, checked against its predictions; None for multilabel."""
     logits = logits_of(estimator, X, multilabel=classes is None)
     if classes is None:
         return logits
@@ -41,10 +30,7 @@ def checked_logits(estimator: Any, X: Any, classes: Array | None) -> Array:
 
 
 def align_columns(logits: Array, own_classes: Array, classes: Array) -> Array:
-    """Logits in the order of some classes; one that the classifier doesn't know has the logit -inf.
-
-    What it gives for others is left out.
-    """
+    """Logits in the order of `classes`: -inf for those not in `own_classes`, and no columns for other classes."""
     if np.array_equal(own_classes, classes):
         return logits
     if logits.shape[1] == 1:
@@ -57,6 +43,36 @@ def align_columns(logits: Array, own_classes: Array, classes: Array) -> Array:
     return result[:, 1:] - result[:, :1] if classes.size == 2 else result
 
 
+def splits_of(cv: Any, X: Any, y: Any, split_params: dict[str, Any]) -> Any:
+    """Pairs of training and test rows, stratified by codes of one-dimensional labels of any kind."""
+    X, y = indexable(X, y)
+    # Splitters reject y of two dimensions that is soft or holds NaN: it is not encoded, and not used to stratify.
+    codes = None if len(shape_of(y)) == 2 else encode_labels(y, None)[0].astype(np.intp)
+    splitter = check_cv(cv, codes, classifier=codes is not None)
+    return splitter.split(X, y if codes is None else codes, **split_params)
+
+
+class _Disagreements(NamedTuple):
+    """Rows in which the prediction is not the class of the largest logit."""
+
+    n_wrong: int
+    n_rows: int
+    example: str
+
+
+class HeldOut(NamedTuple):
+    """Logits of the rows that one split held out."""
+
+    rows: Array
+    """Row numbers (m,). Splits may overlap or leave rows out."""
+    logits: Array
+    """(m, K) in the order of the classes, or (m, 1) for two classes."""
+    classifier: Any
+    """The classifier, fitted to the split's training rows."""
+    disagreements: _Disagreements | None
+    """None for multilabel y."""
+
+
 def held_out_logits(
     estimator: Any,
     X: Any,
@@ -66,53 +82,46 @@ def held_out_logits(
     *,
     classes: Array | None,
     weights: Array | None,
-    n_jobs: int | None = None,
-) -> tuple[list[HeldOut], list[Any]]:
-    """Logits of each split's test rows from a copy of the classifier that was fitted to its training rows; the copies.
+    n_jobs: int | None,
+) -> list[HeldOut]:
+    """For each split, fit a copy of the classifier to the training rows and get its logits of the test rows.
 
-    `classes` (K,) gives the order of the columns, None is for multilabel labels.
-
-    Raises
-    ------
-    ValueError
-        Where rows are to be predicted whose class none of the training rows has.
+    `classes` (K,) gives the order of the columns; None for multilabel y. A class that is held out but not in the
+    training rows is a ValueError.
     """
     X, y = indexable(X, y)
     n_rows = shape_of(y)[0]
     pairwise = get_tags(estimator).input_tags.pairwise
 
-    def held_out(train: Array, test: Array) -> tuple[HeldOut, Any, Any]:
+    def held_out(train: Array, test: Array) -> HeldOut:
         params = {name: _select_rows(value, train, n_rows) for name, value in fit_params.items()}
         X_train, X_test = (X[np.ix_(rows, train)] if pairwise else _safe_indexing(X, rows) for rows in (train, test))
         copy = clone(estimator).fit(X_train, _safe_indexing(y, train), **params)
         logits = logits_of(copy, X_test, multilabel=classes is None)
         if classes is None:
-            return HeldOut(test, logits), copy, None
-        counts = None if weights is None else weights[test]
-        _check_that_classes_are_known(copy, _safe_indexing(y, test), counts)
+            return HeldOut(test, logits, copy, None)
+        _check_that_classes_are_known(copy, _safe_indexing(y, test), None if weights is None else weights[test])
         own_classes = classes_of(copy)
-        compared = _count_disagreements(copy, X_test, logits, own_classes)
-        return HeldOut(test, align_columns(logits, own_classes, classes)), copy, compared
+        disagreements = _count_disagreements(copy, X_test, logits, own_classes)
+        return HeldOut(test, align_columns(logits, own_classes, classes), copy, disagreements)
 
     pairs = [(_as_numbers(train), _as_numbers(test)) for train, test in splits]
     pairs = [(train, test) for train, test in pairs if test.size]
     if not pairs:
-        raise ValueError("cv must leave some rows out, but no split of it does")
-    results = Parallel(n_jobs=n_jobs)(delayed(held_out)(*pair) for pair in pairs)
-    parts, copies, compared = (list(values) for values in zip(*results, strict=True))
-    if classes is not None:
-        _check_that_they_agree(compared)
-    return parts, copies
+        raise ValueError("cv must leave some rows out, but every split has an empty test set; use another splitter")
+    parts: list[HeldOut] = Parallel(n_jobs=n_jobs)(delayed(held_out)(*pair) for pair in pairs)
+    _check_that_they_agree([part.disagreements for part in parts if part.disagreements is not None])
+    return parts
 
 
 def _as_numbers(rows: Any) -> Array:
-    """Numbers of rows that may be given by a mask."""
+    """Row numbers, given as such or as a mask."""
     rows = np.asarray(rows)
     return np.flatnonzero(rows) if rows.dtype == bool else rows
 
 
 def _check_that_classes_are_known(estimator: Any, y: Any, weights: Array | None) -> None:
-    """See that the classes of held-out rows occurred in the fit."""
+    """Raise an error if held-out rows of positive weight have a class that the training rows lack."""
     if np.ndim(y) != 1 or (weights is not None and not weights.any()):
         return
     _, present = encode_labels(y, weights)
@@ -120,22 +129,13 @@ def _check_that_classes_are_known(estimator: Any, y: Any, weights: Array | None)
     missing = [label for label in present.tolist() if label not in known]
     if missing:
         raise ValueError(
-            f"a split of cv holds out all rows of the class {missing[0]!r}, so that the classifier fitted to the "
-            "others doesn't know it: stratify cv, give it fewer splits, or leave the class out, as must be if it has a "
-            "single row"
+            f"a split of cv holds out all rows of the class {missing[0]!r}, so the classifier fitted to the other rows "
+            "doesn't know it: stratify cv or use fewer splits; drop a class that has a single row"
         )
 
 
-class _Disagreements(NamedTuple):
-    """Predictions beside largest logits."""
-
-    n_wrong: int
-    n_rows: int
-    example: str
-
-
 def _count_disagreements(estimator: Any, X: Any, logits: Array, classes: Array) -> _Disagreements:
-    """In how many rows the largest logit isn't that of the class that is predicted, but for ties."""
+    """Count the rows in which the predicted class doesn't have the largest logit; ties agree."""
     step = -(-len(logits) // _COMPARED)
     if step > 1:
         X, logits = _safe_indexing(indexable(X)[0], np.arange(0, len(logits), step)), logits[::step]
@@ -156,19 +156,19 @@ def _count_disagreements(estimator: Any, X: Any, logits: Array, classes: Array) 
 
 
 def _check_that_they_agree(compared: list[_Disagreements]) -> None:
-    """See that predictions and largest logits agree, but for a small share of the rows."""
+    """Raise an error if predictions and largest logits disagree in more than a small fraction of the rows."""
     n_wrong, n_rows = sum(part.n_wrong for part in compared), sum(part.n_rows for part in compared)
     if n_wrong > max(1, _MAY_DIFFER * n_rows):
         example = next(part.example for part in compared if part.example)
         raise ValueError(
-            f"the classifier's logits contradict its predictions in {n_wrong} of {n_rows} rows ({example}): they can't "
-            "be calibrated as logits of the classes. (SVC(decision_function_shape='ovo') gives one for each pair of "
-            "classes: use 'ovr'. A classifier with a threshold of its own belongs around the calibrator.)"
+            f"the classifier's logits contradict its predictions in {n_wrong} of {n_rows} rows ({example}), so they "
+            "can't be calibrated. For SVC, use decision_function_shape='ovr' ('ovo' gives logits of pairs of classes). "
+            "Put a classifier with its own threshold around the calibrator, not inside."
         )
 
 
 def _select_rows(value: Any, rows: Array, n_rows: int) -> Any:
-    """Some rows of a parameter of fit that has as many as X, else the parameter."""
+    """The given rows of a fit parameter that has as many rows as X; any other parameter unchanged."""
     if isinstance(value, (str, dict)) or not any(hasattr(value, name) for name in ("shape", "__len__", "__array__")):
         return value
     shape = shape_of(value)

@@ -1,4 +1,4 @@
-"""Logits together with y as users give it: labels of any kind, distributions, indicators."""
+"""Check logits together with y, and join them as `LogitRows`: labels of any kind, distributions, indicators."""
 
 from typing import Any
 
@@ -15,27 +15,28 @@ from skactivation._validation import as_floats, check_sample_weight
 from skactivation.calibration._logits import LogitRows
 
 _ADVICE = (
-    "divide each row by its sum; labels that don't exclude each other are calibrated by "
-    "fit_temperature(..., multilabel=True)"
+    "divide each row by its sum; if the labels don't exclude each other, use fit_temperature(..., multilabel=True)"
 )
 _NAME_THEM = (
-    "Pass `classes`, the label of each column (fit_temperature and TemperatureDisplay take them), or a data frame of "
-    "logits whose columns have the labels as names"
+    "Pass `classes`, the label of each column, to fit_temperature or TemperatureDisplay; or pass a data frame of "
+    "logits whose column names are the labels"
 )
 
 
 def given_logits(logits: Any, y: Any, classes: Any, sample_weight: Any, *, multilabel: bool) -> tuple[LogitRows, Array]:
-    """Logits, y, classes and weights as users give them, checked; the classes or labels of the columns."""
+    """Check logits, y, classes and weights as users give them; also return the classes or labels of the columns."""
     z = as_floats(logits, "logits")
     if z.ndim not in (1, 2) or z.size == 0:
         raise ValueError(f"logits must have the shape (n,), (n, K) or (n, L), with at least one of each, got {z.shape}")
     if multilabel and z.ndim == 1:
-        raise ValueError("logits must have the shape (n, L) for several labels, got one dimension; use reshape(-1, 1)")
+        raise ValueError("logits must have the shape (n, L) if multilabel=True, got one dimension; use reshape(-1, 1)")
     z = z.reshape(len(z), -1)
     check_consistent_length(z, y)
     weights = check_sample_weight(sample_weight, z.shape if multilabel else z.shape[:1])
     if multilabel and classes is not None:
-        raise ValueError("classes can't be given with multilabel=True: the columns of y are those of logits")
+        raise ValueError(
+            "classes can't be given with multilabel=True; omit them: column k of y belongs to column k of logits"
+        )
     names = None if multilabel else named_columns(logits, y, weights)
     if classes is not None:
         names = given_classes(classes, max(2, z.shape[1]))
@@ -52,29 +53,31 @@ def labelled_logits(
     numbers: Array | None = None,
     every_class: bool = False,
 ) -> tuple[LogitRows, Array]:
-    """Logits (m, K) of classes, (m, 1) of two, or (m, L) of several labels, with their targets; the classes or labels.
+    """Join logits with their targets; also return the classes or labels of the columns.
 
     Parameters
     ----------
     logits : ndarray of shape (m, K), (m, 1) or (m, L)
-        Logits.
+        Logits of K classes, of two classes, or of L labels.
     y, weights : array-like, ndarray or None
-        Of all rows.
+        Targets and weights of all rows.
     classes : ndarray of shape (K,) or None
-        The classes of the columns; None where y has to name them, as far as that is clear.
+        The classes of the columns; None if they follow from y.
     multilabel : bool
         Whether columns are labels that do not exclude each other.
     numbers : ndarray of shape (m,) or None
-        Which rows of y and of the weights belong to the logits; None for all of them.
+        The rows of y and weights that belong to the logits; None for all.
     every_class : bool
-        Whether a class without a share in the targets is an error.
+        Whether a class without a row of positive weight is an error.
     """
     if numbers is not None:
         y, weights = _safe_indexing(indexable(y)[0], numbers), None if weights is None else weights[numbers]
     if weights is not None:
         if not weights.any():
-            raise ValueError("sample_weight is zero for every row that is to calibrate; at least one must be positive")
-        # Sums of weights of any size stay in range.
+            raise ValueError(
+                "sample_weight is zero for every row that is used to calibrate; at least one weight must be positive"
+            )
+        # Sums of very large or small weights stay in the range of floats.
         weights = weights / weights.max()
     if multilabel:
         targets, shares, names = _indicator_targets(y, logits.shape[1], weights)
@@ -84,14 +87,14 @@ def labelled_logits(
     absent = names[shares == 0]
     if every_class and absent.size:
         raise ValueError(
-            f"y has no row of positive weight for the classes {abridged(absent)}, so that their biases have no finite "
-            "optimum; use scaling='temperature'"
+            f"y has no row of positive weight for the classes {abridged(absent)}, so their biases have no finite "
+            "optimum; use scaling='temperature' or add rows of these classes"
         )
     return LogitRows(logits, targets, weights, numbers), names
 
 
 def classes_in(y: Any, weights: Array | None) -> Array:
-    """The classes (K,) of labels or distributions."""
+    """The classes (K,) that labels or distributions y contain."""
     soft = soft_targets(y)
     if soft is None:
         return encode_labels(y, weights)[1]
@@ -100,7 +103,7 @@ def classes_in(y: Any, weights: Array | None) -> Array:
 
 
 def _class_targets(y: Any, n_columns: int, weights: Array | None, classes: Array | None) -> tuple[Any, Array, Array]:
-    """Targets of exclusive classes, the weight (K,) of each class, the classes (K,)."""
+    """Targets of exclusive classes, the total weight (K,) of each class, and the classes (K,)."""
     n_classes = max(2, n_columns)
     soft = soft_targets(y, _ADVICE)
     if soft is None:
@@ -109,28 +112,34 @@ def _class_targets(y: Any, n_columns: int, weights: Array | None, classes: Array
     else:
         encoded, names = soft
         if encoded.shape[1] != n_classes:
-            raise ValueError(f"y must have a column for each of the {n_classes} classes, got {encoded.shape[1]}")
+            raise ValueError(
+                f"y must have a column for each of the {n_classes} classes, got {encoded.shape[1]} columns"
+            )
         if classes is None:
             classes = np.arange(n_classes) if names is None else names
         elif names is not None and not np.array_equal(names, classes):
-            raise ValueError(f"y must have the columns {abridged(classes)} in this order, got {abridged(names)}")
+            raise ValueError(
+                f"y must have the columns {abridged(classes)} in this order, got {abridged(names)}; reorder y"
+            )
         shares = encoded.sum(axis=0, dtype=np.float64) if weights is None else weights @ encoded
     targets = BinaryTargets(encoded) if n_columns == 1 else ClassTargets(encoded, n_classes)
     return targets, np.asarray(shares), classes
 
 
 def _indicator_targets(y: Any, n_labels: int, weights: Array | None) -> tuple[IndicatorTargets, Array, Array]:
-    """Targets of several labels, the smaller weight (L,) of yes and no, the names (L,)."""
+    """Multilabel targets, the smaller of the total weights (L,) of yes and no, and the names (L,)."""
     if len(shape_of(y)) == 1:
-        raise ValueError("y must have a column for each of several labels, got one dimension")
+        raise ValueError(
+            "y must have the shape (n, L) if multilabel=True, got one dimension; use reshape(-1, 1) for one label"
+        )
     indicator = Indicator(y)
     if indicator.n_labels != n_labels:
-        raise ValueError(f"y must have a column for each of the {n_labels} labels, got {indicator.n_labels}")
+        raise ValueError(f"y must have a column for each of the {n_labels} labels, got {indicator.n_labels} columns")
     targets = IndicatorTargets(indicator, weights)
     unknown = np.flatnonzero(targets.yes + targets.no == 0)
     if unknown.size:
         raise ValueError(
-            f"y has no known entry of positive weight for {abridged(indicator.names[unknown])}: drop these columns, "
-            "and those of their logits"
+            f"y has no known entry of positive weight for {abridged(indicator.names[unknown])}: drop these columns of "
+            "y and of the logits"
         )
     return targets, np.minimum(targets.yes, targets.no), indicator.names

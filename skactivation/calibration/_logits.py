@@ -1,13 +1,12 @@
-r"""Given logits with their targets, block by block, and what a temperature makes of them.
+r"""Logits with their targets, block by block, and the terms of the cross-entropy at a temperature.
 
-Exclusive classes are one problem, labels that do not exclude each other a problem each. With beta = 1 / T and
-D_k = max(z) - z_k, a row's cross-entropy under a temperature and its derivatives by beta are, for p = softmax(beta z)
-and targets t,
+Exclusive classes are one problem; multilabel logits are one problem a label. With beta = 1 / T, D_k = max(z) - z_k,
+p = softmax(beta z) and targets t, a row's cross-entropy and its first two derivatives by beta are
 
     log(sum_k exp(-beta D_k)) + beta <t, D>,    <t, D> - E_p[D],    Var_p[D]
 
-so that targets take part only through the sum of <t, D> over the rows, which is formed once. A sigmoid's are those of
-two classes, with D = (max(z, 0), max(-z, 0)). All terms are at least 0 but one: little is lost to cancellation.
+Targets enter only through the sum of <t, D> over the rows, which is computed once. A sigmoid is the softmax of two
+classes with D = (max(z, 0), max(-z, 0)). Only -E_p[D] is negative, so cancellation costs few digits.
 """
 
 from collections.abc import Iterator
@@ -25,26 +24,26 @@ from skactivation._messages import abridged
 from skactivation._threads import even_slices
 from skactivation._typing import Array
 
-# Numbers in a block, measured: smaller blocks pay for calls, larger ones leave the cache.
+# Numbers in a block, measured: smaller blocks spend time on calls, larger ones leave the cache.
 _BLOCK_SIZE = 2**17
-# Mean differences of a true logit from the largest within which no square that matters leaves the range of floats.
+# Range of the mean <t, D> in which relevant squares neither overflow nor underflow.
 _LARGEST, _SMALLEST = 1e100, 1e-100
-# Where the probabilities of all classes but one are below this, the logarithm of their sum with 1 needs care.
+# If in every row of a block the other exponentials add less than this to the largest, 1, log1p keeps their digits.
 _SMALL = 1e-3
 
 
 class LogitBlock(NamedTuple):
-    """Class-major logits (K, b) of some rows, and room for as many numbers. Both may be overwritten."""
+    """Class-major logits (K, b) of some rows, and a spare array of that shape. Both may be overwritten."""
 
     z: Array
     spare: Array
     infinite: Array | None
-    """Where logits were infinite and z is 0 instead; None for nowhere."""
+    """Mask of infinite logits, for which z is 0; None if there are none."""
     rows: slice
     data: "LogitRows"
 
     def targets(self, problems: Array) -> Any:
-        """What the loss takes as targets, for some problems given by their numbers."""
+        """Targets of the given problems, in the form that the loss takes."""
         return self.data.targets.block(self.rows, problems)
 
     def weights(self) -> Array | None:
@@ -52,7 +51,7 @@ class LogitBlock(NamedTuple):
         return None if self.data.weights is None else self.data.weights[self.rows]
 
     def select(self, problems: Array) -> tuple["LogitBlock", Any]:
-        """The logits of some problems, given by their numbers, and their targets; labels not known have the logit 0."""
+        """Logits and targets of the given problems; entries of weight 0 get the logit 0."""
         block, targets = self, self.targets(problems)
         if self.data.exclusive:
             return block, targets
@@ -66,18 +65,18 @@ class LogitBlock(NamedTuple):
 
 
 class LogitRows(RowBlocks):
-    """Logits (n, K) with targets and weights, block by block, in double precision. A row of weight 0 does not count.
+    """Logits (n, K) with targets and weights, block by block, in double precision. Rows of weight 0 are ignored.
 
     Parameters
     ----------
     values : ndarray of shape (n, K)
         float32 or float64.
     targets : Targets
-        Of one problem of K logits, or of K problems of one logit.
+        Targets of one problem with K logits, or of K problems with one logit.
     weights : ndarray of shape (n,) or None
         Weights of the rows.
     numbers : ndarray of shape (n,) or None
-        What an error calls the rows; None for their places.
+        Row numbers for error messages; None for 0 to n - 1.
     """
 
     def __init__(self, values: Array, targets: Targets, weights: Array | None, numbers: Array | None = None) -> None:
@@ -90,20 +89,20 @@ class LogitRows(RowBlocks):
         # A few exponentials and reductions for each logit.
         self.work = 32.0 * values.size
         self._buffers = Buffers()
-        # Set by `prepare`: a power of two that takes logits of extreme size near 1; the largest logit of each row,
-        # which is subtracted; whether there are infinite logits.
+        # Set by `prepare`: a power of two that scales logits of extreme size to about 1; the largest logit of each
+        # row, which is subtracted; whether there are infinite logits.
         self.unit = 1.0
         self.tops: Array | None = None
         self.has_infinite = False
 
     def with_(self, **changes: Any) -> Self:
-        """The same rows with other attributes."""
+        """A copy with changed attributes."""
         other = copy(self)
         vars(other).update(changes)
         return other
 
     def take(self, chosen: Array) -> "LogitRows":
-        """Some rows, given by their numbers, in the same unit."""
+        """The rows with the given numbers, in the same unit."""
         weights = None if self.weights is None else self.weights[chosen]
         return LogitRows(self.values[chosen], self.targets.take(chosen), weights).with_(unit=self.unit)
 
@@ -132,35 +131,35 @@ class LogitRows(RowBlocks):
 
 @dataclass(frozen=True)
 class Summary:
-    """Sums over the rows and largest numbers, for each problem (P,), in the rows' unit."""
+    """Sums and maxima over the rows, for each problem (P,), in the rows' unit."""
 
     expected: Array
     """Weighted sum of <t, D>."""
     null: Array
-    """Weighted sum of the mean of D: what E_p[D] is at beta = 0."""
+    """Weighted sum of the mean of D, which is E_p[D] at beta = 0."""
     logs: Array
-    """Weighted sum of log(sum_k exp(-D_k)), at a temperature of 1."""
+    """Weighted sum of log(sum_k exp(-D_k)) at T = 1."""
     first: Array
-    """Weighted sum of E_p[D], at a temperature of 1."""
+    """Weighted sum of E_p[D] at T = 1."""
     second: Array
-    """Weighted sum of Var_p[D], at a temperature of 1."""
+    """Weighted sum of Var_p[D] at T = 1."""
     total: Array
     """Sum of the weights."""
     widest: Array
-    """The largest D of any row: 0 where all logits are constant."""
+    """The largest D of any row: 0 if the logits of each row are equal."""
     worst: Array
-    """The largest <t, D> of any row: 0 where all targets have the largest logit."""
+    """The largest <t, D> of any row: 0 if the true classes have the largest logits."""
 
 
 def prepare(rows: LogitRows) -> tuple[LogitRows, Summary]:
-    """The rows with the largest logit of each subtracted, in a unit in which logits are near 1; sums over them.
+    """Subtract each row's largest logit and choose a unit in which logits are near 1; also return sums over the rows.
 
     One pass, or two for logits of extreme size.
 
     Raises
     ------
     ValueError
-        For rows that have no distribution, or give a true class the probability 0.
+        For rows with NaN, ``+inf`` or only ``-inf``, or that give a true class the probability 0.
     """
     prepared, summary = _summarised(rows)
     typical = float(np.max(summary.expected / summary.total, initial=0))
@@ -231,26 +230,27 @@ def _sigmoid_summary(block: LogitBlock, beta: float) -> tuple[Any, ...]:
 
 
 def _refuse(rows: LogitRows, bad: Array) -> None:
-    """Say what is wrong with rows, given by their places."""
+    """Raise an error about rows of invalid logits, given by their places."""
     first = rows.values[bad[0]]
     numbers = bad if rows.numbers is None else np.unique(rows.numbers[bad])
     places = f"row{'s' if numbers.size > 1 else ''} {abridged(numbers)}; the first of them holds {abridged(first)}"
     if np.isnan(first).any():
-        raise ValueError(f"logits must not be NaN, got NaN in {places}")
+        raise ValueError(f"logits must not be NaN, got NaN in {places}; drop or repair these rows")
     if rows.exclusive and (first == np.inf).any():
         raise ValueError(f"logits must not be +inf, got it in {places} (float16 overflows above 65504)")
     if rows.exclusive and not np.isfinite(first.max()):
         raise ValueError(
-            f"logits must have a finite entry in each row, but all are -inf, a probability of 0, in {places}"
+            f"logits must have a finite entry in each row, but all are -inf, a probability of 0, in {places}; drop or "
+            "repair these rows"
         )
     raise ValueError(
-        f"logits give a true class the probability 0 in {places}: the loss is infinite at every temperature; floor the "
-        "probabilities before you take their logarithm"
+        f"logits give a true class the probability 0 in {places}: the loss is infinite at every temperature; use "
+        "log(max(p, eps)) as logits of probabilities p"
     )
 
 
 def smallest_margins(rows: LogitRows) -> Array:
-    """The smallest positive D (P,) of any row: how certain the logits are where they are least certain."""
+    """The smallest positive D (P,) of any row."""
     (margins,) = rows.sum(_least_distance, size=rows.n_problems, combine=np.minimum)
     return np.asarray(margins)
 
@@ -265,7 +265,7 @@ def _least_distance(block: LogitBlock) -> tuple[Array]:
 
 
 def softmax_terms(z: Array, spare: Array, beta: float, infinite: Array | None) -> tuple[Array, Array, Array]:
-    """log(sum_k exp(-beta D_k)), E_p[D] and Var_p[D], all (b,), for -D (K, b); `spare` is overwritten."""
+    """log(sum_k exp(-beta D_k)), E_p[D] and Var_p[D], all (b,), for z = -D (K, b); both arrays are overwritten."""
     np.multiply(z, beta, out=spare)
     np.exp(spare, out=spare)
     if infinite is not None:
@@ -283,7 +283,7 @@ def softmax_terms(z: Array, spare: Array, beta: float, infinite: Array | None) -
 
 
 def sigmoid_terms(z: Array, spare: Array, beta: Array, infinite: Array | None) -> tuple[Array, Array, Array]:
-    """The same, all (L, b), for sigmoids with abs(z) (L, b) and beta (L, 1); both arrays are overwritten."""
+    """The terms of `softmax_terms`, all (L, b), for sigmoids of abs(z) (L, b); both arrays are overwritten."""
     np.multiply(z, -beta, out=spare)
     np.exp(spare, out=spare)
     if infinite is not None:
@@ -296,7 +296,7 @@ def sigmoid_terms(z: Array, spare: Array, beta: Array, infinite: Array | None) -
 
 
 def _log_sums(exponentials: Array) -> Array:
-    """log of the sums (b,) of class-major exponentials (K, b) of which the largest is 1."""
+    """Log of the sums (b,) of class-major exponentials (K, b), the largest of which is 1."""
     sums = exponentials.sum(axis=0)
     if sums.max(initial=0) > 1 + _SMALL:
         return np.asarray(np.log(sums, out=sums))
@@ -304,9 +304,9 @@ def _log_sums(exponentials: Array) -> Array:
 
 
 def _expected(z: Array, targets: Array) -> Array:
-    """<t, D> (b,) for -D (K, b); a target of 0 takes no part."""
+    """<t, D> (b,) for z = -D (K, b); entries with target 0 are left out, since D may be infinite."""
     if targets.ndim == 1:
-        # Flat places are found faster than pairs of indices.
+        # Flat indices are faster than pairs of indices.
         chosen = np.multiply(targets, targets.size, dtype=np.intp)
         chosen += np.arange(targets.size)
         return np.negative(z.reshape(-1).take(chosen))
@@ -314,7 +314,7 @@ def _expected(z: Array, targets: Array) -> Array:
 
 
 def entry_weights(targets: Any) -> Array | None:
-    """Weights (L, b) of entries, from what SigmoidLoss takes; None where all are known and weigh 1."""
+    """Weights (L, b) of the entries in targets of SigmoidLoss; None if all are 1."""
     if isinstance(targets, LabelSigns):
         return targets.weights
     yes, no = targets

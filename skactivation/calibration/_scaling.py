@@ -1,4 +1,4 @@
-"""The best scaling of given logits: a temperature, or slopes and biases; what to warn of."""
+"""Fit a scaling to given logits: a temperature, or slopes and biases; warnings about it."""
 
 from dataclasses import dataclass, replace
 from typing import Literal
@@ -15,41 +15,44 @@ from skactivation.calibration._affine_objective import AffineObjective
 from skactivation.calibration._logits import LogitRows, prepare
 from skactivation.calibration._temperature import Limit, Temperatures, best_temperatures
 
+Messages = list[tuple[str, type[Warning]]]
+"""Warnings that the public function or method emits: messages and categories."""
 ScalingKind = Literal["temperature", "bias_corrected", "vector"]
 SCALINGS: tuple[ScalingKind, ...] = ("temperature", "bias_corrected", "vector")
 
-# Slopes and biases are few: each Newton step takes a new Hessian. L-BFGS follows where Newton's method does not get on.
+# Slopes and biases are few, so each Newton step uses a new Hessian. L-BFGS follows if Newton's method stalls.
 _STRATEGY = replace(NEWTON, shortest=8, longest=16, n_evaluations=8, useful=0.0)
 _TOL, _MAX_ITER = 1e-12, 1000
-# A gap above this is worth a warning: floating point allows much smaller ones.
+# Gaps above this lead to a warning; floating point allows much smaller ones.
 _LARGE_GAP = 1e-8
 
 _CONSEQUENCES = {
-    Limit.CONSTANT: "they carry no information, and the temperature stays at 1",
-    Limit.ZERO: "the lower the temperature, the lower the loss. It is set where the least certain row leaves others a "
-    "probability of about machine epsilon; more rows, some of which the classifier gets wrong, would help",
-    Limit.INFINITE: "the higher the temperature, the lower the loss. It is set to infinity, where all classes are "
-    "equally probable. Did the model learn anything, and do its columns belong to these labels?",
+    Limit.CONSTANT: "they carry no information, so the temperature stays 1",
+    Limit.ZERO: "the lower the temperature, the lower the loss, without a minimum. The temperature is set so that the "
+    "other classes of the least certain row have a probability of about machine epsilon. Use more rows, including some "
+    "that the classifier gets wrong",
+    Limit.INFINITE: "the higher the temperature, the lower the loss. The temperature is set to infinity: all classes are "
+    "equally probable. Check that the columns of logits are in the order of the classes and that the model is trained",
 }
 
 
 @dataclass(frozen=True)
 class Scaling:
-    """Calibrated logits are slope * z + bias, for each of P problems or each column."""
+    """Fitted scaling: calibrated logits are slope * z + bias, for each of P problems or each column."""
 
     slopes: Array
-    """(P,) for a temperature, else (K,) for a bias, too."""
+    """(P,) without biases, (K,) with biases."""
     biases: Array | None
-    """(K,), or None for none."""
+    """(K,), or None for a temperature alone."""
     temperatures: Array
-    """1 / slopes, computed so that limits stay exact."""
+    """1 / slopes."""
     limits: list[Limit | None]
-    """Why a temperature is no minimum, for each problem; None where it is one."""
+    """Why a problem has no finite best temperature; None if it has one."""
     before: Array
     """Mean cross-entropy (P,) at a temperature of 1 without a bias."""
     after: Array
     gaps: Array
-    """Bounds (P,) on (F - F*) / F; 0 at a limit."""
+    """Certified bounds (P,) on (F - F*) / F; 0 at a limit."""
     n_passes: int
     """How often all logits were read."""
 
@@ -60,14 +63,14 @@ class Scaling:
 
 
 def fit_scaling(rows: LogitRows, kind: ScalingKind = "temperature") -> Scaling:
-    """The best temperatures; or the best slopes, one for all columns or one for each, with biases."""
+    """Fit temperatures, or biases with one slope ("bias_corrected") or a slope for each column ("vector")."""
     with single_threaded_blas, np.errstate(all="ignore"):
         rows, summary = prepare(rows)
         best = best_temperatures(rows, summary)
         slopes, biases, values, gaps, limits = best.beta * rows.unit, None, best.after, best.gaps, best.limits
         temperatures = 1 / slopes
         if kind != "temperature":
-            # Biases may have an optimum where a temperature has none.
+            # With biases there may be an optimum even if a temperature alone has none.
             slopes, biases, values, gaps = _with_biases(rows, best, shared=kind == "bias_corrected")
             limits = [None] * len(limits)
             temperatures = 1 / slopes
@@ -101,9 +104,9 @@ def _with_biases(rows: LogitRows, best: Temperatures, *, shared: bool) -> tuple[
     return slopes * rows.unit, biases, solution.values, solution.gaps
 
 
-def warnings_about(scaling: Scaling, *, multilabel: bool) -> list[tuple[str, type[Warning]]]:
-    """Messages and categories: temperatures that are no minimum, optima that are not certified, negative slopes."""
-    found: list[tuple[str, type[Warning]]] = []
+def warnings_about(scaling: Scaling, *, multilabel: bool) -> Messages:
+    """Warnings to emit: temperatures at a limit, optima that are not certified, negative slopes."""
+    found: Messages = []
     for limit, consequence in _CONSEQUENCES.items():
         problems = [problem for problem, there in enumerate(scaling.limits) if there is limit]
         if problems:
@@ -112,18 +115,18 @@ def warnings_about(scaling: Scaling, *, multilabel: bool) -> list[tuple[str, typ
     gap = scaling.gaps.max()
     if not gap <= _LARGE_GAP and scaling.biases is None:
         message = (
-            f"the temperature may not be the best: the certified optimality gap is {gap:.2g}. Logits or weights of "
-            "very different sizes may be the cause"
+            f"the temperature may not be the best: the certified optimality gap is {gap:.2g}. Check for logits or "
+            "weights of very different sizes"
         )
         found.append((message, ConvergenceWarning))
     elif not gap <= _LARGE_GAP:
         message = (
-            "the optimum of the scaling could not be certified: slopes and biases may separate some classes without a "
-            "mistake. Then there is no optimum, and they are some point on the way to infinity. "
-            f"scaling='temperature' needs less. (Certified optimality_gap_ {gap:.2g})"
+            f"the optimum of the scaling could not be certified (optimality_gap_ is {gap:.2g}). If slopes and "
+            "biases can separate some classes without an error, there is no optimum: they grow without bound, and are "
+            "those of the last iteration. Use more rows or scaling='temperature'"
         )
         found.append((message, ConvergenceWarning))
     if scaling.biases is not None and np.any(scaling.slopes < 0):
-        message = "some slopes are negative: larger logits mean smaller probabilities. Did the model learn anything?"
+        message = "some slopes are negative: larger logits get smaller probabilities. Check that the model is trained"
         found.append((message, UserWarning))
     return found

@@ -1,4 +1,4 @@
-"""The best temperature of given logits: whether there is one, in closed form, then Newton's method in log beta."""
+"""The best temperature of given logits: a closed form decides whether it exists, then Newton's method finds it."""
 
 from enum import Enum
 from typing import NamedTuple
@@ -19,21 +19,21 @@ from skactivation.calibration._logits import (
 )
 
 _EPS = float(np.finfo(np.float64).eps)
-# Rows on which a start is found, where there are many, and the logits in them at most. A larger sample costs as much as
-# the pass that it saves, a smaller one leaves more steps to all rows. It is worth its cost for so many times its rows.
+# Sample for an initial guess: its rows, the largest number of logits in it, and how many times as many rows the data
+# must have. A larger sample costs as much as the pass that it saves; a smaller one leaves more passes over all rows.
 _SAMPLE, _SAMPLE_SIZE, _WORTH = 4096, 2**19, 4
-# Steps by log beta at most, and where numbers under- or overflow, so that the derivatives say nothing.
+# Longest step in log beta; step length if derivatives under- or overflow; number of steps.
 _LONGEST, _LEAP, _MOST_STEPS = 3.0, 30.0, 200
-# A last step this small needs no other value: its square is what is left.
+# After a step this small no new evaluation is needed: the remaining error is about its square.
 _LAST_STEP = 3e-7
 # Logits further apart than this have a probability of 0 in floating point.
 _FURTHEST = 1500.0
-# Values and slopes at a temperature of 1 say little of others outside these inverse temperatures.
+# Value and slope at T = 1 predict the best beta only within this range.
 _NEAR_ONE = 0.05, 20.0
 
 
 class Limit(Enum):
-    """Why a temperature is not a minimum of the cross-entropy."""
+    """Why the cross-entropy has no minimum at a positive and finite temperature."""
 
     CONSTANT = "all logits of each row are equal"
     ZERO = "the true class has the largest logit in every row"
@@ -46,15 +46,15 @@ class Temperatures(NamedTuple):
     beta: Array
     """Inverse temperatures (P,) in the rows' unit."""
     limits: list[Limit | None]
-    """Why there is no minimum, for each problem; None where there is one."""
+    """Why a problem has no minimum; None if it has one."""
     before: Array
-    """Sum of the cross-entropies (P,) at a temperature of 1."""
+    """Sum of the cross-entropies (P,) at T = 1."""
     after: Array
     gaps: Array
-    """Bounds (P,) on (F - F*) / F; 0 at a limit."""
+    """Certified bounds (P,) on (F - F*) / F; 0 at a limit."""
 
     def at(self, limit: Limit) -> Array:
-        """Which problems (P,) are at a limit of some kind."""
+        """Mask (P,) of the problems at the given limit."""
         return np.array([found is limit for found in self.limits])
 
 
@@ -63,11 +63,11 @@ class _Loss(NamedTuple):
 
     rows: LogitRows
     expected: Array
-    """Sum of <t, D> (p,), which the sum of E_p[D] equals at the minimum."""
+    """Sum of <t, D> (p,); it equals the sum of E_p[D] at the minimum."""
     widest: Array
     """The largest D (p,) of any row."""
     problems: Array
-    """Numbers (p,)."""
+    """Numbers (p,) of the problems."""
 
     @classmethod
     def of(cls, rows: LogitRows, summary: Summary, chosen: Array) -> "_Loss":
@@ -81,12 +81,12 @@ class _Loss(NamedTuple):
 
 
 def best_temperatures(rows: LogitRows, summary: Summary) -> Temperatures:
-    """The best temperatures, or limits where there are none; for holders of `single_threaded_blas`."""
+    """The best temperatures, or limits; the caller holds `single_threaded_blas`."""
     limits = _limits(summary)
     result = Temperatures(
         beta=np.full(len(limits), 1 / rows.unit),
         limits=limits,
-        # In units in which logits are near 1, beta is 1 / unit at a temperature of 1.
+        # T = 1 is beta = 1 / unit.
         before=summary.logs + summary.expected / rows.unit,
         after=np.zeros(len(limits)),
         gaps=np.zeros(len(limits)),
@@ -98,7 +98,7 @@ def best_temperatures(rows: LogitRows, summary: Summary) -> Temperatures:
     constant, zero, infinite = (result.at(limit) for limit in Limit)
     result.after[constant] = result.before[constant]
     if zero.any():
-        # Where the least certain row leaves others a probability of about machine epsilon.
+        # The other classes of the least certain row get a probability of about machine epsilon.
         result.beta[zero] = -np.log(_EPS) / smallest_margins(rows)[zero]
         result.after[zero] = _Loss.of(rows, summary, zero).at(result.beta[zero])[0]
     if infinite.any():
@@ -109,7 +109,7 @@ def best_temperatures(rows: LogitRows, summary: Summary) -> Temperatures:
 
 
 def losses_at(rows: LogitRows, temperatures: Array) -> Array:
-    """Mean cross-entropies (G, P) at some temperatures (G,); for holders of `single_threaded_blas`."""
+    """Mean cross-entropies (G, P) at temperatures (G,); the caller holds `single_threaded_blas`."""
     rows, summary = prepare(rows)
     loss = _Loss.of(rows, summary, np.ones(rows.n_problems, dtype=bool))
     values = [loss.at(np.full(rows.n_problems, beta))[0] for beta in 1 / (temperatures * rows.unit)]
@@ -117,10 +117,10 @@ def losses_at(rows: LogitRows, temperatures: Array) -> Array:
 
 
 def _limits(summary: Summary) -> list[Limit | None]:
-    """For each problem why there is no finite minimum above 0, or None where there is one."""
+    """Why each problem has no positive and finite minimum, or None if it has one."""
     limits: list[Limit | None] = [None] * summary.widest.size
     contradict = summary.expected >= summary.null * (1 - 4 * _EPS)
-    # The first that is found counts, hence the last comes first.
+    # If more than one limit applies, the later one in this list overwrites the earlier.
     for limit, problems in (
         (Limit.INFINITE, contradict),
         (Limit.ZERO, summary.worst == 0),
@@ -132,7 +132,7 @@ def _limits(summary: Summary) -> list[Limit | None]:
 
 
 def _start(rows: LogitRows, summary: Summary, free: Array) -> Array:
-    """Inverse temperatures (p,) to start from, for problems that have a minimum: the best ones on a sample of rows."""
+    """Initial guesses of beta (p,) for problems that have a minimum: for many rows, the best ones of a sample."""
     start = _guesses(summary, rows.unit)[free]
     n_rows, n_columns = rows.values.shape
     size = min(_SAMPLE, _SAMPLE_SIZE // n_columns)
@@ -147,10 +147,10 @@ def _start(rows: LogitRows, summary: Summary, free: Array) -> Array:
 
 
 def _minimise(loss: _Loss, start: Array) -> tuple[Array, Array, Array]:
-    """Inverse temperatures where the derivatives are 0, values and certified gaps, all (p,).
+    """Minimising inverse temperatures, values and certified gaps, all (p,).
 
-    Newton's method for log E_p[D] = log <t, D> in log beta, which is nearly linear for any tails, between points where
-    the derivative is known to be negative and positive: it can't fail to arrive. The last step is one in beta.
+    Newton's method solves log E_p[D] = log <t, D> in log beta, a nearly linear equation even for heavy tails. Bisection
+    between points of negative and positive derivative guarantees convergence. The last step is taken in beta.
     """
     place, low, high = np.log(start), np.full(start.shape, -np.inf), np.full(start.shape, np.inf)
     for _ in range(_MOST_STEPS):
@@ -164,26 +164,26 @@ def _minimise(loss: _Loss, start: Array) -> tuple[Array, Array, Array]:
             break
         inside = (place + step > low) & (place + step < high)
         middle = 0.5 * (low + high)
-        # Where there is no middle yet, the step was too small to go anywhere.
+        # Without a finite bracket the step is below the rounding of `place`, which then stays.
         place = np.where(inside, place + step, np.where(np.isfinite(middle), middle, place))
     step = slopes / curvatures
     step[~(np.abs(step) <= 2 * _LAST_STEP * beta)] = 0
-    # Logits further apart have a probability of 0, wherever the minimum is.
+    # Logits further apart than _FURTHEST / beta have probability 0 at any beta near the minimum.
     ranges = np.minimum(loss.widest, _FURTHEST / beta) / np.sqrt(curvatures)
     gaps = self_concordance_bounds(ranges, np.abs(slopes) / np.sqrt(curvatures)) / values + 8 * _EPS
     return beta - step, values - 0.5 * (slopes * step), np.asarray(gaps)
 
 
 def _guesses(summary: Summary, unit: float) -> Array:
-    """Inverse temperatures (P,) near the best, if a temperature of 1 is not too far from it.
+    """Initial guesses of beta (P,), good if the best temperature is not far from 1.
 
-    E_p[D], which falls with beta, is taken to be N (1 + c beta)^-q, with its value at 0, and value and slope at a
-    temperature of 1; the best beta makes it the mean of <t, D>.
+    E_p[D] is modelled as N (1 + c beta)^-q, with its value at beta = 0 and its value and slope at T = 1. The guess is
+    the beta at which the model equals the mean of <t, D>.
     """
     means = summary.null / summary.total
     falls = np.log(summary.null / summary.expected)
     guesses = np.maximum(1, falls) / means
-    # Logits that stand for a probability of 0 may be far from all others.
+    # Very negative logits, which stand for a probability of 0, would make the guess far too small.
     of_targets = summary.total / summary.expected
     guesses = np.where(np.isfinite(guesses) & (guesses > 1e-9 * of_targets), guesses, of_targets)
     for problem, (fall, null, first, second) in enumerate(
@@ -192,7 +192,7 @@ def _guesses(summary: Summary, unit: float) -> Array:
         if not (0 < first < null and second > 0):
             continue
         fall_at_one = np.log(null / first)
-        # (1 + c) log(1 + c) / c is what value and slope say it is, for beta in units of a temperature of 1.
+        # Value and slope at T = 1 give (1 + c) log(1 + c) / c = wanted, for beta in units of 1 / T at T = 1.
         wanted = fall_at_one * first / second
         guess, c = fall / fall_at_one, 2 * (wanted - 1)
         if 0.01 < c < 100:
@@ -206,13 +206,13 @@ def _guesses(summary: Summary, unit: float) -> Array:
 
 
 def _softmax_sums(block: LogitBlock, beta: Array, problems: Array) -> tuple[Array]:
-    """Sums (3, 1) of what `softmax_terms` gives."""
+    """Sums (3, 1) of the `softmax_terms`."""
     terms, weights = softmax_terms(block.z, block.spare, beta[0], block.infinite), block.weights()
     return (np.array([[array.sum() if weights is None else weights @ array] for array in terms]),)
 
 
 def _sigmoid_sums(block: LogitBlock, beta: Array, problems: Array) -> tuple[Array]:
-    """Sums (3, p) of what `sigmoid_terms` gives."""
+    """Sums (3, p) of the `sigmoid_terms`."""
     block, targets = block.select(problems)
     entries, weights = entry_weights(targets), block.weights()
     terms = sigmoid_terms(np.abs(block.z, out=block.z), block.spare, beta[:, np.newaxis], block.infinite)

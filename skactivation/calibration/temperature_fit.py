@@ -1,6 +1,6 @@
-"""`fit_temperature`: the best temperature of logits in arrays."""
+"""`fit_temperature`: the best temperature for logits in arrays."""
 
-from __future__ import annotations  # signatures in help() then say ArrayLike, not what it stands for
+from __future__ import annotations  # help() then shows ArrayLike by name
 
 import warnings
 from dataclasses import dataclass
@@ -11,29 +11,29 @@ from numpy.typing import ArrayLike
 from skactivation._validation import check_boolean
 from skactivation.calibration._labelled_logits import given_logits
 from skactivation.calibration._logits import LogitRows
-from skactivation.calibration._scaling import fit_scaling, warnings_about
+from skactivation.calibration._scaling import Messages, fit_scaling, warnings_about
 
 __all__ = ["TemperatureFit", "fit_temperature", "temperature_fit"]
 
 
 @dataclass(frozen=True)
 class TemperatureFit:
-    """What `fit_temperature` found; with several labels, arrays of shape (L,), else numbers.
+    """Result of `fit_temperature`: numbers, or arrays of shape (L,) if multilabel.
 
     Attributes
     ----------
     temperature : float or ndarray of shape (L,)
-        What to divide the logits by; inf where they say nothing that is true.
+        T, which divides the logits; inf if they contradict the labels.
     loss_before : float or ndarray of shape (L,)
-        Mean cross-entropy at a temperature of 1, nats a row.
+        Mean cross-entropy at T = 1, nats a row.
     loss_after : float or ndarray of shape (L,)
-        Mean cross-entropy at the temperature.
+        Mean cross-entropy at T.
     at_limit : bool or ndarray of shape (L,)
-        Whether there is no finite minimum, so that the temperature is a convention; see `fit_temperature`.
+        Whether there is no finite minimum. T then follows a convention, see the warnings of `fit_temperature`.
     optimality_gap : float or ndarray of shape (L,)
-        A proved bound on (loss_after - L*) / loss_after for the least loss L*; 0 at a limit.
+        Certified bound on (loss_after - L*) / loss_after for the minimum L*; 0 at a limit.
     n_passes : int
-        How often all logits were read.
+        Number of passes over all logits.
 
     Examples
     --------
@@ -50,8 +50,8 @@ class TemperatureFit:
     n_passes: int
 
 
-def temperature_fit(rows: LogitRows, *, multilabel: bool) -> tuple[TemperatureFit, list[tuple[str, type[Warning]]]]:
-    """The best temperature of given logits; messages to warn with, and their categories."""
+def temperature_fit(rows: LogitRows, *, multilabel: bool) -> tuple[TemperatureFit, Messages]:
+    """Fit the temperature of given logits; also return warnings to emit."""
     scaling = fit_scaling(rows)
     numbers = (scaling.temperatures, scaling.before, scaling.after, scaling.at_limit, scaling.gaps)
     temperature, before, after, at_limit, gap = (array if multilabel else array[0].item() for array in numbers)
@@ -69,56 +69,57 @@ def fit_temperature(
 ) -> TemperatureFit:
     r"""The temperature with the least mean cross-entropy, :math:`\min_T \frac{1}{n} \sum_i l(z_i / T, y_i)`.
 
-    Any model's logits will do, but they should be those of rows that it wasn't fitted to. From
-    `skactivation.activations`, ``softmax(logits, temperature=fit.temperature)`` gives the calibrated probabilities;
-    for one logit a row ``sigmoid(logits, temperature=fit.temperature)``, for several labels
-    ``sigmoid(logits / fit.temperature)``.
+    The logits may come from any model, but for rows that it was not fitted to. Calibrated probabilities are
+    ``softmax(logits, temperature=fit.temperature)``; for one logit a row
+    ``sigmoid(logits, temperature=fit.temperature)``; for multilabel logits ``sigmoid(logits / fit.temperature)``. Both
+    functions are in `skactivation.activations`.
 
-    Probabilities aren't logits, nor are they taken for them: pass ``np.log(np.maximum(p, np.finfo(p.dtype).eps))``.
+    Do not pass probabilities: they are not detected, and T is then wrong for logits. Pass
+    ``np.log(np.maximum(p, np.finfo(p.dtype).eps))``.
 
     Parameters
     ----------
     logits : array-like of shape (n, K), (n,) or (n, L)
-        Logits of K exclusive classes; the log-odds of the second of two classes; or, with `multilabel`, those of L
-        labels. float32 or float64, in any units; ``-inf`` is a probability of 0, which a true class can't have.
+        Logits of K exclusive classes; the log-odds of the second of two classes; or, with `multilabel`, the logits of L
+        labels. float32 or float64, on any scale; ``-inf`` is a probability of 0, which no true class may have.
     y : array-like of shape (n,), (n, K) or (n, L)
         Labels, or a distribution over the classes in each row. With `multilabel` an indicator, dense or sparse: 0 for
-        no, 1 for yes, between them soft labels, NaN for not known.
+        no, 1 for yes, a number between them for a soft label, NaN for not known.
     classes : array-like of shape (K,), default=None
-        The label of each column. Without it, the names of a data frame's columns, if all labels are among them, or
-        else K different labels in y in sorted order; fewer labels are column numbers if they are integers
-        from 0 to K - 1 and 0 is among them. Anything else is an error.
+        The label of each column. If None, the first that applies: the column names of a data frame, if they include
+        all labels; the labels in y in sorted order, if there are K; column numbers, if the labels are integers from 0
+        to K - 1 and include 0; False and True, if K = 2. Anything else is an error.
     multilabel : bool, default=False
-        Whether the columns are labels that don't exclude each other: each gets a temperature of its own.
+        Whether the columns are labels that don't exclude each other; each then has its own temperature.
     sample_weight : array-like of shape (n,), default=None
-        Weights of the rows, not negative; with `multilabel` also (n, L). A row of weight 0 isn't there.
+        Weights of the rows, not negative; with `multilabel` also (n, L). A row of weight 0 is ignored.
 
     Returns
     -------
     TemperatureFit
-        Temperature, mean loss before and after, whether it lies at a limit.
+        Temperature, mean loss before and after, whether T is at a limit.
 
     Raises
     ------
     TypeError, ValueError
-        Shapes that don't fit; NaN or ``+inf`` in logits; a true class at ``-inf``; labels whose columns aren't clear;
-        weights that are negative.
+        For shapes that don't match; NaN or ``+inf`` in logits; a true class with logit ``-inf``; labels whose columns
+        aren't clear; negative weights.
 
     Warns
     -----
     UserWarning
-        Where no finite temperature is best. If the logits of each row are all equal, the temperature is 1. If each true
-        class has the largest logit of its row, any lower temperature is better: it is set where the smallest positive
-        difference from a row's largest logit leaves others a probability of about machine epsilon,
-        T = difference / log(1 / eps). If the logits of the true classes are, on average, no larger than the mean of
-        their rows, it is inf, and all classes are equally probable.
+        If no positive and finite T is best. If the logits of each row are all equal, T = 1. If each true class has the
+        largest logit of its row, the loss falls as T falls; T = d / log(1 / eps) is returned, with the smallest
+        positive difference d between a row's largest logit and another: the other class then has a probability of about
+        machine epsilon. If the logits of the true classes are, on average, no larger than the means of their rows,
+        T = inf, and all classes are equally probable.
 
     Notes
     -----
-    The loss is convex in 1 / T. Whether it has a minimum is settled first, in closed form; it then is found to a
-    relative accuracy of about 1e-12. If logits are multiplied by c, so is T. Whatever is added to all logits of a row
-    changes nothing but their rounding. Results are the same bits for any number of threads; the logits are read four to
-    eight times (more often where rows are of very different spread), block by block, and not copied.
+    The loss is convex in 1 / T. A closed form decides whether it has a minimum; T is then found to a relative accuracy
+    of about 1e-12. Multiplying the logits by c multiplies T by c. Adding a constant to all logits of a row changes only
+    their rounding. Results are the same bits for any number of threads. The logits are read four to eight times, block
+    by block, and not copied; more often if the ranges of the rows differ greatly.
 
     References
     ----------

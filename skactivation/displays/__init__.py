@@ -1,7 +1,7 @@
-"""Pictures of calibration: `ReliabilityDisplay` and `TemperatureDisplay`, like scikit-learn's displays.
+"""Plots of calibration in the style of scikit-learn's displays: `ReliabilityDisplay` and `TemperatureDisplay`.
 
 They need matplotlib (the extra ``skactivation[plot]``), which is imported only when something is drawn. The numbers
-that they draw come from `skactivation.metrics` and `skactivation.calibration`.
+come from `skactivation.metrics` and `skactivation.calibration`.
 """
 
 from skactivation.displays.reliability_display import ReliabilityDisplay

@@ -1,46 +1,45 @@
-"""matplotlib, where it is needed and only then."""
+"""Helpers for matplotlib. Only this module imports it, inside functions, because it is an optional package."""
 
 from math import log10
 from typing import Any
 
-# In matplotlib's cycle.
+# Number of colours in matplotlib's default cycle.
 _COLORS = 10
 
 
 def pyplot(caller: str) -> Any:
-    """The module matplotlib.pyplot."""
+    """The module matplotlib.pyplot; without matplotlib, an error that names the extra to install."""
     try:
         import matplotlib.pyplot
     except ImportError as error:
         raise ImportError(
-            f"{caller} needs matplotlib, which is an optional extra of skactivation: pip install 'skactivation[plot]', "
-            "or pip install matplotlib"
+            f"{caller} needs matplotlib, an optional extra of skactivation; run pip install 'skactivation[plot]' or "
+            "pip install matplotlib"
         ) from error
     return matplotlib.pyplot
 
 
-def figure_and_axes(caller: str, ax: Any, size: tuple[float, float]) -> tuple[Any, Any]:
-    """Axes, made anew if None is given, and the figure that they are in."""
-    plt = pyplot(caller)
-    if ax is not None:
-        check_axes(ax)
-        return ax.figure, ax
-    figure, ax = plt.subplots(figsize=size, layout="constrained")
-    return figure, ax
+def figure_and_axes(plt: Any, ax: Any, size: tuple[float, float]) -> tuple[Any, Any]:
+    """The figure and the axes to draw into; a new figure of this size in inches if `ax` is None."""
+    if ax is None:
+        figure, ax = plt.subplots(figsize=size, layout="constrained")
+        return figure, ax
+    check_axes(ax)
+    return ax.figure, ax
 
 
 def check_axes(ax: Any) -> None:
-    """See that curves can be drawn into something."""
+    """Raise an error unless `ax` is rectilinear matplotlib Axes."""
     from matplotlib.axes import Axes
 
     if not isinstance(ax, Axes):
         raise TypeError(f"ax must be matplotlib Axes, got {type(ax).__name__}")
     if ax.name != "rectilinear":
-        raise ValueError(f"ax must have two straight axes, got the projection {ax.name!r}")
+        raise ValueError(f"ax must be rectilinear, got the projection {ax.name!r}; pass Axes without a projection")
 
 
 def line_look(look: dict[str, Any]) -> dict[str, Any]:
-    """Keywords of matplotlib's `plot` by their full names, checked before anything is drawn."""
+    """Keyword arguments of matplotlib's `plot` under their full names; unknown ones are an error."""
     from matplotlib.cbook import normalize_kwargs
     from matplotlib.lines import Line2D
 
@@ -50,12 +49,18 @@ def line_look(look: dict[str, Any]) -> dict[str, Any]:
 
 
 def plain(text: str) -> str:
-    """Text that matplotlib shows as it is: neither as mathematics, nor left out of a legend."""
+    """Text escaped for matplotlib, which treats $ as mathematics and hides legend entries that begin with _."""
     return f"{' ' if text.startswith('_') else ''}{text}".replace("$", r"\$")
 
 
+def legend_entry(name: Any, label: Any, result: str, separator: str = ": ") -> str:
+    """The name of a display and the label of a curve, as far as they are not None, and a result."""
+    words = ", ".join(str(word) for word in (name, label) if word is not None)
+    return plain(f"{words}{separator}{result}" if words else result)
+
+
 def distinct_colors(number: int) -> list[dict[str, Any]]:
-    """For so many curves what sets their colours: nothing where matplotlib's cycle has enough."""
+    """Keyword arguments that set the colour of each curve; empty if matplotlib's cycle has enough colours."""
     from matplotlib import colormaps
 
     if number <= _COLORS:
@@ -64,7 +69,7 @@ def distinct_colors(number: int) -> list[dict[str, Any]]:
 
 
 def log_ticks(axis: Any, lowest: float, highest: float) -> None:
-    """Plain numbers on a logarithmic axis: powers of 10, and others where there are few of those."""
+    """Tick labels without exponents on a logarithmic axis: powers of 10, and more if the axis has few of them."""
     from matplotlib.ticker import LogLocator
 
     decades = log10(highest) - log10(lowest)

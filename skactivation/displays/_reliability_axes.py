@@ -1,54 +1,74 @@
-"""Axes of reliability diagrams: where curves, their counts and their legend are drawn."""
+"""Drawing of reliability diagrams into axes: curves, counts below them, axis labels and a legend.
 
+Several displays may draw into the same axes. What they have drawn is kept as a `_Panel` in an attribute of the axes.
+"""
+
+from dataclasses import dataclass, field
 from typing import Any, NamedTuple
 
 import numpy as np
 
 from skactivation._messages import abridged
-from skactivation.displays._pyplot import check_axes, distinct_colors, plain, pyplot
+from skactivation.displays._pyplot import check_axes, distinct_colors, plain
 from skactivation.metrics.reliability import ReliabilityCurve
 
-# Entries of a legend that leave room for curves beside them; how many stand in a column.
+# More legend entries than this are placed beside the axes, in columns of at most so many entries.
 _MOST_INSIDE, _IN_A_COLUMN = 5, 24
 _DIAGONAL = "perfectly calibrated"
-# Where axes keep the axes of the counts below them, and the labels of the curves that they hold.
-_BELOW, _HOLDS = "skactivation_counts_ax", "skactivation_labels"
-# Below one row.
-FLOOR = 0.7
+# Lower limit of the logarithmic axis of counts: below one row, so that a bar of one row is visible.
+_FLOOR = 0.7
+
+# Axes, the curves that share them, and the legend entries of these curves.
+Group = tuple[Any, list[ReliabilityCurve], list[str]]
 
 
 class Style(NamedTuple):
-    """What is to be drawn, and how lines look."""
+    """Which elements to draw, and how lines look."""
 
+    subplots: bool
     ref_line: bool
     counts: bool
     intervals: bool
-    small: bool
     line: dict[str, Any]
 
 
-def small_multiples(caller: str, ax: Any, n_curves: int) -> tuple[Any, Any]:
-    """A figure and an array of at least as many axes as there are curves."""
+@dataclass
+class _Panel:
+    """What displays have drawn into axes: the labels of the latest curves, and the axes of the counts."""
+
+    labels: list[Any] = field(default_factory=list)
+    counts_ax: Any = None
+
+
+def _panel(ax: Any) -> _Panel:
+    """The panel of axes, without labels if the curves have been removed, for example by `ax.clear()`."""
+    panel: _Panel = ax.__dict__.setdefault("skactivation_panel", _Panel())
+    if not ax.lines:
+        panel.labels = []
+    return panel
+
+
+def small_multiples(plt: Any, ax: Any, n_curves: int) -> tuple[Any, Any]:
+    """A figure and an array with axes for each curve."""
     axes = np.array([], dtype=object) if ax is None else np.atleast_1d(np.asarray(ax, dtype=object))
     for one in axes.flat:
         check_axes(one)
     if axes.size == 1 and n_curves > 1 and axes.flat[0].get_subplotspec() is not None:
-        # A single one gives its place.
+        # Single axes are replaced by a grid in the same place.
         figure, place = axes.flat[0].figure, axes.flat[0].get_subplotspec()
         axes.flat[0].set_axis_off()
     elif axes.size:
         if axes.size < n_curves:
-            raise ValueError(f"ax must hold axes for each of {n_curves} curves, got {axes.size}")
-        if all(_is_new(one) for one in axes.flat):
+            raise ValueError(f"ax must hold at least {n_curves} axes, one for each curve, got {axes.size}")
+        if not any(_panel(one).labels for one in axes.flat):
             _label_outer(list(axes.flat[:n_curves]))
         return axes.flat[0].figure, axes
-    # Near a square, with as few places left empty as can be.
+    # Between square and three times as wide as high, with as few empty places as possible.
     widths = range(int(np.ceil(np.sqrt(n_curves))), int(np.ceil(np.sqrt(3 * n_curves))) + 1)
     n_columns = min(widths, key=lambda width: -n_curves % width)
     n_rows = -(-n_curves // n_columns)
     if ax is None:
-        size = (2.1 * n_columns + 0.6, 2.7 * n_rows + 0.4)
-        figure = pyplot(caller).figure(figsize=size, layout="constrained")
+        figure = plt.figure(figsize=(2.1 * n_columns + 0.6, 2.7 * n_rows + 0.4), layout="constrained")
         place = figure.add_gridspec(1, 1)[0]
     grid = place.subgridspec(n_rows, n_columns)
     axes = np.array([figure.add_subplot(grid[number]) for number in range(n_curves)], dtype=object)
@@ -57,7 +77,7 @@ def small_multiples(caller: str, ax: Any, n_curves: int) -> tuple[Any, Any]:
 
 
 def _label_outer(axes: list[Any]) -> None:
-    """Name the axes of small multiples at the left and at the bottom of their columns."""
+    """Label the axes of small multiples in the first column and at the bottom of each column."""
     for number, ax in enumerate(axes):
         place = ax.get_subplotspec()
         below = None if place is None else number + place.get_gridspec().ncols
@@ -69,76 +89,100 @@ def _label_outer(axes: list[Any]) -> None:
             ax.set_xlabel("probability")
 
 
-def _is_new(ax: Any) -> bool:
-    """Whether no display has been drawn into axes, or all has been taken out of them again."""
-    return not hasattr(ax, _HOLDS) or not ax.lines
+def draw(groups: list[Group], style: Style) -> tuple[list[Any], list[Any]]:
+    """Draw each group; the lines of all curves, and the counts' axes (or None) of each group."""
+    for ax, curves, _ in groups:
+        _check_kind(ax, curves, style.subplots)
+    drawn = [_draw_group(*group, style) for group in groups]
+    counts_axes = [counts_ax for _, counts_ax in drawn]
+    if style.subplots and style.counts:
+        # The same scale for all, so that counts can be compared.
+        top = max(counts_ax.get_ylim()[1] for counts_ax in counts_axes)
+        for counts_ax in counts_axes:
+            counts_ax.set_ylim(_FLOOR, top)
+    return [line for lines, _ in drawn for line in lines], counts_axes
 
 
-def check_kind(ax: Any, curves: list[ReliabilityCurve], subplots: bool) -> None:
-    """See that curves can be compared with those that axes hold."""
-    labels = [curve.label for curve in curves]
-    held = labels if _is_new(ax) else getattr(ax, _HOLDS)
-    if (labels != held) if subplots else ((labels == [None]) != (held == [None])):
+def _check_kind(ax: Any, curves: list[ReliabilityCurve], subplots: bool) -> None:
+    """Raise an error if the axes hold curves of another kind, or, for small multiples, of another label."""
+    labels, held = [curve.label for curve in curves], _panel(ax).labels
+    if held and ((labels != held) if subplots else ((labels == [None]) != (held == [None]))):
         raise ValueError(
-            f"ax holds reliability curves of {_named(held)}, to which one of {_named(labels)} can't be compared"
+            f"ax holds reliability curves of {_named(held)}, got curves of {_named(labels)}; draw them into other axes"
         )
 
 
 def _named(labels: list[Any]) -> str:
+    """The labels in a message."""
     return "the top label" if labels == [None] else abridged(np.array(labels, dtype=object))
 
 
-def draw(ax: Any, curves: list[ReliabilityCurve], entries: list[str], style: Style) -> tuple[list[Any], Any]:
-    """Curves in axes, with their counts below; the lines and the counts' axes."""
-    is_new, labels = _is_new(ax), [curve.label for curve in curves]
-    below = _axes_below(ax) if style.counts else None
-    if below is not None and is_new:
-        below.clear()
-    # Those that were drawn there before count for the axes' names.
-    same = is_new or getattr(ax, _HOLDS) == labels
-    setattr(ax, _HOLDS, labels)
+def _draw_group(ax: Any, curves: list[ReliabilityCurve], entries: list[str], style: Style) -> tuple[list[Any], Any]:
+    """Draw curves and counts, with axis labels and a legend; the lines, and the counts' axes or None."""
+    panel = _panel(ax)
+    before, labels = panel.labels, [curve.label for curve in curves]
+    counts_ax = _counts_axes(ax, panel) if style.counts else None
+    panel.labels = labels
+    lines = _draw_curves(ax, curves, entries, style)
+    ax.set(xlim=(-0.02, 1.02), ylim=(-0.02, 1.02))
+    if style.subplots:
+        ax.set_title("top label" if labels == [None] else plain(str(labels[0])), fontsize="medium")
+    else:
+        _label_axes(ax, labels, before)
+    if counts_ax is not None:
+        if not before:
+            counts_ax.clear()
+        _draw_counts(ax, counts_ax, curves, lines)
+    _draw_legend(ax, style.subplots)
+    return lines, counts_ax
+
+
+def _draw_curves(ax: Any, curves: list[ReliabilityCurve], entries: list[str], style: Style) -> list[Any]:
+    """Draw the diagonal, the curves and their confidence intervals; the lines of the curves."""
     if style.ref_line and _DIAGONAL not in ax.get_legend_handles_labels()[1]:
         ax.plot([0, 1], [0, 1], ":", color="gray", linewidth=1.2, label=_DIAGONAL)
-    alone = len(curves) == 1
-    lines, colors = [], distinct_colors(len(curves))
-    for number, (curve, entry) in enumerate(zip(curves, entries, strict=True)):
-        look = {"marker": "o", "markersize": 4, "label": entry, **colors[number], **style.line}
-        (line,) = ax.plot(curve.prob_pred, curve.prob_true, **look)
-        lines.append(line)
-        color = line.get_color()
+    lines = []
+    for curve, entry, color in zip(curves, entries, distinct_colors(len(curves)), strict=True):
+        look = {"marker": "o", "markersize": 4, "label": entry, **color, **style.line}
+        lines += ax.plot(curve.prob_pred, curve.prob_true, **look)
         if style.intervals:
-            ax.vlines(curve.prob_pred, curve.lower, curve.upper, color=color, linewidth=1, alpha=0.7 if alone else 0.35)
-        if below is not None:
-            left, right = curve.edges.T
-            fill = (color, 0.2 if alone else 0.0)
-            below.bar(left, curve.counts, right - left, align="edge", color=fill, edgecolor=color, linewidth=1)
-    ax.set(xlim=(-0.02, 1.02), ylim=(-0.02, 1.02))
-    if style.small:
-        ax.set_title("top label" if curves[0].label is None else plain(str(curves[0].label)), fontsize="medium")
-    elif labels == [None]:
+            look = {"color": lines[-1].get_color(), "linewidth": 1, "alpha": 0.7 if len(curves) == 1 else 0.35}
+            ax.vlines(curve.prob_pred, curve.lower, curve.upper, **look)
+    return lines
+
+
+def _draw_counts(ax: Any, counts_ax: Any, curves: list[ReliabilityCurve], lines: list[Any]) -> None:
+    """Draw a bar for the rows of each bin, in the colour of its curve; the labels of the x axis move below the bars."""
+    for curve, line in zip(curves, lines, strict=True):
+        left, right = curve.edges.T
+        fill = (line.get_color(), 0.2 if len(curves) == 1 else 0.0)
+        look = {"color": fill, "edgecolor": line.get_color(), "linewidth": 1}
+        counts_ax.bar(left, curve.counts, right - left, align="edge", **look)
+    if ax.get_xlabel():
+        counts_ax.set_xlabel(ax.get_xlabel())
+        ax.set_xlabel("")
+    ax.tick_params(labelbottom=False)
+    is_outer = bool(ax.get_ylabel())
+    counts_ax.tick_params(labelleft=is_outer)
+    # The upper limit includes the bars of earlier displays.
+    top = 2 * max(bar.get_height() for bar in counts_ax.patches)
+    counts_ax.set(yscale="log", ylim=(_FLOOR, top), ylabel="rows" if is_outer else "")
+
+
+def _label_axes(ax: Any, labels: list[Any], before: list[Any]) -> None:
+    """Label both axes, with the name of the class if all curves are of the same one."""
+    if labels == [None]:
         ax.set(xlabel="confidence (probability of the top label)", ylabel="accuracy")
-    else:
-        of_label = f" of {plain(str(labels[0]))}" if alone and same else ""
-        ax.set(xlabel=f"mean probability{of_label}", ylabel=f"frequency{of_label}")
-    if below is not None:
-        if ax.get_xlabel():
-            below.set_xlabel(ax.get_xlabel())
-            ax.set_xlabel("")
-        ax.tick_params(labelbottom=False)
-        is_outer = bool(ax.get_ylabel())
-        below.set(yscale="log", ylabel="rows" if is_outer else "")
-        below.tick_params(labelleft=is_outer)
-        # Limits that are set stay as they are when another display adds its counts, hence anew.
-        below.set_ylim(FLOOR, 2 * max(bar.get_height() for bar in below.patches))
-    _legend(ax, style.small)
-    return lines, below
+        return
+    label = f" of {plain(str(labels[0]))}" if len(labels) == 1 and before in ([], labels) else ""
+    ax.set(xlabel=f"mean probability{label}", ylabel=f"frequency{label}")
 
 
-def _legend(ax: Any, small: bool) -> None:
-    """A legend that hides as little as may be."""
-    entries = [(handle, label) for handle, label in zip(*ax.get_legend_handles_labels(), strict=True)]
-    if small:
-        curves = [(handle, label) for handle, label in entries if label != _DIAGONAL]
+def _draw_legend(ax: Any, subplots: bool) -> None:
+    """Draw a legend that covers little: a small one in small multiples, one beside the axes if it is long."""
+    handles, entries = ax.get_legend_handles_labels()
+    if subplots:
+        curves = [pair for pair in zip(handles, entries, strict=True) if pair[1] != _DIAGONAL]
         look = {"fontsize": "x-small", "edgecolor": "none", "handlelength": 1, "borderpad": 0.1}
         ax.legend(*zip(*curves, strict=True), framealpha=0.6, **look)
     elif n_columns := columns_beside(len(entries)):
@@ -148,30 +192,29 @@ def _legend(ax: Any, small: bool) -> None:
 
 
 def columns_beside(n_entries: int) -> int:
-    """Columns of a legend beside its axes; 0 for one that has room in them."""
+    """The number of columns of a legend beside the axes; 0 if the legend fits into the axes."""
     return -(-n_entries // _IN_A_COLUMN) if n_entries > _MOST_INSIDE else 0
 
 
-def _axes_below(ax: Any) -> Any:
-    """Axes below others, in what was their place; those made before, if there are."""
-    below = getattr(ax, _BELOW, None)
-    if below is not None and below in ax.figure.axes:
-        return below
+def _counts_axes(ax: Any, panel: _Panel) -> Any:
+    """The axes of the counts: those of an earlier display, or new ones in the lower fifth of `ax`."""
+    if panel.counts_ax is not None and panel.counts_ax in ax.figure.axes:
+        return panel.counts_ax
     if ax.get_axes_locator() is not None:
-        raise ValueError("ax has its place from other axes, so that there is no room for counts below it: counts=False")
+        raise ValueError(
+            "ax is placed by an axes locator, for example as an inset, so that counts can't be placed below it; "
+            "pass counts=False"
+        )
     place = ax.get_subplotspec()
-    if place is not None and hasattr(ax, _BELOW):
-        # They were taken out: their place is there.
-        below = ax.figure.add_subplot(place.get_gridspec()[1], sharex=ax)
-    elif place is None:
+    if place is None:
         box = ax.get_position()
         ax.set_position([box.x0, box.y0 + 0.24 * box.height, box.width, 0.76 * box.height])
-        below = ax.figure.add_axes([box.x0, box.y0, box.width, 0.2 * box.height], sharex=ax)
-    else:
-        # A layout engine leaves room for words by itself.
+        panel.counts_ax = ax.figure.add_axes([box.x0, box.y0, box.width, 0.2 * box.height], sharex=ax)
+        return panel.counts_ax
+    if panel.counts_ax is None:
+        # A layout engine adds the space for labels itself.
         gap = 0.15 if ax.figure.get_layout_engine() is None else 0.03
-        grid = place.subgridspec(2, 1, height_ratios=(4, 1), hspace=gap)
-        ax.set_subplotspec(grid[0])
-        below = ax.figure.add_subplot(grid[1], sharex=ax)
-    setattr(ax, _BELOW, below)
-    return below
+        ax.set_subplotspec(place.subgridspec(2, 1, height_ratios=(4, 1), hspace=gap)[0])
+    # Else the counts were removed, but their place is still free.
+    panel.counts_ax = ax.figure.add_subplot(ax.get_subplotspec().get_gridspec()[1], sharex=ax)
+    return panel.counts_ax

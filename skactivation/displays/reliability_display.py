@@ -1,6 +1,6 @@
 """Reliability diagrams."""
 
-from __future__ import annotations  # signatures in help() then say ArrayLike, not what it stands for
+from __future__ import annotations  # help() then shows ArrayLike, not its definition
 
 from collections.abc import Mapping
 from typing import Any, Self
@@ -10,47 +10,45 @@ from numpy.typing import ArrayLike
 
 from skactivation._data.responses import estimator_name, probabilities_of
 from skactivation._validation import check_boolean
-from skactivation.displays._pyplot import figure_and_axes, line_look, plain, pyplot
-from skactivation.displays._reliability_axes import FLOOR, Style, check_kind, columns_beside, draw, small_multiples
+from skactivation.displays._pyplot import figure_and_axes, legend_entry, line_look, pyplot
+from skactivation.displays._reliability_axes import Group, Style, columns_beside, draw, small_multiples
 from skactivation.metrics.reliability import ReliabilityCurve, reliability_curve
 
 __all__ = ["ReliabilityDisplay"]
 
-_CALLER = "ReliabilityDisplay.plot"
-
 
 class ReliabilityDisplay:
-    """Reliability diagram: how often things happen against the probability they were given, with the counts below.
+    """Reliability diagram: observed frequencies against probabilities, with the number of rows of each bin below.
 
-    Of the top label, points below the diagonal are claims too sure, points above it claims too timid. Vertical lines
-    are confidence intervals, the legend gives the expected calibration error (ECE), and the bars below say how many
-    rows a point stands for, on a logarithmic scale: most rows are often in the last bin.
+    For the top label, points below the diagonal are overconfident and points above it underconfident. Vertical lines
+    are confidence intervals. The legend gives the expected calibration error (ECE). The bars below show the number of
+    rows of each bin on a logarithmic scale, because most rows are often in the last bin.
 
-    Make one with `from_estimator` or `from_predictions`.
+    Create one with `from_estimator` or `from_predictions`.
 
     Parameters
     ----------
     curves : ReliabilityCurve, or sequence or dict of them
-        What `skactivation.metrics.reliability_curve` gives.
+        The result of `skactivation.metrics.reliability_curve`.
     name : str, default=None
-        What the legend calls it.
+        Name in the legend.
 
     Attributes
     ----------
     curves : list of ReliabilityCurve
-        What is drawn.
+        The curves.
     ax_ : matplotlib Axes, or ndarray of them for small multiples
-        Where the curves are.
+        Axes of the curves.
     figure_ : matplotlib Figure
-        What they are in.
+        Figure of the axes.
     counts_ax_ : matplotlib Axes, ndarray of them, or None
-        Where the counts are.
+        Axes of the counts.
     lines_ : list of matplotlib Line2D
-        A curve each.
+        One line for each curve.
 
     See Also
     --------
-    skactivation.metrics.reliability_curve : The numbers.
+    skactivation.metrics.reliability_curve : The numbers that are drawn.
     skactivation.metrics.expected_calibration_error : The error in the legend.
 
     Examples
@@ -67,45 +65,45 @@ class ReliabilityDisplay:
     """
 
     def __init__(self, curves: Any, *, name: str | None = None) -> None:
-        several = curves.values() if isinstance(curves, Mapping) else curves
-        self.curves = [curves] if isinstance(curves, ReliabilityCurve) else list(several)
+        values = curves.values() if isinstance(curves, Mapping) else curves
+        self.curves = [curves] if isinstance(curves, ReliabilityCurve) else list(values)
         if not self.curves or not all(isinstance(curve, ReliabilityCurve) for curve in self.curves):
-            raise TypeError(f"curves must be a ReliabilityCurve or several of them, got {curves!r}")
+            raise TypeError(f"curves must be a ReliabilityCurve, or a sequence or dict of them, got {curves!r}")
         self.name = name
 
     @classmethod
     def from_estimator(
         cls, estimator: Any, X: Any, y: Any, *, kind: str = "top_label", name: str | None = None, **kwargs: Any
     ) -> Self:
-        """Draw the reliability diagram of a fitted classifier's `predict_proba`, on rows that are new to it.
+        """Draw the reliability diagram of a fitted classifier on held-out rows.
 
         Parameters
         ----------
         estimator : estimator
-            Fitted classifier with `predict_proba`, of one class or of several labels a row; pipelines, searches.
+            Fitted classifier with `predict_proba`, multiclass or multilabel; also a pipeline or a search.
         X : {array-like, sparse matrix} of shape (n, d)
-            Rows.
+            Rows that the classifier was not fitted on.
         y : array-like of shape (n,) or {array-like, sparse matrix} of shape (n, L)
-            Their labels, or an indicator.
+            Labels of the rows, or an indicator.
         kind : {"top_label", "classwise"}, default="top_label"
             One curve, of the largest probability of each row; or one a class or label (of two classes, the second's).
         name : str, default=None
-            What the legend calls it; None for the estimator's class.
+            Name in the legend. If None, the name of the estimator's class.
         **kwargs
-            What else `from_predictions` takes, such as ``n_bins``, ``sample_weight``, ``ax`` or ``color``. The classes
-            of the columns are the estimator's.
+            Other parameters of `from_predictions` except ``labels``, such as ``n_bins``, ``sample_weight``, ``ax`` or
+            ``color``.
 
         Returns
         -------
         ReliabilityDisplay
-            What was drawn.
+            The display.
 
         Raises
         ------
         TypeError, ValueError
-            As `skactivation.metrics.reliability_curve`; an estimator without `predict_proba`.
+            As `skactivation.metrics.reliability_curve`; if the estimator has no `predict_proba`.
         ImportError
-            Without matplotlib.
+            If matplotlib is not installed.
         """
         probabilities, classes = probabilities_of(estimator, X)
         name = estimator_name(estimator) if name is None else name
@@ -134,37 +132,37 @@ class ReliabilityDisplay:
         y_true : array-like of shape (n,) or {array-like, sparse matrix} of shape (n, L)
             Labels of exclusive classes, or an indicator of several labels.
         y_proba : array-like of shape (n,), (n, K) or (n, L)
-            Probabilities of the classes or labels; a vector holds those of the second of two classes.
+            Probabilities of the classes or labels. A one-dimensional array holds those of the second of two classes.
         labels : array-like of shape (K,), default=None
             The class of each column of `y_proba`; see `skactivation.metrics.expected_calibration_error`.
         kind : {"top_label", "classwise"}, default="top_label"
             One curve, of the largest probability of each row; or one a class or label (of two classes, the second's).
         n_bins : int, default=15
-            How many bins.
+            Number of bins.
         strategy : {"uniform", "quantile"}, default="uniform"
             Bins of equal width or of equal weight.
         confidence_level : float, default=0.95
-            Of the intervals.
+            Confidence level of the intervals.
         sample_weight : array-like of shape (n,), or (n, L) with an indicator, default=None
-            Weights, not negative.
+            Non-negative weights.
         name : str, default=None
-            What the legend calls it.
+            Name in the legend.
         ax : matplotlib Axes or array-like of them, default=None
-            Where to draw; see `plot`.
+            Axes to draw into; see `plot`.
         **kwargs
-            What else `plot` takes, such as ``subplots`` or ``color``.
+            Other parameters of `plot`, such as ``subplots`` or ``color``.
 
         Returns
         -------
         ReliabilityDisplay
-            What was drawn.
+            The display.
 
         Raises
         ------
         TypeError, ValueError
             As `skactivation.metrics.reliability_curve`.
         ImportError
-            Without matplotlib.
+            If matplotlib is not installed.
 
         Examples
         --------
@@ -197,77 +195,65 @@ class ReliabilityDisplay:
         intervals: bool = True,
         **kwargs: Any,
     ) -> Self:
-        """Draw it.
+        """Draw the diagram.
 
         Parameters
         ----------
         ax : matplotlib Axes or array-like of them, default=None
-            Where to draw: None for a new figure. Axes give up a fifth of their height to the counts; those that a
-            display has been drawn into take another of the same kind, to compare them. Small multiples take one for
-            each curve (what `ax_` of others is), or divide a single one among them. A figure with
-            ``layout="constrained"`` has room for all words.
+            Axes to draw into; None creates a figure. The counts take the lower fifth of the axes. To compare displays
+            of the same kind, draw them into the same axes. With `subplots`, pass axes for each curve (such as `ax_` of
+            another display), or single axes, which are replaced by a grid. A figure with ``layout="constrained"`` has
+            enough space for all labels.
         name : str, default=None
-            What the legend calls it; None for what it has been called.
+            Name in the legend. If None, the attribute `name`.
         subplots : bool, default=False
-            Whether each curve gets axes of its own: small multiples, which are easier to read from some ten curves on.
+            Whether each curve gets its own axes (small multiples), which are easier to read from about ten curves.
         ref_line : bool, default=True
             Whether to draw the diagonal.
         counts : bool, default=True
             Whether to draw the counts.
         intervals : bool, default=True
-            Whether to draw the intervals.
+            Whether to draw the confidence intervals.
         **kwargs
-            For matplotlib's `plot`, such as ``color``.
+            Keyword arguments of matplotlib's `plot`, such as ``color``.
 
         Returns
         -------
         ReliabilityDisplay
-            This one, with `ax_`, `figure_`, `counts_ax_`, `lines_`.
+            The display itself, with `ax_`, `figure_`, `counts_ax_` and `lines_` set.
 
         Raises
         ------
         ImportError
-            Without matplotlib.
+            If matplotlib is not installed.
         TypeError, ValueError
-            Axes that don't suit the curves, or hold curves of another kind.
+            If `ax` is not suitable for the curves, or holds curves of another kind.
         """
         flags = {"subplots": subplots, "ref_line": ref_line, "counts": counts, "intervals": intervals}
         for flag, value in flags.items():
             check_boolean(value, flag)
-        pyplot(_CALLER)
-        style = Style(ref_line, counts, intervals, subplots, line_look(kwargs))
-        labels = self._legend_entries(self.name if name is None else name, subplots)
-        if subplots:
-            self.figure_, self.ax_ = small_multiples(_CALLER, ax, len(self.curves))
-            groups = [
-                (one, [curve], [label]) for one, curve, label in zip(self.ax_.flat, self.curves, labels, strict=False)
-            ]
-        else:
-            width = 5.5 + 1.8 * columns_beside(len(labels) + ref_line)
-            self.figure_, self.ax_ = figure_and_axes(_CALLER, ax, (width, 5.8))
-            groups = [(self.ax_, self.curves, labels)]
-        for one, curves, _ in groups:
-            check_kind(one, curves, subplots)
-        drawn = [draw(*group, style) for group in groups]
-        self.lines_ = [line for lines, _ in drawn for line in lines]
-        self.counts_ax_ = np.array([below for _, below in drawn], dtype=object) if subplots else drawn[0][1]
-        if subplots and counts:
-            # One scale for all.
-            top = max(below.get_ylim()[1] for below in self.counts_ax_)
-            for below in self.counts_ax_:
-                below.set_ylim(FLOOR, top)
-        if groups[0][0] in self.figure_.axes:
-            # What pyplot draws next goes to the curves, not to their counts.
-            self.figure_.sca(groups[0][0])
+        plt = pyplot("ReliabilityDisplay.plot")
+        style = Style(**flags, line=line_look(kwargs))
+        groups = self._groups(plt, ax, self.name if name is None else name, style)
+        self.lines_, counts_axes = draw(groups, style)
+        self.counts_ax_ = np.array(counts_axes, dtype=object) if subplots else counts_axes[0]
+        first = groups[0][0]
+        if first in self.figure_.axes:
+            # Later calls of pyplot shall draw into the axes of the curves, not of the counts.
+            self.figure_.sca(first)
         return self
 
-    def _legend_entries(self, name: str | None, subplots: bool) -> list[str]:
-        """What the legend says of each curve."""
-        several = len(self.curves) > 1 and not subplots
-        entries = []
-        for curve in self.curves:
-            words = ", ".join(str(word) for word in (name, curve.label if several else None) if word is not None)
-            error = f"ECE = {curve.expected_calibration_error():.3f}"
-            # Small axes have little room beside a name.
-            entries.append(plain(f"{words}\n{error}" if subplots else f"{words}: {error}") if words else error)
-        return entries
+    def _groups(self, plt: Any, ax: Any, name: str | None, style: Style) -> list[Group]:
+        """Axes with their curves and legend entries: with `subplots` one curve each, otherwise all in the same axes."""
+        errors = [f"ECE = {curve.expected_calibration_error():.3f}" for curve in self.curves]
+        if style.subplots:
+            self.figure_, self.ax_ = small_multiples(plt, ax, len(self.curves))
+            # The label is the title of its axes, which are too narrow for name and error in one line.
+            entries = [legend_entry(name, None, error, separator="\n") for error in errors]
+            columns = zip(self.ax_.flat, self.curves, entries, strict=False)
+            return [(one, [curve], [entry]) for one, curve, entry in columns]
+        labels = [curve.label for curve in self.curves] if len(self.curves) > 1 else [None]
+        entries = [legend_entry(name, label, error) for label, error in zip(labels, errors, strict=True)]
+        width = 5.5 + 1.8 * columns_beside(len(entries) + style.ref_line)
+        self.figure_, self.ax_ = figure_and_axes(plt, ax, (width, 5.8))
+        return [(self.ax_, self.curves, entries)]

@@ -1,6 +1,6 @@
-"""Pictures of the cross-entropy against the temperature."""
+"""Plots of the cross-entropy against the temperature."""
 
-from __future__ import annotations  # signatures in help() then say ArrayLike, not what it stands for
+from __future__ import annotations  # help() then shows ArrayLike, not its definition
 
 import warnings
 from typing import Any, Self
@@ -16,48 +16,46 @@ from skactivation.calibration._held_out import checked_logits
 from skactivation.calibration._labelled_logits import given_logits
 from skactivation.calibration._temperature import losses_at
 from skactivation.calibration.temperature_fit import TemperatureFit, temperature_fit
-from skactivation.displays._pyplot import figure_and_axes, line_look, log_ticks, plain, pyplot
+from skactivation.displays._pyplot import figure_and_axes, legend_entry, line_look, log_ticks, pyplot
 
 __all__ = ["TemperatureDisplay"]
 
-
-# How many temperatures, from this factor below to this factor above both 1 and the best one.
+# Number of temperatures, and the factor by which they extend below and above both 1 and the best temperature.
 _N_TEMPERATURES, _FACTOR = 101, 8.0
-# The smallest loss that is shown, beside the largest.
+# The smallest loss that is shown, relative to the largest one.
 _LEAST = 1e-18
-_CALLER = "TemperatureDisplay.plot"
 _AS_IT_WAS = "T = 1, as it was"
 
 
 class TemperatureDisplay:
     """Cross-entropy against the temperature, with the best temperature (a dot) and T = 1 (a dotted line) marked.
 
-    Left of the best temperature probabilities are too sure, right of it too timid: where T = 1 lies tells which of them
-    the model is.
+    Probabilities are overconfident at temperatures below the best one and underconfident above it. If T = 1 lies to
+    the left of the dot, the model is overconfident.
 
-    Make one with `from_estimator` or `from_predictions`.
+    Create one with `from_estimator` or `from_predictions`.
 
     Parameters
     ----------
     temperatures : ndarray of shape (G,)
         Temperatures.
     losses : ndarray of shape (G,) or (G, L)
-        Mean cross-entropy at each, nats a row; of several labels, for each.
+        Mean cross-entropy at each temperature, in nats per row; with several labels, a column for each.
     fit : TemperatureFit
         The best temperature, and the losses there and at T = 1.
     name : str, default=None
-        What the legend calls it.
+        Name in the legend.
     label_names : array-like of shape (L,), default=None
-        What it calls several labels.
+        Names of several labels in the legend.
 
     Attributes
     ----------
     ax_ : matplotlib Axes
-        Where the curves are.
+        Axes of the curves.
     figure_ : matplotlib Figure
-        What they are in.
+        Figure of the axes.
     lines_ : list of matplotlib Line2D
-        A curve each.
+        One line for each curve.
 
     See Also
     --------
@@ -86,40 +84,41 @@ class TemperatureDisplay:
 
     @classmethod
     def from_estimator(cls, estimator: Any, X: Any, y: Any, *, name: str | None = None, **kwargs: Any) -> Self:
-        """Draw the cross-entropy of a fitted classifier's logits against the temperature, on rows that are new to it.
+        """Draw the cross-entropy of a fitted classifier's logits against the temperature, on held-out rows.
 
         Parameters
         ----------
         estimator : estimator
-            Fitted classifier with `decision_function`, which gives logits, or with `predict_proba`, of which the
-            logarithms are taken, floored at machine epsilon: as TemperatureCalibrator does.
+            Fitted classifier. Its logits are the output of `decision_function` or, without that method, the logarithms
+            of `predict_proba`, floored at machine epsilon; as in TemperatureCalibrator.
         X : {array-like, sparse matrix} of shape (n, d)
-            Rows.
+            Rows that the classifier was not fitted on.
         y : array-like of shape (n,) or {array-like, sparse matrix} of shape (n, L)
-            Their labels, or an indicator of several labels, which get a curve each.
+            Labels of the rows, or an indicator of several labels, with one curve for each label.
         name : str, default=None
-            What the legend calls it; None for the estimator's class.
+            Name in the legend. If None, the name of the estimator's class.
         **kwargs
-            What else `from_predictions` takes, such as ``sample_weight``, ``ax`` or ``color``.
+            Other parameters of `from_predictions` except ``classes`` and ``multilabel``, such as ``sample_weight``,
+            ``ax`` or ``color``.
 
         Returns
         -------
         TemperatureDisplay
-            What was drawn.
+            The display.
 
         Raises
         ------
         TypeError, ValueError
-            As `from_predictions`; an estimator without either method, or whose logits contradict its predictions.
+            As `from_predictions`; if the estimator has neither method, or its logits contradict its predictions.
         ImportError
-            Without matplotlib.
+            If matplotlib is not installed.
         """
-        several = gives_indicator(estimator, y, X)
-        classes = None if several else classes_of(estimator)
+        multilabel = gives_indicator(estimator, y, X)
+        classes = None if multilabel else classes_of(estimator)
         logits = checked_logits(estimator, X, classes)
-        logits = logits[:, 0] if not several and logits.shape[1] == 1 else logits
+        logits = logits[:, 0] if not multilabel and logits.shape[1] == 1 else logits
         name = estimator_name(estimator) if name is None else name
-        return cls.from_predictions(logits, y, classes=classes, multilabel=several, name=name, **kwargs)
+        return cls.from_predictions(logits, y, classes=classes, multilabel=multilabel, name=name, **kwargs)
 
     @classmethod
     def from_predictions(
@@ -135,7 +134,7 @@ class TemperatureDisplay:
         ax: Any = None,
         **kwargs: Any,
     ) -> Self:
-        """Draw the cross-entropy of logits against the temperature that they are divided by.
+        """Draw the cross-entropy of logits / T against the temperature T.
 
         Parameters
         ----------
@@ -144,74 +143,74 @@ class TemperatureDisplay:
         y : array-like of shape (n,), (n, K) or (n, L)
             Labels, or a distribution over the classes in each row; with `multilabel` an indicator.
         classes : array-like of shape (K,), default=None
-            The label of each column, where y doesn't tell.
+            The class of each column, needed if y does not determine it.
         multilabel : bool, default=False
-            Whether the columns are labels that don't exclude each other: each gets a curve.
+            Whether the columns are labels that are not exclusive. Each label gets a curve.
         sample_weight : array-like of shape (n,), default=None
-            Weights of the rows, not negative; with `multilabel` also (n, L).
+            Non-negative weights of the rows; with `multilabel` also (n, L).
         temperatures : array-like of shape (G,), default=None
-            Where to take the loss; None for 101 from an eighth of the best temperature, or of 1, to eight times.
+            Temperatures at which to compute the loss. If None, 101 temperatures, from an eighth of the smaller to eight
+            times the larger of 1 and the best temperature.
         name : str, default=None
-            What the legend calls it.
+            Name in the legend.
         ax : matplotlib Axes, default=None
-            Where to draw, beside what is there; None for a new figure.
+            Axes to draw into, which may hold other displays; None creates a figure.
         **kwargs
-            For matplotlib's `plot`, such as ``color``.
+            Keyword arguments of matplotlib's `plot`, such as ``color``.
 
         Returns
         -------
         TemperatureDisplay
-            What was drawn.
+            The display.
 
         Raises
         ------
         TypeError, ValueError
-            As `skactivation.calibration.fit_temperature`; temperatures that aren't positive and finite.
+            As `skactivation.calibration.fit_temperature`; if a temperature is not positive and finite.
         ImportError
-            Without matplotlib.
+            If matplotlib is not installed.
 
         Warns
         -----
         UserWarning
-            Where no finite temperature is best, as `fit_temperature` does.
+            If no finite temperature is the best, as in `fit_temperature`.
         """
-        several = check_boolean(multilabel, "multilabel")
-        rows, names = given_logits(logits, y, classes, sample_weight, multilabel=several)
-        fit, messages = temperature_fit(rows, multilabel=several)
+        multilabel = check_boolean(multilabel, "multilabel")
+        rows, names = given_logits(logits, y, classes, sample_weight, multilabel=multilabel)
+        fit, messages = temperature_fit(rows, multilabel=multilabel)
         for message, category in messages:
             warnings.warn(message, category, stacklevel=2)
         grid = _around(fit.temperature) if temperatures is None else _checked(temperatures)
         with single_threaded_blas, np.errstate(all="ignore"):
             losses = losses_at(rows, grid)
-        display = cls(grid, losses if several else losses[:, 0], fit, name=name, label_names=names if several else None)
-        return display.plot(ax=ax, **kwargs)
+        losses, label_names = (losses, names) if multilabel else (losses[:, 0], None)
+        return cls(grid, losses, fit, name=name, label_names=label_names).plot(ax=ax, **kwargs)
 
     def plot(self, *, ax: Any = None, name: str | None = None, **kwargs: Any) -> Self:
-        """Draw it.
+        """Draw the curves.
 
         Parameters
         ----------
         ax : matplotlib Axes, default=None
-            Where to draw, beside what is there; None for a new figure.
+            Axes to draw into, which may hold other displays; None creates a figure.
         name : str, default=None
-            What the legend calls it; None for what it has been called.
+            Name in the legend. If None, the attribute `name`.
         **kwargs
-            For matplotlib's `plot`, such as ``color``.
+            Keyword arguments of matplotlib's `plot`, such as ``color``.
 
         Returns
         -------
         TemperatureDisplay
-            This one, with `ax_`, `figure_`, `lines_`.
+            The display itself, with `ax_`, `figure_` and `lines_` set.
 
         Raises
         ------
         ImportError
-            Without matplotlib.
+            If matplotlib is not installed.
         """
-        name = self.name if name is None else name
-        pyplot(_CALLER)
+        plt = pyplot("TemperatureDisplay.plot")
         look = line_look(kwargs)
-        self.figure_, self.ax_ = figure_and_axes(_CALLER, ax, (6.4, 4.4))
+        self.figure_, self.ax_ = figure_and_axes(plt, ax, (6.4, 4.4))
         if _AS_IT_WAS not in self.ax_.get_legend_handles_labels()[1]:
             self.ax_.axvline(1, color="gray", linewidth=1.2, linestyle=":", label=_AS_IT_WAS)
         labels = [None] if self.label_names is None else np.asarray(self.label_names).tolist()
@@ -220,37 +219,45 @@ class TemperatureDisplay:
         fits = zip(*(np.atleast_1d(number).tolist() for number in numbers), strict=True)
         self.lines_ = []
         for label, column, (temperature, before, after, at_limit) in zip(labels, losses.T, fits, strict=True):
-            words = ", ".join(str(word) for word in (name, label) if word is not None)
-            found = f"T = {temperature:.3g}{' (a limit)' if at_limit else ''}: loss {before:.3g} -> {after:.3g}"
-            label = plain(f"{words}: {found}") if words else found
-            (line,) = self.ax_.plot(self.temperatures, column, **{"label": label, **look})
-            for place, loss, fill in ((temperature, after, "full"), (1.0, before, "none")):
-                # What lies outside the temperatures that were asked for would make them small.
-                if np.min(self.temperatures) <= place <= np.max(self.temperatures):
-                    self.ax_.plot(place, loss, "o", color=line.get_color(), fillstyle=fill)
-            self.lines_.append(line)
-        self.ax_.set(xscale="log", xlabel="temperature T", ylabel="mean cross-entropy, nats")
-        log_ticks(self.ax_.xaxis, *self.ax_.get_xlim())
-        if losses.max() > 0:
-            self.ax_.set_yscale("log")
-            low, high = self.ax_.get_ylim()
-            # Below rounding, where logits separate the classes, nothing is to be seen. (`auto` as it is: what is drawn
-            # there next is to have room.)
-            self.ax_.set_ylim(max(low, _LEAST * losses.max()), high, auto=None)
-            log_ticks(self.ax_.yaxis, *self.ax_.get_ylim())
+            result = f"T = {temperature:.3g}{' (a limit)' if at_limit else ''}: loss {before:.3g} -> {after:.3g}"
+            entry = legend_entry(self.name if name is None else name, label, result)
+            self.lines_ += self.ax_.plot(self.temperatures, column, **{"label": entry, **look})
+            self._mark(temperature, after, "full")
+            self._mark(1.0, before, "none")
+        self._scale_axes(losses.max())
         self.ax_.legend(fontsize="small")
         return self
 
+    def _mark(self, temperature: float, loss: float, fill: str) -> None:
+        """Draw a dot on the latest curve, unless it lies outside the temperatures: it would compress the curve."""
+        if np.min(self.temperatures) <= temperature <= np.max(self.temperatures):
+            self.ax_.plot(temperature, loss, "o", color=self.lines_[-1].get_color(), fillstyle=fill)
+
+    def _scale_axes(self, largest: float) -> None:
+        """Label both axes and make them logarithmic, with tick labels; a loss that is 0 everywhere stays linear."""
+        self.ax_.set(xscale="log", xlabel="temperature T", ylabel="mean cross-entropy, nats")
+        log_ticks(self.ax_.xaxis, *self.ax_.get_xlim())
+        if largest > 0:
+            self.ax_.set_yscale("log")
+            low, high = self.ax_.get_ylim()
+            # Smaller losses are rounding errors (the logits separate the classes). With auto=None autoscaling stays
+            # on, so that the next display in these axes has space.
+            self.ax_.set_ylim(max(low, _LEAST * largest), high, auto=None)
+            log_ticks(self.ax_.yaxis, *self.ax_.get_ylim())
+
 
 def _around(temperature: Any) -> Array:
-    """Temperatures (G,) around 1 and some others, those that are finite."""
+    """Temperatures (G,) around 1 and the finite ones of the best temperatures."""
     finite = np.append(np.atleast_1d(temperature), 1.0)
     finite = finite[np.isfinite(finite) & (finite > 0)]
     return np.geomspace(finite.min() / _FACTOR, finite.max() * _FACTOR, _N_TEMPERATURES)
 
 
 def _checked(temperatures: ArrayLike) -> Array:
+    """The temperatures in increasing order."""
     grid = np.sort(as_floats(temperatures, "temperatures").astype(np.float64), axis=-1)
     if grid.ndim != 1 or not grid.size or not np.all((grid > 0) & np.isfinite(grid)):
-        raise ValueError(f"temperatures must be positive and finite, in one dimension, got {temperatures!r}")
+        raise ValueError(
+            f"temperatures must be a one-dimensional array of positive finite numbers, got {temperatures!r}"
+        )
     return grid

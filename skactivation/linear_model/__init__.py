@@ -1,6 +1,6 @@
 """Linear models of class probabilities: `SoftmaxRegression` and `SigmoidMultiLabel`, with their objective.
 
-How the objective is minimised is in `skactivation._optimize`; how X and y are read is in `skactivation._data`.
+`skactivation._optimize` minimises the objective; `skactivation._data` reads X and y.
 """
 
 from skactivation.linear_model.sigmoid_multilabel import SigmoidMultiLabel

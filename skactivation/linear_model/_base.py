@@ -1,4 +1,4 @@
-"""The abstract linear estimator: the way of a fit, and logits at prediction."""
+"""The abstract base of the linear estimators: steps of a fit, and logits for predictions."""
 
 import warnings
 from abc import ABC, abstractmethod
@@ -27,36 +27,36 @@ from skactivation.linear_model._convergence_message import convergence_message
 from skactivation.linear_model._initial_guess import guesses_from_smaller_problems
 from skactivation.linear_model._objective import LinearObjective
 
-# Relative rounding of coefficients from which on its effect on F, which is quadratic, is computed.
+# The effect of rounding on F is quadratic in the coefficients: below this relative size it is negligible.
 _NOTICEABLE = 1e-12
 
 
 @dataclass(frozen=True)
 class EncodedTargets:
-    """What a final estimator makes of y."""
+    """The targets, weights and fitted attributes that a final estimator derives from y."""
 
     targets: Targets
     weights: Array | None
-    """Weights of the rows, class weights included."""
+    """Row weights (n,), class weights included."""
     null_logits: Array
-    """Nearly the best logits (P K,) that are the same for all rows."""
+    """Approximately optimal logits (P K,) of a model without features."""
     attributes: dict[str, Any]
     """Fitted attributes that describe y, such as classes_."""
     prior_shift: Array
-    """What weights of classes or labels add to the logits of a well-specified model (L,)."""
+    """Amount (L,) by which class or label weights raise the logits of a well-specified model."""
     units: Array
-    """What the targets' own weights are in units of, for each problem (P,)."""
+    """Unit (P,) of the targets' own weights in each problem."""
     constant: Array | None = None
-    """Intercepts (L,) of labels whose coefficients are 0, NaN for those that are fitted; None where all are."""
+    """Intercepts (L,) of constant labels, NaN for fitted ones; None if all are fitted."""
 
     @property
     def fitted(self) -> Any:
-        """Which labels (L,) are fitted: a mask, or all."""
+        """Index of the fitted labels: a mask (L,), or a slice of all."""
         return slice(None) if self.constant is None else np.isnan(self.constant)
 
 
 class _Parameters(NamedTuple):
-    """The parameters of a fit, checked."""
+    """Validated parameters of a fit."""
 
     C: float
     tol: float
@@ -66,12 +66,12 @@ class _Parameters(NamedTuple):
 
 
 class LinearLogitModel(BaseEstimator, ABC):
-    """Logits that are linear in X, fitted by minimising a cross-entropy with an L2 penalty.
+    """Classifier with logits linear in X, fitted by minimising a cross-entropy with an L2 penalty.
 
-    Shapes: X is (n, d); coefficients are (K, d) and intercepts (K,) for K logits.
+    For K logits, X is (n, d), coefficients are (K, d) and intercepts (K,).
     """
 
-    # Set by the final estimators' __init__; declared here for the methods below.
+    # Final estimators set these in __init__; type checkers need the declarations for the methods below.
     C: float
     fit_intercept: bool
     prior_correction: bool
@@ -83,43 +83,55 @@ class LinearLogitModel(BaseEstimator, ABC):
 
     @abstractmethod
     def _encode(self, y: Any, sample_weight: Array | None) -> tuple[EncodedTargets, list[str]]:
-        """Check y and say what the solver needs to know of it; messages to warn with."""
+        """Validate and encode y; return it with messages for warnings."""
 
     @abstractmethod
     def _separated(self, largest_residuals: Array) -> str:
-        """Name the classes or labels that are told apart without a mistake, given each logit's largest residual."""
+        """Name the classes or labels that the data separate, given each logit's largest residual (L,)."""
 
     def sparsify(self) -> Self:
-        """Convert `coef_` to a sparse matrix: less memory where most coefficients are 0.
+        """Convert `coef_` to a SciPy CSR matrix, which takes less memory if most coefficients are 0.
+
+        Predictions stay the same, and `fit` works as before; `fit` sets `coef_` to an array again.
 
         Returns
         -------
         estimator
             The fitted estimator itself.
+
+        Raises
+        ------
+        NotFittedError
+            If the estimator is not fitted.
         """
         check_is_fitted(self)
         self.coef_ = sparse.csr_matrix(self.coef_)
         return self
 
     def densify(self) -> Self:
-        """Convert `coef_` back to an array, which is what `fit` sets.
+        """Convert `coef_` back to an array, the format that `fit` sets; undoes `sparsify`.
 
         Returns
         -------
         estimator
             The fitted estimator itself.
+
+        Raises
+        ------
+        NotFittedError
+            If the estimator is not fitted.
         """
         check_is_fitted(self)
         self.coef_ = _dense(self.coef_)
         return self
 
     def _fit(self, X: Any, y: Any, sample_weight: Any) -> Self:
-        """Fit; whatever goes wrong, the estimator is as it was before. For `fit` to call directly."""
+        """Fit, or raise an error and leave the estimator unchanged. Warnings assume that `fit` is the direct caller."""
         with unchanged_on_error(self):
             parameters = self._checked_parameters()
             previous = dict(vars(self)) if parameters.warm_start else {}
             if y is None:
-                # scikit-learn's own words for a missing y.
+                # validate_data raises scikit-learn's standard error for a missing y.
                 validate_data(self, X, y, accept_sparse=True, skip_check_array=True)
             X = check_features(self, X, reset=True)
             check_consistent_length(X, y)
@@ -152,8 +164,8 @@ class LinearLogitModel(BaseEstimator, ABC):
     def _minimize(
         self, X: Any, encoded: EncodedTargets, parameters: _Parameters, previous: dict[str, Any]
     ) -> str | None:
-        """Find the optimum and set the fitted attributes; return what to warn of, if it is not certified."""
-        # The largest weight is 1, so that sums stay in range; `units` take the objective back.
+        """Minimise the objective and set the fitted attributes; return a warning message if the gap exceeds tol."""
+        # Weights are scaled to a maximum of 1, so that sums do not overflow; `units` scale the objective back.
         unit = 1.0 if encoded.weights is None else float(encoded.weights.max())
         weights = None if encoded.weights is None else encoded.weights / unit
         units = unit * encoded.units
@@ -175,7 +187,7 @@ class LinearLogitModel(BaseEstimator, ABC):
         return None if self.converged_ else self._shortfall(objective, solution, encoded)
 
     def _logits(self, X: Any, activation: Callable[[Array], Array] = np.asarray) -> Array:
-        """An activation of the logits (n, K) of each row."""
+        """An activation of the logits (n, K), computed in blocks of rows."""
         check_is_fitted(self)
         X = check_features(self, X, reset=False)
         transposed, intercept = self.coef_.T, self.intercept_
@@ -201,9 +213,9 @@ class LinearLogitModel(BaseEstimator, ABC):
         return result
 
     def _starts(self, objective: LinearObjective, encoded: EncodedTargets, previous: dict[str, Any]) -> list[Array]:
-        """Where to start: intercepts only; and a previous fit to the same logits and features.
+        """Initial guesses: intercepts only, and a previous fit to the same logits and features.
 
-        Other data may make a good model a bad start.
+        The solver needs both, because on other data the previous fit can be worse than intercepts only.
         """
         start = np.zeros(objective.shape)
         if self.fit_intercept:
@@ -220,13 +232,13 @@ class LinearLogitModel(BaseEstimator, ABC):
     def _store(
         self, objective: LinearObjective, solution: Solution, units: Array, encoded: EncodedTargets, dtype: Any
     ) -> None:
-        """Set the fitted attributes; they describe the coefficients as they are stored."""
+        """Set the fitted attributes; loss, gap and gradient are those of the coefficients as stored."""
         coef, intercept = objective.to_features(solution.theta, dtype)
         values, gradient, gaps = solution.values, solution.gradient, solution.gaps
         self.n_evaluations_ = solution.n_evaluations
         stored = objective.from_features(coef, intercept)
         if np.abs(stored - solution.theta).max() > _NOTICEABLE * np.abs(solution.theta).max():
-            # float32, or intercepts that make up for large offsets of the columns.
+            # Rounding matters for float32 and for intercepts that compensate large offsets of the columns.
             values, gradient = objective.value_and_gradient(stored)
             rounding = objective.units.rounding_of_offsets(coef, gradient, objective.largest_curvature)
             risen = np.maximum(0.0, values - solution.values) + rounding
@@ -242,7 +254,7 @@ class LinearLogitModel(BaseEstimator, ABC):
         self.gradient_norm_ = float(np.linalg.norm((by_features.T * units).T))
 
     def _store_outputs(self, encoded: EncodedTargets, coef: Array, intercept: Array, gaps: Array) -> None:
-        """Set coefficients, intercepts and gaps; constant labels among the others."""
+        """Set coefficients, intercepts and gaps, with constant labels inserted."""
         if encoded.constant is not None:
             fitted = encoded.fitted
             all_coef = np.zeros((fitted.size, coef.shape[1]), coef.dtype)
@@ -255,7 +267,7 @@ class LinearLogitModel(BaseEstimator, ABC):
         self._store_gaps(gaps)
 
     def _store_constant(self, encoded: EncodedTargets, X: Any) -> None:
-        """Set the fitted attributes where all labels are constant, so that there is nothing to minimise."""
+        """Set the fitted attributes if all labels are constant, so that nothing is minimised."""
         none = np.zeros(0)
         self._store_outputs(encoded, np.zeros((0, X.shape[1]), X.dtype), none.astype(X.dtype), none)
         self.n_iter_, self.n_evaluations_, self.n_passes_ = np.ones(1, dtype=np.int32), 0, 0
@@ -263,22 +275,22 @@ class LinearLogitModel(BaseEstimator, ABC):
         self.loss_curve_ = np.zeros(2)
 
     def _store_gaps(self, gaps: Array) -> None:
-        """Set attributes for the problems' gaps (P,), where there are several."""
+        """Set the attribute for the gaps (L,) of several labels."""
 
     def _uncertified(self) -> str:
-        """Which of several labels have no certified gap, in brackets."""
+        """Names, in brackets, of the labels without a certified gap; empty for a single problem."""
         return ""
 
     def _shape_of_weights(self, X: Any, y: Any) -> tuple[int, ...]:
-        """The shape that sample_weight may have, besides (n,)."""
+        """A shape that sample_weight may have besides (n,)."""
         return (X.shape[0],)
 
     def _shortfall(self, objective: LinearObjective, solution: Solution, encoded: EncodedTargets) -> str:
-        """Say what was reached, where the gap is not certified to be at most tol."""
+        """Message for a fit whose gap is not certified to be at most tol."""
         worst = solution.outcomes[int(np.argmax(solution.gaps))]
         separated = ""
         if worst in (Outcome.STALLED, Outcome.SEPARATED):
-            # The solver has seen every row on the right side, or the residuals have to say it.
+            # SEPARATED means that the solver found every row classified correctly; otherwise residuals decide.
             residuals = objective.largest_residuals(solution.theta)
             residuals[[outcome is Outcome.SEPARATED for outcome in solution.outcomes]] = 0.0
             of_all = np.full(residuals.size if encoded.constant is None else encoded.constant.size, np.inf)

@@ -1,4 +1,4 @@
-"""Initial guesses from smaller problems, whose solution is close to that of the whole."""
+"""Initial guesses from smaller problems with nearly the same solution."""
 
 from typing import Any
 
@@ -11,20 +11,20 @@ from skactivation._optimize.strategy import cheapest_strategy
 from skactivation._typing import Array
 from skactivation.linear_model._objective import LinearObjective
 
-# A sample takes at least so many rows, or one in so many. A smaller one is too far from the whole, a larger one costs
-# more than it saves. It is worth its cost where there are at least so many times as many rows.
+# A sample has at least _LEAST_SAMPLE rows, and at least one in _ONE_IN: the solution on fewer rows is too inaccurate,
+# and more rows cost more than they save. Sampling pays from _WORTH times as many rows on.
 _LEAST_SAMPLE, _ONE_IN, _WORTH = 10_000, 20, 5
-# The relative gap, about, to which the sample's problem is solved: sampling itself leaves more.
+# The sample's problem is solved to this relative gap only, because the sampling error is larger.
 _TOL, _MAX_ITER = 1e-3, 50
-# Products of so many rows with each other take 32 MB. Their problem is solved closely: its solution is the whole's.
+# The products of this many rows take 32 MB. Their problem is solved accurately, because it has the same solution.
 _MOST_ROWS = 2048
 _ROW_SPACE_TOL, _ROW_SPACE_MAX_ITER = 1e-7, 1000
 
 
 def guesses_from_smaller_problems(objective: LinearObjective, starts: list[Array]) -> list[Array]:
-    """A guess (P, K, D) from combinations of rows or from a sample of rows; none where it is not worth its cost.
+    """Initial guess (P, K, D) from combinations of rows or from a sample of rows; none if that does not pay.
 
-    What it takes is not counted as passes over the rows.
+    Its cost is not counted as passes over the rows.
     """
     if len(starts) > 1:
         # A previous fit is a better guess.
@@ -45,7 +45,7 @@ def _minimum(objective: LinearObjective, starts: list[Array], **options: Any) ->
 
 
 def _row_space_is_cheaper(objective: LinearObjective) -> bool:
-    """Whether X has so many more columns than rows that combinations of rows are the cheaper unknowns."""
+    """Whether X has so few rows that optimising over combinations of rows is cheaper than over columns."""
     rows, n_rows = objective.rows, objective.rows.n_rows
     if not rows.has_row_products or n_rows > _MOST_ROWS or rows.n_features <= n_rows:
         return False
@@ -60,10 +60,10 @@ def _row_space_is_cheaper(objective: LinearObjective) -> bool:
 
 
 def _solve_in_row_space(objective: LinearObjective, start: Array) -> Array:
-    """The solution (P, K, D), found among the combinations of rows: with a penalty it is one of them.
+    """The solution (P, K, D), computed as a combination of rows; with a penalty the optimum is one.
 
-    With centred rows X = L Q, where L (n, r) is the Cholesky factor of X X^T and the rows of Q are orthonormal, L as
-    features gives for coefficients V the logits that X gives for V Q, and both have the same norm.
+    Let X = L Q for centred rows, where L (n, r) is the Cholesky factor of X X^T and Q has orthonormal rows. With
+    features L, coefficients V give the same logits as V Q with features X, and V and V Q have the same norm.
     """
     rows = objective.rows
     products = rows.row_products()
@@ -88,10 +88,10 @@ def _solve_in_row_space(objective: LinearObjective, start: Array) -> Array:
 
 
 def _stratified_sample(strata: Array, size: int) -> tuple[Array, Array]:
-    """Rows (m,), sorted, and how many rows (m,) each stands for.
+    """Sorted indices (m,) of sampled rows, and the number of rows (m,) that each represents.
 
-    Half of the sample goes to the strata in equal shares, half in proportion to their rows, so that rare strata are
-    there. The choice is random, for data may come in cycles, and always the same.
+    Half of the sample is divided equally among the strata, half in proportion to their sizes, so that it contains rare
+    strata. The choice is random, because data may be periodic, with a fixed seed.
     """
     rng = np.random.default_rng(0)
     counts = np.bincount(strata)

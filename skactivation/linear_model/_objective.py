@@ -1,4 +1,4 @@
-r"""The function that a fit minimises: cross-entropy summed over rows plus an L2 penalty.
+r"""The objective of a fit: cross-entropy summed over rows plus an L2 penalty.
 
     F_p(theta) = sum_i s_i l(z_i, t_i) + 1/2 sum_kj penalty_pkj theta_pkj^2,    z_ik = <theta_pk, x_i>
 
@@ -20,25 +20,25 @@ from skactivation.linear_model._feature_units import FeatureUnits
 from skactivation.linear_model._terms import LinearPoint
 
 _EPS = float(np.finfo(np.float64).eps)
-# Up to here a decomposition of the columns' D x D matrix costs no more than the fit.
+# Up to this many columns, decomposing their D x D matrix costs no more than the fit.
 _MOST_COLUMNS_DECOMPOSED = 2000
-# Instead of 0 where all residuals are 0.
+# Replaces a divisor of 0 if all residuals are 0.
 _LEAST_SIZE = float(np.finfo(np.float64).tiny)
-# Weights are tiny below this share of the largest: F then has few digits that depend on their rows.
+# Weights are tiny below this fraction of the largest: rounding of F then hides the losses of their rows.
 _TINY = 1e-6
-# Floating-point operations, about, that the loss of a logit takes: of a softmax, of a sigmoid.
+# Approximate number of floating-point operations per logit for the loss of a softmax and of a sigmoid.
 _SOFTMAX_COST, _SIGMOID_COST = 60.0, 330.0
 
 
 class LinearObjective(Objective):
-    """Value, gradient and curvature, each in one pass over the rows.
+    """Value, gradient and curvature of P problems with K logits and D columns, each in one pass over the rows.
 
     Parameters
     ----------
     rows : FeatureRows
         X with targets and weights.
     penalty : float or ndarray of shape (P,)
-        Strength of the penalty of each problem, 1 / C in the units of the weights; 0 for none.
+        Penalty strength of each problem, 1 / C in the units of the weights; 0 for none.
     """
 
     offers = frozenset(Curvature)
@@ -56,39 +56,39 @@ class LinearObjective(Objective):
         self.has_tiny_weights = self._of_problems(weights.least / weights.largest) * self._least_weights() < _TINY
         self._dtype: Any = np.dtype(np.float64)
         self._logits = np.arange(targets.n_logits)
-        # Every two logits of a problem.
+        # All pairs of logits of a problem, for the blocks of the Hessian off the diagonal.
         self._pairs = np.nonzero(np.tri(targets.n_logits, k=-1))
-        # Without a penalty, columns that depend on each other leave directions in which F is constant.
+        # Without a penalty, F is constant in the directions given by linearly dependent columns.
         self._null_space = np.empty((rows.n_columns, 0))
         if not self._strengths.any() and rows.n_columns <= _MOST_COLUMNS_DECOMPOSED:
             self._null_space = _null_space(rows, self.units.block_scale)
 
     @property
     def costs(self) -> Costs:
-        """What evaluations and curvatures cost."""
+        """Sizes that determine the cost of evaluations and curvatures."""
         rows = self.rows
         logit_cost = _SOFTMAX_COST if self.shape[1] > 1 else _SIGMOID_COST
         return Costs(rows.n_rows, rows.n_entries, rows.gram_cost, logit_cost)
 
     @property
     def largest_curvature(self) -> Array:
-        """A bound (P,) on the diagonal of the Hessian without the penalty: columns are scaled to at most 2."""
+        """Bound (P,) on the diagonal of the Hessian without the penalty, for columns scaled to at most 2."""
         return np.asarray(4 * 0.25 * self._of_problems(self.rows.weight_facts.total))
 
     def separation_levels(self) -> Array:
-        """Sums of losses (P,) below which the loss of every row is below log 2: each row is on the right side."""
+        """Sums of losses (P,) below which every row has a loss below log 2 and is classified correctly."""
         return np.asarray(np.log(2) * self._least_weights() * self._of_problems(self.rows.weight_facts.least))
 
     def in_single_precision(self) -> Self:
-        """The same with evaluations in the rows' own precision, which is single where that is worth it."""
+        """The same objective, evaluated in the rows' precision, which is single if that saves time."""
         return self._in(self.rows.dtype)
 
     def in_double_precision(self) -> Self:
-        """The same with evaluations in double precision."""
+        """The same objective, evaluated in double precision."""
         return self._in(np.dtype(np.float64))
 
     def select(self, problems: Array) -> Self:
-        """Some of the problems, given by a mask (P,)."""
+        """The objective of selected problems, given by a mask (P,)."""
         n_problems = np.count_nonzero(problems)
         if n_problems == problems.size:
             return self
@@ -100,15 +100,16 @@ class LinearObjective(Objective):
         return selected
 
     def on(self, rows: FeatureRows) -> Self:
-        """The same problems on other rows of the same targets."""
+        """The same problems on other rows with the same targets."""
         other = type(self)(rows, self._strengths)
         other._problems = self._problems
         return other
 
     def sample(self, theta: Array, n_rows: int) -> Self:
-        """The objective on rows that are drawn by their shares in the curvature of each logit: rare classes are there.
+        """The objective on a sample of rows, drawn in proportion to `curvature_shares`, so that rare classes occur.
 
-        Rows are drawn in even steps along the sum of shares: a row that is longer than a step is drawn several times.
+        The sample is systematic: rows are drawn at even steps along the cumulative sum of shares, and a row whose share
+        exceeds a step is drawn several times.
         """
         sums = np.cumsum(self.curvature_shares(theta))
         if not sums[-1] > 0:
@@ -119,23 +120,23 @@ class LinearObjective(Objective):
         return self.on(self.rows.take(chosen, times * (sums[-1] / n_rows) / shares))
 
     def center(self, theta: Array) -> None:
-        """Remove from coefficients, in place, what changes no probability.
+        """Project coefficients, in place, onto those orthogonal to directions that change no probability.
 
-        That is each column's mean over the classes, for exclusive classes: the penalty is smallest at mean 0, so that
-        the optimum has it. And the null space of X, where nothing is penalised.
+        For exclusive classes, this subtracts each column's mean over the classes: the optimum has mean 0, because that
+        minimises the penalty. Without a penalty, it also removes the component in the null space of X.
         """
         if self.shape[1] > 1:
             theta -= theta.sum(axis=1, keepdims=True) / self.shape[1]
         self._project(theta)
 
     def value_and_gradient(self, theta: Array) -> tuple[Array, Array]:
-        """The value of each problem (P,) and its gradient (P, K, D)."""
+        """Value (P,) and gradient (P, K, D) of each problem."""
         n_problems, n_logits, _ = self.shape
         values, gradient, squares = self._sum(_terms.losses_and_gradient, theta, size=theta.size)
         gradient = gradient.reshape(self.shape) * self.units.block_scale
         if n_logits > 1:
-            # Rounding leaves a sum over the classes that is not 0. It belongs to the classes with large residuals:
-            # spread evenly, it would drown those whose rows are nearly certain.
+            # The gradient's sum over the classes is a rounding error. It is subtracted in proportion to the residuals,
+            # because equal parts would exceed the gradients of classes with tiny residuals.
             sizes = np.sqrt(squares).reshape(n_problems, n_logits, 1)
             totals = np.maximum(sizes.sum(axis=1, keepdims=True), _LEAST_SIZE)
             gradient -= (sizes / totals) * gradient.sum(axis=1, keepdims=True)
@@ -147,10 +148,10 @@ class LinearObjective(Objective):
         return values + np.einsum("pj,pj->p", *halves), gradient
 
     def hessian(self, theta: Array) -> Array:
-        """The Hessian of each problem (P, m, m), classes outermost.
+        """Hessian of each problem (P, m, m) with m = K D, ordered by class, then column.
 
-        Where a shift of all classes changes nothing, the matrix is made regular: steps that solve for a centred
-        gradient are right once they are centred, and so are norms of centred gradients.
+        If a shift of all classes does not change F, a term makes the matrix regular. Newton steps for centred gradients
+        are correct after centring, and so are the norms of centred gradients.
         """
         n_problems, n_logits, n_columns = self.shape
         if n_logits == 1:
@@ -179,31 +180,31 @@ class LinearObjective(Objective):
         return hessian.reshape(n_problems, size, size)
 
     def hessian_blocks(self, theta: Array) -> Array:
-        """The diagonal blocks (P, K, D, D) of the Hessian."""
+        """Diagonal blocks (P, K, D, D) of the Hessian."""
         if self.has_uniform_curvature(theta):
-            # One block, times a number for each logit.
+            # All logits share one block, up to a factor.
             mean, shares = self._mean_block(theta)
             return self._add_penalty(np.multiply.outer(shares, mean))
         size = self.shape[0] * self.shape[1] * self.shape[2] ** 2
         return self._with_penalty(*self._sum(_terms.hessian_blocks, theta, size=size, cost=self.shape[2]))
 
     def mean_hessian_block(self, theta: Array) -> tuple[Array, Array]:
-        """The mean (D, D) of these blocks, and each one's share in the curvature (P, K), with mean 1."""
+        """Mean (D, D) of the diagonal blocks, and the relative curvature (P, K) of each block, with mean 1."""
         mean, shares = self._mean_block(theta)
         return mean + np.diag(self.penalty.mean(axis=(0, 1))), shares
 
     def hessian_diagonal(self, theta: Array) -> Array:
-        """The diagonal (P, K, D) of the Hessian."""
+        """Diagonal (P, K, D) of the Hessian."""
         (squares,) = self._sum(_terms.hessian_diagonal, theta, size=theta.size)
         scale = self.units.block_scale
         return np.asarray(squares.reshape(self.shape) * scale * scale + self.penalty)
 
     def has_uniform_curvature(self, theta: Array) -> bool:
-        """Whether all rows have the same curvature, so that one product of the columns gives all blocks."""
+        """Whether all rows have the same curvature, so that one Gram matrix gives all blocks."""
         return self.rows.targets.uniform and not theta[:, :, : self.rows.n_features].any()
 
     def curvature_shares(self, theta: Array) -> Array:
-        """Sum over the logits of each row's share (n,) in the logit's curvature: rows that matter to any of them."""
+        """Importance (n,) of each row: its share of a logit's curvature, summed over the logits."""
         cheap = self.in_single_precision()
         (totals,) = cheap._sum(_terms.curvatures_by_logit, theta, size=self.shape[0] * self.shape[1])
         totals[totals == 0] = 1
@@ -211,7 +212,7 @@ class LinearObjective(Objective):
         return np.concatenate(shares)
 
     def intercept_hessian(self, theta: Array) -> Array:
-        """The Hessian of each problem by its intercepts alone (P, K, K), made regular as `hessian` is."""
+        """Hessian (P, K, K) of each problem with respect to its intercepts, made regular as `hessian` is."""
         n_problems, n_logits, _ = self.shape
         (hessian,) = self._sum(_terms.intercept_hessian, theta, size=n_problems * n_logits**2)
         if n_logits > 1:
@@ -220,11 +221,11 @@ class LinearObjective(Objective):
         return np.asarray(hessian)
 
     def hessian_rounding(self, hessian: Array) -> Array:
-        """Sizes (P, m) of the sums behind the diagonals of `hessian`: rounding is relative to them."""
+        """Magnitudes (P, m) of the sums for the diagonals of `hessian`; rounding errors are relative to them."""
         diagonal: Array = np.einsum("pjj->pj", hessian)
         offsets = self.rows.offsets
         if self.units.has_intercept and offsets.any():
-            # What is subtracted after summing, sum w (x^2 - (x - c)^2), is c^2 sum w for the mean c, about.
+            # Centring after the summation subtracts sum w (x^2 - (x - c)^2), approximately c^2 sum w for the mean c.
             squares = np.square(offsets * self.units.block_scale[:-1])
             sizes = diagonal.reshape(self.shape).copy()
             sizes[:, :, :-1] += 4 * squares * sizes[:, :, -1:]
@@ -232,30 +233,30 @@ class LinearObjective(Objective):
         return diagonal
 
     def value_rounding(self, theta: Array) -> Array:
-        """A bound (P,) on the rounding of each problem's value, relative to it.
+        """Bound (P,) on the relative rounding error of each problem's value.
 
-        A logit is a sum of products whose sizes add up to at most twice those of the coefficients; a row's residuals,
-        by which that counts, add up to about twice its loss.
+        The products that form a logit sum to at most twice the sizes of the coefficients, and a row's residuals, which
+        multiply this error, to about twice its loss.
         """
         return np.asarray(_EPS * (2 + 4 * np.abs(theta).sum(axis=2).max(axis=1)))
 
     def logit_range(self, step: Array) -> Array:
-        """How far a step (P, K, D) spreads the logits of any row, for each problem (P,)."""
+        """Largest range (P,) of the logits of a row, for a step (P, K, D)."""
         cheap = self.in_single_precision()
         (largest,) = cheap._sum(_terms.largest_range, step, size=self.shape[0], combine=np.maximum)
         return np.asarray(largest, dtype=np.float64)
 
     def logit_range_bound(self, length: Array) -> Array:
-        """A bound on the same for steps of some Euclidean lengths (P,): columns are scaled to at most 2."""
+        """Bound (P,) on `logit_range` for steps of Euclidean length (P,), for columns scaled to at most 2."""
         return np.asarray(np.sqrt(2.0) * 2.0 * np.sqrt(self.shape[2]) * length)
 
     def largest_logit_range(self, inverse: Array) -> Array:
-        """The same for any step of length 1 in the norm of each Hessian, given the inverses (P, m, m)."""
+        """Bound (P,) on `logit_range` for steps of length 1 in each Hessian's norm, given its inverse (P, m, m)."""
         n_problems, n_logits, n_columns = self.shape
         forms = inverse.reshape(n_problems, n_logits, n_columns, n_logits, n_columns)
         own = np.einsum("pkikj->pkij", forms)
         if n_logits > 1:
-            # Norms of (e_k - 1/K) (x) x: the largest two bound that of (e_k - e_l) (x) x for any k and l.
+            # The sum of the two largest norms of (e_k - 1/K) (x) x bounds that of (e_k - e_l) (x) x for all k and l.
             mean = forms.mean(axis=3)
             own = own - mean - mean.transpose(0, 1, 3, 2) + mean.mean(axis=1)[:, np.newaxis]
         own = own * self._scale_products
@@ -265,13 +266,13 @@ class LinearObjective(Objective):
         return np.asarray(largest)
 
     def largest_residuals(self, theta: Array) -> Array:
-        """Each logit's largest residual (P, K) over rows with a positive weight."""
+        """Largest absolute residual (P, K) of each logit over rows of positive weight."""
         size = self.shape[0] * self.shape[1]
         (largest,) = self._sum(_terms.largest_residuals, theta, size=size, combine=np.maximum)
         return np.asarray(largest.reshape(self.shape[:2]))
 
     def from_rows(self, combination: Array, intercepts: Array) -> Array:
-        """Coefficients (P, K, D) whose features are a combination (P K, n) of X's centred rows."""
+        """Coefficients (P, K, D) that are linear combinations, with factors (P K, n), of X's centred rows."""
         size = combination.shape[0] * self.shape[2]
         (theta,) = self.rows.sum(_terms.combined_rows, combination, size=size)
         theta = np.array(theta)
@@ -279,13 +280,13 @@ class LinearObjective(Objective):
         return np.asarray((theta * self.units.scale).reshape(self.shape))
 
     def to_features(self, theta: Array, dtype: Any) -> tuple[Array, Array]:
-        """Coefficients (P K, d) and intercepts (P K,) of X as it came."""
+        """Coefficients (P K, d) and intercepts (P K,) for the original X."""
         theta = theta.copy()
         self.center(theta)
         return self.units.to_features(theta, dtype)
 
     def from_features(self, weights: Array, intercepts: Array) -> Array:
-        """The inverse of `to_features`."""
+        """Inverse of `to_features`."""
         theta = self.units.from_features(weights, intercepts, self.shape)
         self.center(theta)
         return theta
@@ -300,9 +301,9 @@ class LinearObjective(Objective):
     def _sum(
         self, term: Any, theta: Array, *arguments: Any, size: int, combine: Any = np.add, cost: float = 1.0
     ) -> Any:
-        """Sum a term of a block, the point and more arguments over the rows."""
+        """Sum a term, a function of a block, the point and more arguments, over the rows."""
         coefficients = (theta * self.units.block_scale).reshape(-1, self.shape[2])
-        # Fortran order: sparse products then take the coefficients as they are.
+        # In Fortran order, sparse products need no copy of the coefficients.
         point = LinearPoint(self._loss, np.asfortranarray(coefficients), self._problems, self.shape[1])
         return self.rows.sum(term, point, *arguments, size=size, dtype=self._dtype, combine=combine, cost=cost)
 
@@ -313,7 +314,7 @@ class LinearObjective(Objective):
         return mean * self._scale_products, shares.reshape(self.shape[:2])
 
     def _with_penalty(self, blocks: Array) -> Array:
-        """Sums (P K, D, D) over the blocks' columns as blocks (P, K, D, D) of the Hessian."""
+        """Diagonal blocks (P, K, D, D) of the Hessian from sums (P K, D, D) over the rows."""
         return self._add_penalty(blocks.reshape(*self.shape, self.shape[2]) * self._scale_products)
 
     def _add_penalty(self, blocks: Array) -> Array:
@@ -323,29 +324,28 @@ class LinearObjective(Objective):
 
     @cached_property
     def _scale_products(self) -> Array:
-        """What takes products of the blocks' columns (D, D) to theta's."""
+        """Factors (D, D) from products of the blocks' columns to those of the solver's columns."""
         return np.multiply.outer(self.units.block_scale, self.units.block_scale)
 
     def _project(self, theta: Array) -> None:
-        """Remove from coefficients, or from a gradient, what lies in the null space of X."""
+        """Remove, in place, the component of coefficients or of a gradient in the null space of X."""
         if self._null_space.size:
             flat = theta.reshape(-1, self.shape[2])
             flat -= (flat @ self._null_space) @ self._null_space.T
 
     def _of_problems(self, facts: Array) -> Array:
-        """Facts (P,) about the data of these problems, from facts about all problems or one fact for all."""
+        """Values (P,) for the selected problems, from values for all problems or one common value."""
         return facts[self._problems] if facts.size > 1 else np.full(self.shape[0], facts[0])
 
     def _least_weights(self) -> Array:
-        """The targets' own least positive weight (P,)."""
+        """Smallest positive weight (P,) of the targets."""
         return self._of_problems(self.rows.targets.least_weights())
 
 
 def _null_space(rows: FeatureRows, scale: Array) -> Array:
-    """An orthonormal basis (D, r) of the null space of X's scaled columns.
+    """Orthonormal basis (D, r) of the null space of X's scaled columns.
 
-    Columns that depend on each other to rounding count as dependent: their products with any coefficients can't be told
-    apart in floating point.
+    Columns count as dependent if they are so up to rounding, because floating point cannot distinguish the logits.
     """
     size = rows.n_columns
     (triangle,) = rows.sum(_terms.triangle, scale, size=size**2, combine=_terms.triangles)
@@ -358,11 +358,11 @@ def _null_space(rows: FeatureRows, scale: Array) -> Array:
 
 
 def _regular_shift(curvatures: Array, penalty: Array) -> Array:
-    """What makes matrices over the classes regular in the direction in which all classes move, (P, D, K, K).
+    """Matrices (P, D, K, K) that make Hessians over the classes regular in the direction of a shift of all classes.
 
-    Given each column's curvatures (P, D, K) by class and its penalty (P, D). The penalty is removed in that direction,
-    as centring does; then v v^T is added, with v weighted by curvature: so a class whose curvature is tiny, since all
-    rows are certain of it, does not drown.
+    The arguments are each column's curvature (P, D, K) by class and its penalty (P, D). The matrices subtract the
+    penalty in that direction, as centring does, and add v v^T, with v proportional to the curvatures, so that rounding
+    does not hide classes of tiny curvature.
     """
     totals = curvatures.sum(axis=2, keepdims=True)
     totals[totals == 0] = 1

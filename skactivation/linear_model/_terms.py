@@ -1,6 +1,6 @@
-"""Terms of a linear model's objective: what a block of rows adds to values, gradients, Hessians and ranges of logits.
+"""Terms of a linear model's objective: contributions of a block of rows to values, gradients, Hessians and ranges.
 
-Each is a function of a block and a `LinearPoint`, for `RowBlocks.sum`.
+Each term is a function of a block and a `LinearPoint`; `RowBlocks.sum` adds the terms of all blocks.
 """
 
 from typing import Any, NamedTuple
@@ -13,23 +13,23 @@ from skactivation._typing import Array
 
 
 class LinearPoint(NamedTuple):
-    """Coefficients of the blocks' columns, with all that makes losses of them."""
+    """Coefficients of the blocks' columns, and the loss and problems that belong to them."""
 
     loss: Loss
     coefficients: Array
-    """(P K, D)."""
+    """Coefficients (P K, D)."""
     problems: Array
-    """Numbers (P,) of the problems, by which the data know their targets."""
+    """Numbers (P,) of the problems, which identify their targets and weights."""
     n_logits: int
-    """K."""
+    """Number K of logits per problem."""
 
     def logits(self, block: FeatureBlock) -> Array:
-        """Logits (P, K, b), which may be overwritten."""
+        """Logits (P, K, b); the caller may overwrite them."""
         z = block.logits(self.coefficients)
         return z.reshape(-1, self.n_logits, z.shape[1])
 
     def curvature(self, block: FeatureBlock) -> tuple[Array, Array | None]:
-        """Weighted d (P K, b) and q (P, K, b) or None: see `Loss.curvature`."""
+        """Weighted d (P K, b) and q (P, K, b), or None for q: see `Loss.curvature`."""
         diagonal, rank_one = self.loss.curvature(self.logits(block), block.targets(self.problems))
         weights = block.weights(self.problems)
         if weights is not None:
@@ -40,12 +40,12 @@ class LinearPoint(NamedTuple):
 
 
 def losses_and_gradient(block: FeatureBlock, point: LinearPoint) -> tuple[Array, Array, Any]:
-    """Sums of losses (P,), their gradient (P K, D) by the block's columns, sums of squared residuals (P K,)."""
+    """Sums of losses (P,), their gradient (P K, D) for the block's columns, sums of squared residuals (P K,)."""
     loss, coefficients, problems, n_logits = point
     z = block.logits(coefficients)
     of_problems = z.reshape(-1, n_logits, z.shape[1])
     sums = loss.sums_and_residuals(of_problems, block.targets(problems), block.weights(problems))
-    # Over many blocks, sums in single precision would lose digits that single precision has to give.
+    # Gradients of many blocks are added in double precision, because float32 sums would lose more digits.
     gradient = block.gradient(z).astype(np.float64, copy=False)
     return sums, gradient, np.einsum("kb,kb->k", z, z) if n_logits > 1 else 0.0
 
@@ -56,9 +56,9 @@ def hessian_blocks(block: FeatureBlock, point: LinearPoint) -> tuple[Array]:
 
 
 def hessian_with_pairs(block: FeatureBlock, point: LinearPoint, pairs: tuple[Array, Array]) -> tuple[Array, Array]:
-    """Diagonal blocks (P K, D, D), and minus the blocks (P n, D, D) of every two of the K logits."""
+    """Diagonal blocks (P K, D, D), and the negated blocks (P n, D, D) of the n pairs of logits."""
     diagonal, q = point.curvature(block)
-    # Own blocks are not differences from the others', which would cancel where probabilities are close to 1.
+    # Computing diagonal blocks from the others would cancel digits for probabilities close to 1.
     own = block.grams(diagonal)
     if q is None:
         return own, np.zeros(())
@@ -67,18 +67,18 @@ def hessian_with_pairs(block: FeatureBlock, point: LinearPoint, pairs: tuple[Arr
 
 
 def mean_hessian_block(block: FeatureBlock, point: LinearPoint) -> tuple[Array, Array]:
-    """The mean (D, D) of the diagonal blocks, and the sum of each logit's curvature (P K,)."""
+    """Mean (D, D) of the diagonal blocks, and the sum of each logit's curvature (P K,)."""
     diagonal, _ = point.curvature(block)
     return block.grams(diagonal.mean(axis=0, keepdims=True))[0], diagonal.sum(axis=1, dtype=np.float64)
 
 
 def hessian_diagonal(block: FeatureBlock, point: LinearPoint) -> tuple[Array]:
-    """The Hessians' diagonals (P K, D)."""
+    """Diagonals (P K, D) of the Hessians."""
     return (block.squares(point.curvature(block)[0]),)
 
 
 def intercept_hessian(block: FeatureBlock, point: LinearPoint) -> tuple[Array]:
-    """The Hessian of each problem by its intercepts (P, K, K)."""
+    """Hessian (P, K, K) of each problem with respect to its intercepts."""
     diagonal, q = point.curvature(block)
     totals = diagonal.sum(axis=1).reshape(-1, point.n_logits)
     if q is None:
@@ -90,17 +90,17 @@ def intercept_hessian(block: FeatureBlock, point: LinearPoint) -> tuple[Array]:
 
 
 def curvatures_by_logit(block: FeatureBlock, point: LinearPoint) -> tuple[Array]:
-    """The sum of each logit's curvature (P K,)."""
+    """Sum of each logit's curvature (P K,)."""
     return (point.curvature(block)[0].sum(axis=1, dtype=np.float64),)
 
 
 def curvature_shares(block: FeatureBlock, point: LinearPoint, totals: Array) -> tuple[list[Array]]:
-    """Sum over the logits of each row's share (b,) in the logit's curvature, in a list."""
+    """Share (b,) of each row in a logit's curvature, summed over the logits, in a list."""
     return ([(1 / totals) @ point.curvature(block)[0]],)
 
 
 def largest_range(block: FeatureBlock, point: LinearPoint) -> tuple[Array]:
-    """The largest range (P,) of the logits of a row; with one logit, its largest absolute value."""
+    """Largest range (P,) of the logits of a row; with one logit, its largest absolute value."""
     z = point.logits(block)
     if point.n_logits > 1:
         return ((z.max(axis=1) - z.min(axis=1)).max(axis=1),)
@@ -108,14 +108,14 @@ def largest_range(block: FeatureBlock, point: LinearPoint) -> tuple[Array]:
 
 
 def largest_quadratic_form(block: FeatureBlock, forms: Array) -> tuple[Array]:
-    """For forms (P, K, D, D), the largest sum (P,) of the two largest roots of x^T A x over K; the root where K = 1."""
+    """Largest over the rows (P,) of the sum of the two largest square roots of x^T A_k x, for forms A (P, K, D, D)."""
     squares = np.stack([block.quadratic_forms(form) for form in forms.reshape(-1, *forms.shape[2:])])
     norms = np.sqrt(np.maximum(squares, 0)).reshape(*forms.shape[:2], -1)
     return (np.sort(norms, axis=1)[:, -2:].sum(axis=1).max(axis=1),)
 
 
 def largest_residuals(block: FeatureBlock, point: LinearPoint) -> tuple[Array]:
-    """Each logit's largest residual (P K,) over rows with a positive weight."""
+    """Largest absolute residual (P K,) of each logit over rows of positive weight."""
     z, weights = point.logits(block), block.weights(point.problems)
     counted = None if weights is None else (weights > 0).astype(z.dtype)
     point.loss.sums_and_residuals(z, block.targets(point.problems), counted)
@@ -123,12 +123,12 @@ def largest_residuals(block: FeatureBlock, point: LinearPoint) -> tuple[Array]:
 
 
 def combined_rows(block: FeatureBlock, combination: Array) -> tuple[Array]:
-    """Sums (P K, D) of the rows' columns, with factors (P K, n)."""
+    """Linear combinations (P K, D) of the rows, with factors (P K, n)."""
     return (block.gradient(combination[:, block.rows]),)
 
 
 def triangle(block: FeatureBlock, scale: Array) -> tuple[Array]:
-    """The triangular factor of a QR decomposition of scaled columns."""
+    """Triangular factor of the QR decomposition of the block's scaled columns."""
     factor = np.zeros((0, scale.size))
     for x in block.columns():
         factor = triangles(factor, x * scale)
@@ -136,5 +136,5 @@ def triangle(block: FeatureBlock, scale: Array) -> tuple[Array]:
 
 
 def triangles(one: Array, other: Array) -> Array:
-    """The triangular factor of two matrices on top of each other."""
+    """Triangular factor of the QR decomposition of two stacked matrices."""
     return np.asarray(np.linalg.qr(np.vstack([one, other]), mode="r"))

@@ -1,134 +1,131 @@
-"""Sigmoids: several labels at once."""
+"""Multilabel classification with one sigmoid per label."""
 
 from typing import Any, Self
 
 import numpy as np
-from scipy import sparse
 from sklearn.base import ClassifierMixin
 from sklearn.metrics import accuracy_score
 from sklearn.utils import check_consistent_length
 from sklearn.utils.validation import check_is_fitted
 
 from skactivation._data.indicators import Indicator
-from skactivation._data.labels import LabelClasses, as_labels, encode_labels, is_indicator
+from skactivation._data.labels import LabelClasses, as_labels, is_indicator
 from skactivation._data.targets import IndicatorTargets
-from skactivation._messages import check_two_classes, listed
+from skactivation._messages import listed
 from skactivation._typing import Array
-from skactivation._validation import check_pos_weight, check_sample_weight, check_thresholds
+from skactivation._validation import check_pos_weight, check_thresholds
 from skactivation.activations import log_sigmoid, log_softmax, sigmoid, softmax
 from skactivation.linear_model._base import EncodedTargets, LinearLogitModel
+from skactivation.linear_model._multilabel_targets import constant_intercepts, indicator_of_classes
+from skactivation.linear_model._subset_accuracy import check_hard, subset_accuracy
 
 __all__ = ["SigmoidMultiLabel"]
 
 
-# A label whose largest residual is below this is told apart without a mistake.
+# A label counts as separated by the data if its largest residual is below this.
 _CERTAIN = 1e-2
-# The largest logit to start from: with larger ones all curvature would be lost.
+# Larger initial logits would leave no curvature.
 _LARGEST_START = 20
 
 
 class SigmoidMultiLabel(ClassifierMixin, LinearLogitModel):
-    r"""Several labels at once: one logistic regression for each, fitted together to certified optima.
+    r"""Multilabel classification: one logistic regression per label, fitted together to certified optima.
 
-    The model for labels that don't exclude each other: the probability of label l is sigmoid(w_l x + b_l), whatever the
-    other labels are. Minimised is, for each label,
+    Use it for labels that do not exclude each other. Label l has the probability sigmoid(w_l x + b_l), and the fit
+    minimises
 
     .. math:: F_l(w, b) = \sum_i s_{il} \, l(w x_i + b, t_{il}) + \frac{1}{2 C} \|w\|^2
 
-    with the cross-entropy l(z, t) = p_l t log(1 + exp(-z)) + (1 - t) log(1 + exp(z)), weights s and `pos_weight` p_l.
-    The coefficients are those of a `LogisticRegression` for each label, on the rows where the label is known; X is
-    read once for all of them.
+    with the cross-entropy l(z, t) = p_l t log(1 + exp(-z)) + (1 - t) log(1 + exp(z)), sample weights s and `pos_weight`
+    p_l. The optimum is that of a `LogisticRegression` per label, on the rows where the label is known.
+
+    Unscaled columns of X neither slow the fit nor cost accuracy, but the *penalty* depends on their units: put
+    `StandardScaler` in front to penalise all features alike.
 
     Parameters
     ----------
     C : float, default=1.0
         Inverse strength of the penalty, positive; ``np.inf`` for no penalty.
     fit_intercept : bool, default=True
-        Whether to fit b. It isn't penalised.
+        Whether to fit b, which is not penalised.
     pos_weight : float, array-like of shape (L,) or "balanced", default=None
-        Positive factor on the loss of "yes", as in PyTorch's BCEWithLogitsLoss. "balanced" stands for n0 / n1 of each
-        label, the weights of its no and yes: both weigh n0 then (with `class_weight="balanced"` both weigh n / 2,
-        which is the same but for C). It shifts the probabilities: see `prior_correction`.
+        Positive factor on the loss of entries 1, as in PyTorch's BCEWithLogitsLoss. "balanced" is n0 / n1, the total
+        weights of a label's entries 0 and 1: both values then weigh n0. (`class_weight="balanced"` gives both n / 2,
+        which is equivalent up to the value of C.) A factor shifts the probabilities: see `prior_correction`.
     prior_correction : bool, default=False
-        Whether log(pos_weight) is subtracted from all logits at prediction, so that probabilities are those of the data
-        again. That is exact only for a well-specified model (log-odds that are linear in the features) whose penalty
-        doesn't matter; it may be switched without another fit. `predict` and `threshold` go by the corrected
-        probabilities.
+        Whether predictions subtract log(pos_weight) from all logits, so that probabilities match the unweighted data.
+        This is exact only for a well-specified model (log-odds linear in the features) with a negligible penalty.
+        `predict` and `threshold` use the corrected probabilities. May be changed without refitting.
     label_smoothing : float in [0, 1), default=0.0
         With e, targets become (1 - e) t + e / 2.
     threshold : float or array-like of shape (L,), default=0.5
-        Probability in [0, 1] from which on `predict` says yes. It may be changed without another fit. (Not used by
-        `predict` for labels in one dimension of which there are more than two.)
+        `predict` returns 1 if the probability is at least this value in [0, 1]. May be changed without refitting.
+        `predict` ignores it if y has one dimension and more than two classes.
     tol : float, default=1e-6
-        The relative optimality gap to be proved for each label, (F - F*) / F; positive. Lower it where digits are
-        compared and there are thousands of features: with fewer, fits end far below the default.
+        Largest certified relative optimality gap, (F - F*) / F, of each label; positive. Lower it to compare digits of
+        coefficients with thousands of features; with fewer features, gaps end far below the default.
     max_iter : int, default=1000
-        Most iterations, of L-BFGS and of Newton's method together, each for all labels that need it.
+        Maximum number of iterations, of L-BFGS and Newton's method together, each for all labels that need it.
     warm_start : bool, default=False
-        Whether to start from the coefficients of the last fit, where labels and features are the same.
+        Whether to start from the previous coefficients if labels and features are the same.
 
     Attributes
     ----------
     classes_ : list of L ndarrays of shape (2,), or ndarray of shape (K,)
-        No and yes for each label, of Y's dtype; for labels in one dimension the classes, sorted.
+        The values 0 and 1 for each label, of Y's dtype; for y in one dimension, the sorted classes.
     label_names_ : ndarray of shape (L,)
-        Names of Y's columns, where it was a data frame, else their numbers. Not there for labels in one dimension.
+        Column names of Y if it was a data frame, else column numbers. Not set for y in one dimension.
     coef_ : ndarray of shape (L, d)
-        Coefficients w of each label. float32 where X is.
+        Coefficients w of each label; float32 if X is float32.
     intercept_ : ndarray of shape (L,)
         Intercepts b.
     prior_shift_ : ndarray of shape (L,)
         log(pos_weight), 0 for constant labels.
-    n_iter_ : int
-        Iterations, of those on all of X.
+    n_iter_ : ndarray of shape (1,)
+        Number of iterations on all of X.
     n_evaluations_ : int
-        Evaluations of F and its gradient on all of X, for all labels or those that are left.
+        Number of evaluations of loss and gradient on all of X, for all labels or those not yet converged.
     n_passes_ : int
-        How often all of X was read: for evaluations, for curvature, and once for the range of each feature.
+        Number of passes over X: for evaluations, for curvature, and one for the range of each feature.
     loss_ : float
-        The sum of all F_l at the solution, but for constant labels.
+        Sum of F_l over all labels that are not constant, at the solution.
     loss_curve_ : ndarray
-        That sum at the start and after each iteration.
+        This sum at the start and after each iteration.
     gradient_norm_ : float
-        Euclidean norm of its gradient by coefficients and intercepts.
+        Euclidean norm of its gradient with respect to coefficients and intercepts.
     label_optimality_gaps_ : ndarray of shape (L,)
-        Proved bounds on (F_l - F_l*) / F_l, never below machine epsilon; inf where none is known, 0 for constant
-        labels.
+        Certified bounds on (F_l - F_l*) / F_l, at least machine epsilon; inf if unknown, 0 for constant labels.
     optimality_gap_ : float
-        The largest of them.
+        Maximum of `label_optimality_gaps_`.
     converged_ : bool
         Whether ``optimality_gap_ <= tol``.
     n_features_in_ : int
         Number of features d.
     feature_names_in_ : ndarray of shape (d,)
-        Names of the features, where X had string column names.
+        Feature names. Set only if X had string column names.
 
     See Also
     --------
-    SoftmaxRegression : Where exactly one class is right.
-    sklearn.multioutput.ClassifierChain : Makes labels depend on each other; takes this estimator.
+    SoftmaxRegression : For classes that exclude each other.
+    sklearn.multioutput.ClassifierChain : Models dependence between labels; accepts this estimator.
 
     Notes
     -----
-    A row of weight 0 isn't there, nor is one of which no label is known. A label that is yes, or no, in all rows where
-    it is known has no finite optimum: a warning says so, its coefficients are 0 and its intercept is
-    log((n1 + 1/2) / (n0 + 1/2)), with n1 and n0 the sums of the sample weights of yes and no. (Without an intercept, or
-    with label smoothing, there is an optimum, and it is fitted.)
+    Rows of weight 0 and rows without a known label are ignored. A label that is 0, or 1, in all rows where it is known
+    has no finite optimum, except with label smoothing or without an intercept: `fit` warns and sets its coefficients
+    to 0 and its intercept to log((n1 + 1/2) / (n0 + 1/2)), with n0 and n1 the total weights of its entries 0 and 1.
 
-    Labels in one dimension are taken too: two classes are one sigmoid, as in `SoftmaxRegression`. Several classes get
-    a sigmoid each, and `predict_proba` divides by their sum; a warning says that `SoftmaxRegression` models that.
+    y may have one dimension. Two classes get one sigmoid, as in `SoftmaxRegression`. With more classes, each gets a
+    sigmoid, `predict_proba` divides by their sum, and a warning recommends `SoftmaxRegression`.
 
-    scikit-learn's splitters and scorers look at Y in ways of their own. With NaN or soft labels in Y, cross-validate
-    with a splitter that is an object and doesn't look (``KFold(5, shuffle=True, random_state=0)``, not ``cv=5``), and
-    score with `skactivation.metrics.neg_multilabel_log_loss`. `cross_val_predict` (but for ``method="predict"``) and
-    `ClassifierChain` recode Y, and can't have NaN or soft labels in it at all. scikit-learn's `log_loss` and
-    `brier_score_loss` take indicators for exclusive classes.
+    With NaN or soft labels in Y, cross-validate with a splitter object that does not read Y
+    (``KFold(5, shuffle=True)``, not ``cv=5``) and the scorer `skactivation.metrics.neg_multilabel_log_loss`;
+    `ClassifierChain` and `cross_val_predict` (except with ``method="predict"``) recode Y and cannot handle such labels.
+    scikit-learn's `log_loss` and `brier_score_loss` treat any indicator as exclusive classes.
 
-    With ``C=np.inf`` a proof needs columns that are independent on the rows where a label is known, and at most 2,000
-    of them; where there is none, a warning says so.
-
-    Memory above X and Y: a byte an entry of a dense Y, and what doesn't grow with rows. Labels are fitted in groups
-    where their curvature would take more than that.
+    With ``C=np.inf`` a certificate requires at most 2,000 columns, linearly independent on the rows where the label is
+    known; without a certificate, `fit` warns. Memory beyond X and Y is one byte per entry of a dense Y plus an amount
+    that does not depend on the number of rows: labels are fitted in groups if their Hessians need more.
 
     References
     ----------
@@ -140,7 +137,7 @@ class SigmoidMultiLabel(ClassifierMixin, LinearLogitModel):
     >>> import numpy as np
     >>> from skactivation import SigmoidMultiLabel
     >>> X = np.array([[0.0], [1.0], [2.0], [3.0], [4.0], [5.0]])
-    >>> Y = np.array([[0, 1], [0, 1], [1, 0], [0, 1], [1, np.nan], [1, 0]])  # the last but one isn't known
+    >>> Y = np.array([[0, 1], [0, 1], [1, 0], [0, 1], [1, np.nan], [1, 0]])  # NaN: not known
     >>> model = SigmoidMultiLabel().fit(X, Y)
     >>> model.predict_proba(X[-2:]).round(3)
     array([[0.76 , 0.341],
@@ -181,10 +178,10 @@ class SigmoidMultiLabel(ClassifierMixin, LinearLogitModel):
         X : {array-like, sparse matrix} of shape (n, d)
             Training rows.
         y : {array-like, sparse matrix} of shape (n, L), or array-like of shape (n,)
-            Y: 1 where a row has a label, 0 where not, NaN where that isn't known, values between for soft labels; or
-            labels of any kind in one dimension.
+            Y: 1 if the row has the label, 0 if not, NaN if not known, values between 0 and 1 for soft labels; or y:
+            class labels of any type.
         sample_weight : array-like of shape (n,) or (n, L), default=None
-            Weights of rows or of single entries of Y, not negative.
+            Non-negative weights of the rows or of the entries of Y.
 
         Returns
         -------
@@ -194,20 +191,20 @@ class SigmoidMultiLabel(ClassifierMixin, LinearLogitModel):
         Raises
         ------
         TypeError, ValueError
-            For parameters, X, Y or weights that make no sense, or a label that isn't known in any row. The estimator
-            then is as it was before.
+            If a parameter, X, y or the weights are invalid, or a label is not known in any row. The estimator stays
+            unchanged.
 
         Warns
         -----
         ConvergenceWarning
-            Where ``optimality_gap_ <= tol`` could not be proved; the message says for which labels and how far it got.
+            If ``optimality_gap_ > tol``; the message names the labels, the reason and the gap reached.
         UserWarning
-            For constant labels, and for several classes that exclude each other.
+            For constant labels, and for more than two classes in one dimension.
         """
         return self._fit(X, y, sample_weight)
 
     def decision_function(self, X: Any) -> Array:
-        """Logits.
+        """Logits of the labels.
 
         Parameters
         ----------
@@ -223,7 +220,7 @@ class SigmoidMultiLabel(ClassifierMixin, LinearLogitModel):
         return logits[:, 0] if self._is_binary() else logits
 
     def predict_proba(self, X: Any) -> Array:
-        """Probability of each label, whatever the others are: rows needn't sum to one.
+        """Probability of each label; rows need not sum to one.
 
         Parameters
         ----------
@@ -233,7 +230,7 @@ class SigmoidMultiLabel(ClassifierMixin, LinearLogitModel):
         Returns
         -------
         ndarray of shape (n, L), or (n, K) for K classes in one dimension
-            Probabilities; for classes in one dimension they are made to sum to one.
+            Probabilities; for classes in one dimension, rows are normalised to sum to one.
         """
         check_is_fitted(self)
         if self._has_columns():
@@ -243,7 +240,7 @@ class SigmoidMultiLabel(ClassifierMixin, LinearLogitModel):
         return self._logits(X, lambda logits: softmax(log_sigmoid(logits)))
 
     def predict_log_proba(self, X: Any) -> Array:
-        """Logarithm of the probabilities, accurate also where they round to 0 or 1.
+        """Logarithms of the probabilities, accurate even if a probability rounds to 0 or 1.
 
         Parameters
         ----------
@@ -263,7 +260,7 @@ class SigmoidMultiLabel(ClassifierMixin, LinearLogitModel):
         return self._logits(X, lambda logits: log_softmax(log_sigmoid(logits)))
 
     def predict(self, X: Any) -> Any:
-        """Labels whose probability is at least `threshold`.
+        """Predicted labels: those with a probability of at least `threshold`.
 
         Parameters
         ----------
@@ -273,7 +270,7 @@ class SigmoidMultiLabel(ClassifierMixin, LinearLogitModel):
         Returns
         -------
         {ndarray, sparse matrix} of shape (n, L), or ndarray of shape (n,)
-            An indicator of Y's dtype, in CSR format if Y was sparse; for labels in one dimension one of them a row.
+            Indicator of Y's dtype, in CSR format if Y was sparse; or one class per row if y had one dimension.
         """
         check_is_fitted(self)
         if not self._has_columns():
@@ -286,67 +283,46 @@ class SigmoidMultiLabel(ClassifierMixin, LinearLogitModel):
         return chosen if self._container is None else self._container(chosen)
 
     def score(self, X: Any, y: Any, sample_weight: Any = None) -> float:
-        """Share of rows whose known labels are all right: subset accuracy; accuracy for labels in one dimension.
+        """Subset accuracy: fraction of rows whose known labels are all predicted correctly.
 
-        Rows of which no label is known are left out.
+        For y in one dimension it is the accuracy. Rows without a known label are ignored.
 
         Parameters
         ----------
         X : {array-like, sparse matrix} of shape (n, d)
             Rows.
         y : {array-like, sparse matrix} of shape (n, L), or array-like of shape (n,)
-            Indicator, NaN for not known, or labels. A data frame must have the columns of the fit's.
+            Indicator with NaN for not known, or class labels. A data frame must have the same columns as in `fit`.
         sample_weight : array-like of shape (n,), default=None
-            Weights of the rows.
+            Non-negative weights of the rows.
 
         Returns
         -------
         float
-            A number from 0 to 1.
+            A number in [0, 1].
 
         Raises
         ------
         ValueError
-            For soft labels, which are neither right nor wrong, and weights of entries: use the scorer
-            `skactivation.metrics.neg_multilabel_log_loss`.
+            For soft labels or weights of entries: use the scorer `skactivation.metrics.neg_multilabel_log_loss`.
         """
         check_is_fitted(self)
         if not self._has_columns():
             return float(accuracy_score(as_labels(y), self.predict(X), sample_weight=sample_weight))
         indicator = Indicator(y)
-        if not indicator.is_hard:
-            raise ValueError(
-                "y must hold 0 and 1 for a share of right rows, got soft labels; score with "
-                "skactivation.metrics.neg_multilabel_log_loss"
-            )
-        if np.ndim(sample_weight) > 1:
-            raise ValueError(
-                "sample_weight must hold one weight a row for a share of right rows; for weights of entries score with "
-                "skactivation.metrics.neg_multilabel_log_loss"
-            )
+        check_hard(indicator, sample_weight)
         chosen = self.predict(X)
         check_consistent_length(X, y)
-        outputs = np.arange(len(self.classes_))
-        if indicator.n_labels != outputs.size:
-            raise ValueError(f"y must have a column for each of the {outputs.size} labels, got {indicator.n_labels}")
+        n_labels = len(self.classes_)
+        if indicator.n_labels != n_labels:
+            raise ValueError(f"y must have a column for each of the {n_labels} labels, got {indicator.n_labels}")
         if hasattr(y, "columns") and not np.array_equal(indicator.names, self.label_names_):
             raise ValueError(
                 f"y must have the columns {self.label_names_.tolist()} in this order, got {indicator.names.tolist()}"
             )
-        right, known = np.empty(indicator.n_rows), np.empty(indicator.n_rows, dtype=bool)
-        for rows in indicator.slices():
-            part = chosen[rows].toarray() if sparse.issparse(chosen) else chosen[rows]
-            signs = indicator.signs(rows, outputs)
-            right[rows] = ((signs == 0) | ((signs < 0) == (part.T == 1))).all(axis=0)
-            known[rows] = signs.any(axis=0)
-        weights = check_sample_weight(sample_weight, right.shape)
-        weights = known * (1.0 if weights is None else weights)
-        if not weights.any():
-            raise ValueError("y has no row of positive weight with a known label")
-        return float(np.average(right, weights=weights))
+        return subset_accuracy(chosen, indicator, sample_weight)
 
     def __sklearn_tags__(self) -> Any:
-        """Say that y may be an indicator, and X sparse."""
         tags = super().__sklearn_tags__()
         tags.input_tags.sparse = True
         tags.classifier_tags.multi_label = True
@@ -371,9 +347,10 @@ class SigmoidMultiLabel(ClassifierMixin, LinearLogitModel):
             raise ValueError(f"Y has no known entry of positive weight for {labels}: drop these columns")
         pos_weight = check_pos_weight(self.pos_weight, yes, no)
         check_thresholds(self.threshold, pos_weight.size)
-        constant, more_messages = self._constant_intercepts(yes, no, names)
+        have_optimum = not self.fit_intercept or self.label_smoothing > 0
+        constant, more_messages = constant_intercepts(yes, no, names, have_optimum=have_optimum)
         fitted = np.ones(yes.size, dtype=bool) if constant is None else np.isnan(constant)
-        # A constant label learns nothing from its weight.
+        # The formula for the intercept of a constant label does not use pos_weight.
         pos_weight = np.where(fitted, pos_weight, 1.0)
         targets.fit_to(pos_weight, float(self.label_smoothing), fitted)
         half, kept = 0.5 * self.label_smoothing * (yes + no), 1 - self.label_smoothing
@@ -391,7 +368,7 @@ class SigmoidMultiLabel(ClassifierMixin, LinearLogitModel):
         return encoded, messages + more_messages
 
     def _indicator_of(self, y: Any, sample_weight: Array | None) -> tuple[Indicator, Array, dict[str, Any], list[str]]:
-        """y as an indicator, the names of its labels, the fitted attributes that describe it, messages."""
+        """Return y as an indicator, the label names, the fitted attributes that describe y, and messages."""
         if is_indicator(y):
             indicator = Indicator(y)
             no_and_yes = np.array([0, 1]).astype(indicator.dtype)
@@ -399,35 +376,8 @@ class SigmoidMultiLabel(ClassifierMixin, LinearLogitModel):
             self._container = indicator.container
             return indicator, indicator.names, {"classes_": classes_of_labels, "label_names_": indicator.names}, []
         self.__dict__.pop("label_names_", None)
-        try:
-            codes, classes = encode_labels(y, sample_weight)
-        except ValueError as error:
-            hint = "unknown or soft values of a single label need a column: y.reshape(-1, 1), or frame[['name']]"
-            raise ValueError(f"{error} ({hint})") from error
-        check_two_classes(classes, type(self).__name__)
-        messages = []
-        if classes.size > 2:
-            messages = [
-                f"y holds {classes.size} classes that exclude each other: each gets a sigmoid, which does not model "
-                "that; SoftmaxRegression does. For labels that do not exclude each other, y must have a column for each"
-            ]
-        indicator = Indicator(codes[:, np.newaxis] == np.arange(1 if classes.size == 2 else 0, classes.size))
+        indicator, classes, messages = indicator_of_classes(y, sample_weight, type(self).__name__)
         return indicator, classes[-indicator.n_labels :], {"classes_": classes}, messages
-
-    def _constant_intercepts(self, yes: Array, no: Array, names: Array) -> tuple[Array | None, list[str]]:
-        """Intercepts (L,) of labels without a finite optimum, NaN for the others; None where all have one; messages."""
-        constant = (yes == 0) | (no == 0)
-        if not constant.any():
-            return None, []
-        which = " and ".join(
-            f"always {value} for {listed(names[other == 0], 'label', 'labels')}"
-            for value, other in ((0, yes), (1, no))
-            if not other.all()
-        )
-        if not self.fit_intercept or self.label_smoothing > 0:
-            return None, [f"Y is {which}"]
-        consequence = "their coefficients are 0, and every row gets the same probability, (n1 + 1/2) / (n + 1)"
-        return np.where(constant, np.log(yes + 0.5) - np.log(no + 0.5), np.nan), [f"Y is {which}: {consequence}"]
 
     def _store_gaps(self, gaps: Array) -> None:
         self.label_optimality_gaps_ = gaps
@@ -444,6 +394,6 @@ class SigmoidMultiLabel(ClassifierMixin, LinearLogitModel):
         return listed(separated, "label", "labels") if separated.size else ""
 
     def _names(self) -> Array:
-        """Names (L,) of the labels, or the classes that have a sigmoid each."""
+        """Names (L,) of the labels, or the classes that have a sigmoid."""
         names: Array = self.label_names_ if self._has_columns() else self.classes_[-len(self.coef_) :]
         return names

@@ -1,4 +1,4 @@
-"""Softmax regression: exclusive classes."""
+"""Softmax regression for exclusive classes."""
 
 from typing import Any, Self
 
@@ -18,100 +18,102 @@ from skactivation.linear_model._base import EncodedTargets, LinearLogitModel
 
 __all__ = ["SoftmaxRegression"]
 
-# A class whose largest residual is below this is told apart without a mistake.
+# A class counts as separated by the data if its largest residual is below this.
 _CERTAIN = 1e-2
 
 
 class SoftmaxRegression(ClassifierMixin, LinearLogitModel):
     r"""Multinomial logistic regression, fitted to a certified optimum.
 
-    The model for classes that exclude each other: probabilities are softmax(W x + b). Minimised is
+    Use it for classes that exclude each other: their probabilities are softmax(W x + b). The fit minimises
 
     .. math:: F(W, b) = \sum_i s_i \, l(W x_i + b, t_i) + \frac{1}{2 C} \|W\|^2
 
-    with the cross-entropy l and the weights s. This is the objective of scikit-learn's `LogisticRegression` divided by
-    C; the coefficients are the same. Features may come on any scale: the solver works in coordinates of its own, and
-    the fit carries a proof of how close to the optimum it is.
+    with the cross-entropy l and sample weights s. This is the objective of scikit-learn's `LogisticRegression` divided
+    by C, so that both have the same coefficients. A certificate bounds the distance of F from its minimum.
+
+    Unscaled columns of X neither slow the fit nor cost accuracy, but the *penalty* depends on their units: put
+    `StandardScaler` in front to penalise all features alike.
 
     Parameters
     ----------
     C : float, default=1.0
         Inverse strength of the penalty, positive; ``np.inf`` for no penalty.
     fit_intercept : bool, default=True
-        Whether to fit b. It isn't penalised.
+        Whether to fit b, which is not penalised.
     class_weight : dict or "balanced", default=None
-        Positive factors on the weights of each class's rows. "balanced" makes all classes weigh the same. A class that
-        a dict doesn't name has the factor 1. Not with soft targets.
+        Positive factors on the weights of each class's rows, 1 for classes missing in a dict. "balanced" gives all
+        classes the same total weight. Not allowed with soft targets.
     prior_correction : bool, default=False
-        Whether the logarithms of the classes' factors are subtracted from the logits at prediction, so that
-        probabilities are those of the data again. That is exact only for a well-specified model (log-odds that are
-        linear in the features) whose penalty doesn't matter; it may be switched without another fit. `coef_` and
-        `intercept_` stay as they are.
+        Whether predictions subtract the logarithms of the class factors from the logits, so that probabilities match
+        the unweighted data. This is exact only for a well-specified model (log-odds linear in the features) with a
+        negligible penalty. May be changed without refitting; `coef_` and `intercept_` do not change.
     label_smoothing : float in [0, 1), default=0.0
         With e, targets become (1 - e) t + e / K for K classes.
     tol : float, default=1e-6
-        The relative optimality gap to be proved, (F - F*) / F; positive. Lower it where digits are compared: at the
-        default, coefficients of large problems have about three.
+        Largest certified relative optimality gap, (F - F*) / F; positive. Lower it to compare digits of coefficients:
+        with the default, coefficients of large problems have about three correct digits.
     max_iter : int, default=1000
-        Most iterations, of L-BFGS and of Newton's method together, on all of X.
+        Maximum number of iterations on all of X, of L-BFGS and Newton's method together.
     warm_start : bool, default=False
-        Whether to start from the coefficients of the last fit, where classes and features are the same: for a path of
-        values of C, best upwards.
+        Whether to start from the previous coefficients if classes and features are the same. For a path of values of C,
+        increase C.
 
     Attributes
     ----------
     classes_ : ndarray of shape (K,)
-        The classes, sorted; with soft targets the columns of y.
+        The sorted classes; with soft targets, the columns of y.
     coef_ : ndarray of shape (K, d), or (1, d) for two classes
-        Coefficients W; their sum over the classes is zero. For two classes they belong to the logit of
-        ``classes_[1]``. float32 where X is.
+        Coefficients W, with sum 0 over the classes; for two classes, those of the logit of ``classes_[1]``. float32 if
+        X is float32.
     intercept_ : ndarray of shape (K,) or (1,)
         Intercepts b.
     prior_shift_ : ndarray of shape (K,) or (1,)
-        Logarithms of the factors of `class_weight`; for two classes their difference.
-    n_iter_ : int
-        Iterations, of those on all of X.
+        Logarithms of the class factors; for two classes, their difference.
+    n_iter_ : ndarray of shape (1,)
+        Number of iterations on all of X.
     n_evaluations_ : int
-        Evaluations of F and its gradient on all of X.
+        Number of evaluations of F and its gradient on all of X.
     n_passes_ : int
-        How often all of X was read: for evaluations, for curvature, and once for the range of each feature.
+        Number of passes over X: for evaluations, for curvature, and one for the range of each feature.
     loss_ : float
         F at the solution.
     loss_curve_ : ndarray
         F at the start and after each iteration.
     gradient_norm_ : float
-        Euclidean norm of F's gradient by coefficients and intercepts.
+        Euclidean norm of F's gradient with respect to coefficients and intercepts.
     optimality_gap_ : float
-        A proved bound on (F - F*) / F, never below machine epsilon; inf where none is known.
+        Certified bound on (F - F*) / F, at least machine epsilon; inf if unknown.
     converged_ : bool
         Whether ``optimality_gap_ <= tol``.
     n_features_in_ : int
         Number of features d.
     feature_names_in_ : ndarray of shape (d,)
-        Names of the features, where X had string column names.
+        Feature names. Set only if X had string column names.
 
     See Also
     --------
     sklearn.linear_model.LogisticRegression : The same optimum with other solvers.
+    SigmoidMultiLabel : For labels that do not exclude each other.
 
     Notes
     -----
-    y may hold *soft targets*: an array or data frame (n, K) with a distribution over the classes in each row, such as
-    another model's probabilities (distillation) or shares of votes. A data frame's columns become `classes_`
-    (``pd.DataFrame(probabilities, columns=teacher.classes_)``), an array's are numbered. `score` then is the expected
-    accuracy. In a cross-validation use it, or `skactivation.metrics.neg_cross_entropy`, and ``KFold(shuffle=True)``:
-    scikit-learn's other scorers and its stratified splitters take labels alone.
+    y may hold *soft targets*: an array or data frame (n, K) whose rows are distributions over the classes, such as
+    another model's probabilities (distillation) or fractions of votes. The columns of a data frame become `classes_`
+    (``pd.DataFrame(probabilities, columns=teacher.classes_)``); the columns of an array are numbered. `score` is then
+    the expected accuracy. Cross-validate with ``KFold(shuffle=True)`` and this score or
+    `skactivation.metrics.neg_cross_entropy`: scikit-learn's other scorers and its stratified splitters require labels.
 
-    A row of weight 0 isn't there: a class that occurs in no other rows isn't among `classes_`.
+    Rows of weight 0 are ignored: a class that occurs in no other row is not in `classes_`.
 
-    A fit minimises with SciPy's L-BFGS in coordinates that the curvature gives (Newton's method, where that costs no
-    more); it starts at the classes' shares, at the solution of a sample where rows are many, or, with more features
-    than rows, at the best combination of rows; what that takes isn't counted in `n_iter_` and
-    `n_evaluations_`.
+    The solver is SciPy's L-BFGS with a preconditioner from the Hessian, or Newton's method if that costs no more. It
+    starts from the class frequencies; from the solution on a sample of rows if there are many rows; or from the best
+    linear combination of rows if there are more features than rows. `n_iter_` and `n_evaluations_` do not count the
+    work for these initial guesses.
 
-    X is read in blocks and never copied as a whole; float32 or float64, C or Fortran order, memory-mapped, or sparse
-    (CSR, CSC) come without a conversion. Blocks are worked on by as many threads as BLAS may use (OMP_NUM_THREADS,
-    threadpoolctl); results are the same bits for any number of them.
+    X is read in blocks and never copied as a whole. float32 and float64, C and Fortran order, memory maps, CSR and CSC
+    need no conversion. Blocks are processed by as many threads as BLAS may use (OMP_NUM_THREADS, threadpoolctl); the
+    results are bitwise identical for any number of threads.
 
     References
     ----------
@@ -159,9 +161,9 @@ class SoftmaxRegression(ClassifierMixin, LinearLogitModel):
         X : {array-like, sparse matrix} of shape (n, d)
             Training rows.
         y : array-like of shape (n,) or (n, K)
-            Labels of any kind, or a distribution over K classes in each row.
+            Class labels of any type, or soft targets: each row a distribution over K classes.
         sample_weight : array-like of shape (n,), default=None
-            Weights, not negative. A row of weight 0 is as good as absent, an integer weight as good as repeats.
+            Non-negative weights. Weight 0 is equivalent to removing the row, an integer weight to repeating it.
 
         Returns
         -------
@@ -171,17 +173,19 @@ class SoftmaxRegression(ClassifierMixin, LinearLogitModel):
         Raises
         ------
         TypeError, ValueError
-            For parameters, X, y or weights that make no sense. The estimator then is as it was before.
+            If a parameter, X, y or the weights are invalid. The estimator stays unchanged.
 
         Warns
         -----
         ConvergenceWarning
-            Where ``optimality_gap_ <= tol`` could not be proved; the message says what was reached.
+            If ``optimality_gap_ > tol``; the message gives the reason and the gap reached.
+        UserWarning
+            If soft targets give a class no probability in any row.
         """
         return self._fit(X, y, sample_weight)
 
     def decision_function(self, X: Any) -> Array:
-        """Logits.
+        """Logits of the classes.
 
         Parameters
         ----------
@@ -197,7 +201,7 @@ class SoftmaxRegression(ClassifierMixin, LinearLogitModel):
         return logits[:, 0] if logits.shape[1] == 1 else logits
 
     def predict(self, X: Any) -> Array:
-        """Most probable class.
+        """Most probable class of each row.
 
         Parameters
         ----------
@@ -207,7 +211,7 @@ class SoftmaxRegression(ClassifierMixin, LinearLogitModel):
         Returns
         -------
         ndarray of shape (n,)
-            Labels out of `classes_`.
+            Labels from `classes_`.
         """
         logits = self.decision_function(X)
         chosen = (logits > 0).astype(np.intp) if logits.ndim == 1 else logits.argmax(axis=1)
@@ -230,7 +234,7 @@ class SoftmaxRegression(ClassifierMixin, LinearLogitModel):
         return self._logits(X, _probabilities)
 
     def predict_log_proba(self, X: Any) -> Array:
-        """Logarithms of the probabilities, from the logits: finite also where a probability rounds to 0.
+        """Logarithms of the probabilities, finite even if a probability rounds to 0.
 
         Parameters
         ----------
@@ -245,21 +249,26 @@ class SoftmaxRegression(ClassifierMixin, LinearLogitModel):
         return self._logits(X, _log_probabilities)
 
     def score(self, X: Any, y: Any, sample_weight: Any = None) -> float:
-        """Accuracy; with soft targets the expected accuracy, the mean probability of the predicted class.
+        """Accuracy; for soft targets the expected accuracy, which is the mean target of the predicted class.
 
         Parameters
         ----------
         X : {array-like, sparse matrix} of shape (n, d)
             Rows.
         y : array-like of shape (n,) or (n, K)
-            Labels, or a distribution over the classes in each row, in the order of `classes_`.
+            Labels, or soft targets with columns in the order of `classes_`.
         sample_weight : array-like of shape (n,), default=None
-            Weights, not negative.
+            Non-negative weights of the rows.
 
         Returns
         -------
         float
             A number in [0, 1].
+
+        Raises
+        ------
+        ValueError
+            If the columns of soft targets are not `classes_`.
         """
         check_is_fitted(self)
         soft = soft_targets(y)
@@ -267,9 +276,9 @@ class SoftmaxRegression(ClassifierMixin, LinearLogitModel):
             return float(super().score(X, as_labels(y), sample_weight))
         targets, names = soft
         if targets.shape[1] != self.classes_.size:
-            raise ValueError(f"y must have {self.classes_.size} columns, one for each class, got {targets.shape[1]}")
+            raise ValueError(f"y must have {self.classes_.size} columns, one per class, got {targets.shape[1]}")
         if names is not None and not np.array_equal(names, self.classes_):
-            raise ValueError(f"y must have the columns classes_, {self.classes_.tolist()}, got {names.tolist()}")
+            raise ValueError(f"y must have the columns classes_ = {self.classes_.tolist()}, got {names.tolist()}")
         check_consistent_length(X, targets, sample_weight)
         logits = self.decision_function(X)
         chosen = (logits > 0).astype(np.intp) if logits.ndim == 1 else logits.argmax(axis=1)
@@ -289,7 +298,7 @@ class SoftmaxRegression(ClassifierMixin, LinearLogitModel):
             factors = self._class_factors(encoded, classes, sample_weight)
             weights = self._weigh_classes(encoded, factors, sample_weight)
         elif self.class_weight is not None:
-            raise ValueError("class_weight can't be given with soft targets; use sample_weight")
+            raise ValueError("class_weight can't be given with soft targets; use sample_weight instead")
         else:
             (encoded, names), weights = soft, sample_weight
             classes = np.arange(encoded.shape[1]) if names is None else names
@@ -299,7 +308,7 @@ class SoftmaxRegression(ClassifierMixin, LinearLogitModel):
         shares, log_factors = self._shares(encoded, classes, weights), np.log(factors)
         null_logits = np.log(shares)
         if classes.size == 2:
-            # Two exclusive classes are one logit and a sigmoid.
+            # A softmax over two classes is a sigmoid of one logit.
             null_logits, log_factors = np.log(shares[1:] / shares[:1]), log_factors[1:] - log_factors[:1]
         encoded_targets = EncodedTargets(
             targets=class_targets(encoded, classes.size, float(self.label_smoothing)),
@@ -312,7 +321,7 @@ class SoftmaxRegression(ClassifierMixin, LinearLogitModel):
         return encoded_targets, messages
 
     def _class_factors(self, codes: Array, classes: Array, sample_weight: Array | None) -> Array:
-        """The factor (K,) of each class on the weights of its rows."""
+        """Factor (K,) on the row weights of each class."""
         factors = np.ones(classes.size)
         if self.class_weight is None:
             return factors
@@ -320,7 +329,7 @@ class SoftmaxRegression(ClassifierMixin, LinearLogitModel):
             for label, factor in self.class_weight.items():
                 place = np.flatnonzero(classes == label)
                 if place.size != 1:
-                    raise ValueError(f"class_weight names {label!r}, which isn't among the classes {classes.tolist()}")
+                    raise ValueError(f"class_weight must name classes of y, {classes.tolist()}, got {label!r}")
                 factors[place] = check_real(factor, f"class_weight[{label!r}]", allow_low=False, allow_high=False)
             return factors
         if self.class_weight != "balanced":
@@ -331,36 +340,36 @@ class SoftmaxRegression(ClassifierMixin, LinearLogitModel):
                 "balanced",
                 classes=np.arange(classes.size),
                 y=codes[counted],
-                # Relative to the largest: sums of huge weights overflow.
+                # Weights relative to the largest, because sums of huge weights overflow.
                 sample_weight=None if sample_weight is None else sample_weight[counted] / sample_weight.max(),
             )
         )
 
     def _weigh_classes(self, codes: Array, factors: Array, sample_weight: Array | None) -> Array | None:
-        """Weights of the rows times the factors of their classes."""
+        """Row weights times class factors."""
         if self.class_weight is None:
             return sample_weight
         weights: Array = factors[codes]
         if sample_weight is not None:
             weights = weights * sample_weight
             if not (np.isfinite(weights.max()) and weights.max() > 0):
-                raise ValueError("class_weight times sample_weight is beyond the range of floats; scale one of them")
+                raise ValueError("class_weight times sample_weight overflows or is 0 in every row; rescale one of them")
         return weights
 
     def _check_shares(self, targets: Array, classes: Array, sample_weight: Array | None) -> list[str]:
-        """See that at least two classes have a share in some row; messages about those that have none."""
+        """Check that at least two classes have targets above 0; return messages about the others."""
         present = targets if sample_weight is None else targets[sample_weight > 0]
         absent = present.max(axis=0) == 0
         check_two_classes(classes[~absent], type(self).__name__)
         if not absent.any() or self.label_smoothing > 0:
             return []
         return [
-            f"y gives no share to the classes {classes[absent].tolist()} in any row: their intercepts have no finite "
-            "optimum and stop at some point on the way to -inf; drop these columns"
+            f"y is 0 in every row of positive weight for the classes {classes[absent].tolist()}: their intercepts have "
+            "no finite optimum (they tend to -inf); drop these columns"
         ]
 
     def _shares(self, encoded: Array, classes: Array, weights: Array | None) -> Array:
-        """Each class's share (K,) in the targets; a class without any gets a little."""
+        """Fraction (K,) of each class in the targets, at least 1e-9, so that its logarithm is finite."""
         if encoded.ndim == 1:
             shares = np.bincount(encoded, weights, minlength=classes.size)
         else:

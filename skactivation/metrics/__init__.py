@@ -1,9 +1,10 @@
 """Metrics of probabilities: calibration errors, and log losses that scikit-learn does not have.
 
 `expected_calibration_error`, `reliability_curve` and `calibration_decomposition` measure calibration.
-`multilabel_log_loss` takes unknown labels, `cross_entropy` takes soft targets. The scorers, for
-``GridSearchCV(scoring=...)``, return minus the metric where their names begin with ``neg_``. Do not select models by
-calibration error alone: uninformative probabilities can be perfectly calibrated. Pictures: `skactivation.displays`.
+`multilabel_log_loss` accepts unknown labels, `cross_entropy` accepts soft targets. There is a scorer for each metric,
+for ``GridSearchCV(scoring=...)``; scorers whose names begin with ``neg_`` return minus the metric. Do not select models
+by calibration error alone: uninformative probabilities can be perfectly calibrated. `skactivation.displays` draws the
+curves.
 """
 
 from skactivation.metrics._scorers import (

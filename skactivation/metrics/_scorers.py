@@ -1,4 +1,4 @@
-"""Ready-made scorers for ``GridSearchCV(scoring=...)`` and ``cross_validate``: greater is better."""
+"""Ready-made scorers for ``GridSearchCV(scoring=...)`` and ``cross_validate``; a greater score is better."""
 
 from typing import Any
 
@@ -12,12 +12,12 @@ from skactivation.metrics.reliability import expected_calibration_error
 
 
 def miscalibration(y_true: Any, y_proba: ArrayLike, **parameters: Any) -> float:
-    """That part of `calibration_decomposition`."""
+    """The miscalibration of `calibration_decomposition`."""
     return calibration_decomposition(y_true, y_proba, **parameters).miscalibration
 
 
 def discrimination(y_true: Any, y_proba: ArrayLike, **parameters: Any) -> float:
-    """That part of `calibration_decomposition`."""
+    """The discrimination of `calibration_decomposition`."""
     return calibration_decomposition(y_true, y_proba, **parameters).discrimination
 
 

@@ -1,6 +1,6 @@
-"""A proper score taken apart into miscalibration, discrimination and uncertainty, without bins."""
+"""Decomposition of a proper score into miscalibration, discrimination and uncertainty, without bins."""
 
-from __future__ import annotations  # signatures in help() then say ArrayLike, not what it stands for
+from __future__ import annotations  # help() then shows ArrayLike, not its definition
 
 from collections.abc import Sequence
 from dataclasses import dataclass, field
@@ -14,37 +14,37 @@ from sklearn.isotonic import isotonic_regression
 from skactivation._threads import over_slices, threads_for
 from skactivation._typing import Array
 from skactivation._validation import check_choice
-from skactivation.metrics._forecasts import Forecast, Outcomes
+from skactivation.metrics._forecasts import Forecast, Forecasts
 
 __all__ = ["CalibrationDecomposition", "calibration_decomposition"]
 
-
 SCORES = ("log_loss", "brier_score")
-# Sorting a number takes as long as reading some.
+_PARTS = ("miscalibration", "discrimination", "uncertainty", "score")
+# Time to sort a number, in units of the time to read one.
 _SORTING = 8
 
 
 @dataclass(frozen=True)
 class CalibrationDecomposition:
-    """What `calibration_decomposition` found: score = miscalibration - discrimination + uncertainty.
+    """Result of `calibration_decomposition`: score = miscalibration - discrimination + uncertainty.
 
     Attributes
     ----------
     miscalibration : float
-        By how much the best increasing function of the probabilities would lower the score; 0 or more.
+        How much the best increasing function of the probabilities would lower the score; 0 or more.
     discrimination : float
-        By how much these recalibrated probabilities are better than the same one for every row; 0 or more.
+        How much these recalibrated probabilities lower the score of a constant probability; 0 or more.
     uncertainty : float
-        The score of the share of the rows in which it happened, for every row.
+        The score of the constant probability: the event's frequency, for every row.
     score : float
         The mean score, in nats for the log loss.
     scoring : str
         "log_loss" or "brier_score".
     kind : str
-        "binary" for two classes or one label, where the decomposition is exact; "one_vs_rest_mean" for the mean of
-        those of several classes or labels, each against all others.
+        "binary" for two classes or one label: the decomposition is exact. "one_vs_rest_mean" for several classes or
+        labels: the mean of the decompositions of each against all others.
     per_class : dict
-        The decomposition for each class or label by its name, with "one_vs_rest_mean"; else empty.
+        With "one_vs_rest_mean", the decomposition for each class or label, by its name; otherwise empty.
 
     Examples
     --------
@@ -71,47 +71,49 @@ def calibration_decomposition(
     labels: ArrayLike | None = None,
     sample_weight: ArrayLike | None = None,
 ) -> CalibrationDecomposition:
-    r"""Take a mean score apart: miscalibration (less is better) - discrimination (more is better) + uncertainty.
+    r"""Decompose a mean score: miscalibration (lower is better) - discrimination (higher is better) + uncertainty.
 
-    With the mean score S, the probabilities p, their best increasing recalibration c (isotonic regression of what
-    happened on p) and the overall share r,
+    S is the mean score, p are the probabilities, c is their best increasing recalibration (isotonic regression of the
+    outcomes on p), and r is the overall frequency of the event:
 
     .. math:: S(p) = [S(p) - S(c)] - [S(r) - S(c)] + S(r).
 
-    Each part is 0 or more. Miscalibration is the most that an increasing recalibration, such as a temperature, might
-    gain where there are two classes or one label; up to 36 for the log loss, 1 for the Brier score. Discrimination is
-    at most the uncertainty, and equal to it where probabilities separate yes from no. The uncertainty is the data's
-    alone: up to log 2 = 0.693 for the log loss, 1/4 for the Brier score. There are no bins to choose.
+    Each part is 0 or more. There are no bins to choose.
 
-    It is blind to what only a recalibration that isn't increasing would bring to light, and to chance: c is fitted to
-    the rows that it is judged by, so that even perfect probabilities get some miscalibration, of the order of
-    :math:`n^{-2/3}`, and as much discrimination too many.
+    - Miscalibration is, for two classes or one label, the largest gain possible on these rows from an increasing
+      recalibration such as a temperature. It is at most 36 for the log loss and 1 for the Brier score.
+    - Discrimination is at most the uncertainty. It equals the uncertainty if the probabilities separate yes from no.
+    - Uncertainty depends on `y_true` alone. It is at most log 2 = 0.693 for the log loss and 1/4 for the Brier score.
 
-    For two classes, and for one label, this is exact. For several, it is *the mean of the one-vs-rest decompositions*,
-    each class against all others, and called "one_vs_rest_mean": its score is the mean of the classes' binary
-    scores, not the log loss of the classes, and it is blind to how errors in one class go with those in another. The
-    mean over labels goes by the weight of their known entries; its log loss is `multilabel_log_loss`.
+    The decomposition does not see errors that only a non-increasing recalibration can correct. It does not remove
+    chance either: c is fitted to the same rows, so even perfect probabilities get a miscalibration of the order of
+    :math:`n^{-2/3}`, and the discrimination is too high by the same amount.
+
+    For two classes, or one label, the decomposition is exact. For more, the result is *the mean of the one-vs-rest
+    decompositions*, called "one_vs_rest_mean". Its score is the mean of the binary scores of the classes, not the log
+    loss of all classes together, and it does not see how errors in different classes are related. The mean over labels
+    is weighted by the weight of their known entries; its log loss is `multilabel_log_loss`.
 
     Parameters
     ----------
     y_true : array-like of shape (n,) or {array-like, sparse matrix} of shape (n, L)
-        Labels of classes that exclude each other, of any kind; or an indicator of several labels: 0 for no, 1 for yes,
-        between them soft labels, NaN, not known, is left out.
+        Labels of exclusive classes, of any dtype; or an indicator of several labels: 0 for no, 1 for yes, a number
+        between for a soft label, NaN for unknown (left out).
     y_proba : array-like of shape (n,), (n, K) or (n, L)
-        Probabilities of the classes in the order of `labels`, or of the labels; a vector holds those of the second of
-        two classes. The log loss keeps them at least the machine epsilon of their dtype away from 0 and 1, as
-        scikit-learn does.
+        Probabilities of the classes in the order of `labels`, or of the labels. A one-dimensional array holds those of
+        the second of two classes. The log loss clips them to [eps, 1 - eps], with the machine epsilon of their dtype,
+        as scikit-learn does.
     scoring : {"log_loss", "brier_score"}, default="log_loss"
         Cross-entropy, :math:`-y \log p - (1 - y) \log(1 - p)`, or squared error, :math:`(y - p)^2`.
     labels : array-like of shape (K,), default=None
         The class of each column of `y_proba`; see `expected_calibration_error`.
     sample_weight : array-like of shape (n,), or (n, L) with an indicator, default=None
-        Weights, not negative. A weight of 2 is the same as two rows; a row of weight 0 isn't there.
+        Non-negative weights. A weight of 2 equals two copies of the row; a row of weight 0 is ignored.
 
     Returns
     -------
     CalibrationDecomposition
-        The parts, the score, and those of each class.
+        The parts, the score, and the decomposition of each class.
 
     Raises
     ------
@@ -120,8 +122,8 @@ def calibration_decomposition(
 
     References
     ----------
-    Dimitriadis, Gneiting and Jordan, "Stable reliability diagrams for probabilistic classifiers", PNAS 118 (2021):
-    CORP. There the first two parts are called MCB and DSC.
+    Dimitriadis, Gneiting and Jordan, "Stable reliability diagrams for probabilistic classifiers", PNAS 118 (2021).
+    They call the method CORP and the first two parts MCB and DSC.
 
     Examples
     --------
@@ -131,63 +133,57 @@ def calibration_decomposition(
     0.198 = 0.098 - 0.140 + 0.240
     """
     scoring = check_choice(scoring, "scoring", SCORES)
-    outcomes = Outcomes(y_true, y_proba, labels, sample_weight)
+    forecasts = Forecasts(y_true, y_proba, labels, sample_weight)
     parts: dict[Any, CalibrationDecomposition] = {}
-    totals: list[float] = []
-    with threads_for(_SORTING * outcomes.size), np.errstate(all="ignore"):
-        for batch in outcomes.batches():
-            names, forecasts = zip(*batch, strict=True)
-            totals += [forecast.share for forecast in forecasts]
-            parts.update(zip(names, _each_decomposed(forecasts, scoring, outcomes.epsilon), strict=True))
-    if outcomes.is_binary:
+    weights: list[float] = []
+    with threads_for(_SORTING * forecasts.size), np.errstate(all="ignore"):
+        for batch in forecasts.batches():
+            names, events = zip(*batch, strict=True)
+            weights += [event.weight_in_mean for event in events]
+            parts.update(zip(names, _decompose_each(events, scoring, forecasts.epsilon), strict=True))
+    if forecasts.is_binary:
         return next(iter(parts.values()))
-
-    def mean(part: str) -> float:
-        return float(np.average([getattr(one, part) for one in parts.values()], weights=totals))
-
-    return CalibrationDecomposition(
-        miscalibration=mean("miscalibration"),
-        discrimination=mean("discrimination"),
-        uncertainty=mean("uncertainty"),
-        score=mean("score"),
-        scoring=scoring,
-        kind="one_vs_rest_mean",
-        per_class=parts,
-    )
+    each = list(parts.values())
+    means = {part: float(np.average([getattr(one, part) for one in each], weights=weights)) for part in _PARTS}
+    return CalibrationDecomposition(**means, scoring=scoring, kind="one_vs_rest_mean", per_class=parts)
 
 
-def _each_decomposed(forecasts: Sequence[Forecast], scoring: str, epsilon: float) -> list[CalibrationDecomposition]:
-    def decomposed(numbers: slice) -> list[CalibrationDecomposition]:
-        return [_decomposed(forecast, scoring, epsilon) for forecast in forecasts[numbers]]
+def _decompose_each(forecasts: Sequence[Forecast], scoring: str, epsilon: float) -> list[CalibrationDecomposition]:
+    """The decompositions for several events, in threads."""
 
-    parts = over_slices(decomposed, len(forecasts), _SORTING * forecasts[0].probabilities.size)
-    return [part for some in parts for part in some]
+    def decompose(numbers: slice) -> list[CalibrationDecomposition]:
+        return [_decompose(forecast, scoring, epsilon) for forecast in forecasts[numbers]]
+
+    slices = over_slices(decompose, len(forecasts), _SORTING * forecasts[0].probabilities.size)
+    return [one for of_slice in slices for one in of_slice]
 
 
-def _decomposed(forecast: Forecast, scoring: str, epsilon: float) -> CalibrationDecomposition:
+def _decompose(forecast: Forecast, scoring: str, epsilon: float) -> CalibrationDecomposition:
     """The decomposition for one event."""
-    p, outcomes, weights, _ = _by_probability(forecast)
+    p, outcomes, weights, _ = _sorted_by_probability(forecast)
     yes, no = outcomes, 1 - outcomes
     if weights is not None:
         yes, no = weights * yes, weights * no
     total = forecast.total
-    # Rows of the same probability are recalibrated to the same one.
-    of_probability = np.flatnonzero(np.concatenate([[True], p[1:] != p[:-1]]))
-    of_block = of_probability[_block_starts(*_sums(of_probability, yes, no))]
+    # Isotonic regression is a function of p, so rows of equal p are merged first.
+    starts = _starts_of_runs(p)
+    totals_yes, totals_no = _sums(starts, yes, no)
+    totals = totals_yes + totals_no
+    starts = starts[_starts_of_runs(isotonic_regression(totals_yes / totals, sample_weight=totals))]
     if scoring == "log_loss":
         clipped = np.clip(p, epsilon, 1 - epsilon)
-        # Not as products of vectors: BLAS would sum in an order that depends on its threads.
+        # np.sum instead of a dot product: the order of BLAS sums depends on its threads.
         score = -float(np.sum(yes * np.log(clipped) + no * np.log1p(-clipped)))
-        recalibrated, overall = _entropy(*_sums(of_block, yes, no)), _entropy(yes.sum(), no.sum())
+        recalibrated, overall = _entropy(*_sums(starts, yes, no)), _entropy(yes.sum(), no.sum())
     else:
         squares = (outcomes - p) ** 2
         score = float(np.sum(squares if weights is None else weights * squares))
-        # What the outcomes of soft labels vary by themselves, which no probability mends.
-        own = float(np.sum(yes * (1 - outcomes)))
-        recalibrated = _variance(*_sums(of_block, yes, no)) - own
-        overall = _variance(yes.sum(), no.sum()) - own
+        # The variance within soft labels, which _variance includes but squared errors of soft labels do not.
+        within = float(np.sum(yes * (1 - outcomes)))
+        recalibrated = _variance(*_sums(starts, yes, no)) - within
+        overall = _variance(yes.sum(), no.sum()) - within
     return CalibrationDecomposition(
-        # Rounding may take them below 0.
+        # Rounding errors can make the differences negative.
         miscalibration=max(0.0, score - recalibrated) / total,
         discrimination=max(0.0, overall - recalibrated) / total,
         uncertainty=max(0.0, overall) / total,
@@ -197,36 +193,36 @@ def _decomposed(forecast: Forecast, scoring: str, epsilon: float) -> Calibration
     )
 
 
-def _by_probability(forecast: Forecast) -> Forecast:
-    """The same rows in the order of their probabilities, with outcomes as floats."""
-    p, outcomes, weights, unit = forecast
+def _sorted_by_probability(forecast: Forecast) -> Forecast:
+    """The same rows sorted by probability, with outcomes as floats."""
+    p, outcomes, weights, scale = forecast
     if weights is None and outcomes.dtype == bool:
-        # Floats from 0 on are in the order of their bits, which leave room for the outcome: one sort does.
+        # Non-negative floats sort like their bits as integers. The sign bit is free for the outcome, so that one sort
+        # without an index is enough.
         keys = p.view(np.int64) << 1 | outcomes
         keys.sort()
-        return Forecast((keys >> 1).view(np.float64), (keys & 1).astype(np.float64), None, unit)
+        return Forecast((keys >> 1).view(np.float64), (keys & 1).astype(np.float64), None, scale)
     order = np.argsort(p)
-    return Forecast(p[order], outcomes[order].astype(np.float64), None if weights is None else weights[order], unit)
+    return Forecast(p[order], outcomes[order].astype(np.float64), None if weights is None else weights[order], scale)
 
 
 def _sums(starts: Array, yes: Array, no: Array) -> tuple[Array, Array]:
-    """Weights of yes and of no from each start to the next."""
+    """Sums of yes and of no from each start to the next."""
     return np.add.reduceat(yes, starts), np.add.reduceat(no, starts)
 
 
-def _block_starts(yes: Array, no: Array) -> Array:
-    """Where isotonic regression on the frequencies takes another value."""
-    totals = yes + no
-    fitted = isotonic_regression(yes / totals, sample_weight=totals)
-    return np.flatnonzero(np.concatenate([[True], fitted[1:] != fitted[:-1]]))
+def _starts_of_runs(values: Array) -> Array:
+    """The first index of each run of equal values."""
+    return np.flatnonzero(np.concatenate([[True], values[1:] != values[:-1]]))
 
 
 def _entropy(yes: Any, no: Any) -> float:
-    """The summed log loss of each block's own frequency. No frequency is rounded to 0 or 1 by a tiny weight."""
+    """The summed log loss if each block is given its own frequency."""
     total = yes + no
+    # From yes and no separately, so that a tiny weight does not round 1 - frequency to 0.
     return -float(np.sum(xlogy(yes, yes / total) + xlogy(no, no / total)))
 
 
 def _variance(yes: Any, no: Any) -> float:
-    """The summed squared error of each block's own frequency."""
+    """The summed squared error if each block is given its own frequency."""
     return float(np.sum(yes * (no / (yes + no))))

@@ -1,6 +1,6 @@
-"""Log losses that scikit-learn does not have: of several labels with unknown entries, and of soft targets."""
+"""Log losses that scikit-learn does not have: for several labels with unknown entries, and for soft targets."""
 
-from __future__ import annotations  # signatures in help() then say ArrayLike, not what it stands for
+from __future__ import annotations  # help() then shows ArrayLike, not its definition
 
 from typing import Any
 
@@ -19,29 +19,28 @@ __all__ = ["cross_entropy", "multilabel_log_loss"]
 def multilabel_log_loss(y_true: Any, y_proba: ArrayLike, *, sample_weight: ArrayLike | None = None) -> float:
     r"""Mean log loss over the known entries of an indicator, :math:`-y \log p - (1 - y) \log(1 - p)`.
 
-    Lower is better; from 0 to about 36 (for a p that is wrong by all but machine epsilon), log 2 where p = 1/2. It is a
-    proper score: the true probabilities have the lowest expected loss. It is blind to how labels of a row
-    depend on each other. (scikit-learn's `log_loss` takes an indicator for exclusive classes and divides each row of
-    probabilities by its sum.)
+    Lower is better; from 0 to about 36 (entirely wrong, in double precision); log 2 for p = 1/2. It is a proper score:
+    the true probabilities have the lowest expected loss. It does not see how the labels of a row depend on each other.
+    (`sklearn.metrics.log_loss` treats the columns of an indicator as exclusive classes, so its result differs.)
 
     Parameters
     ----------
     y_true : {array-like, sparse matrix} of shape (n, L)
-        0 for no, 1 for yes, soft labels between; NaN, not known, is left out.
+        0 for no, 1 for yes, a number between for a soft label, NaN for unknown (left out).
     y_proba : array-like of shape (n, L)
-        Probabilities of yes. They are kept at least the machine epsilon of their dtype away from 0 and 1.
+        Probabilities of yes, clipped to [eps, 1 - eps] with the machine epsilon of their dtype.
     sample_weight : array-like of shape (n,) or (n, L), default=None
-        Weights of rows or of single entries, not negative.
+        Non-negative weights of rows or of single entries.
 
     Returns
     -------
     float
-        Nats an entry: the weighted mean.
+        Weighted mean, in nats per entry.
 
     Raises
     ------
     TypeError, ValueError
-        Shapes that don't fit, values outside [0, 1], weights that are negative, nothing known to take a mean of.
+        If shapes do not match, values lie outside [0, 1], a weight is negative or no entry is known.
 
     References
     ----------
@@ -71,28 +70,28 @@ def multilabel_log_loss(y_true: Any, y_proba: ArrayLike, *, sample_weight: Array
 def cross_entropy(y_true: ArrayLike, y_proba: ArrayLike, *, sample_weight: ArrayLike | None = None) -> float:
     r"""Mean cross-entropy of exclusive classes with soft targets, :math:`-\sum_k t_k \log p_k`.
 
-    Lower is better; from the targets' own entropy, which is 0 for one-hot rows, to about 36. It is a proper score. For
-    one-hot targets it is the log loss.
+    Lower is better; from the entropy of the targets (0 for one-hot rows) to about 36 (in double precision). It is a
+    proper score. For one-hot targets it equals the log loss.
 
     Parameters
     ----------
     y_true : array-like of shape (n, K)
         A distribution over the classes in each row.
     y_proba : array-like of shape (n, K), or (n,) for two classes
-        Probabilities; a vector holds those of the second of two classes, as scikit-learn's scorers give them. They are
-        kept at least the machine epsilon of their dtype away from 0.
+        Probabilities, clipped to at least the machine epsilon of their dtype. A one-dimensional array holds those of
+        the second of two classes, as scikit-learn's scorers pass them.
     sample_weight : array-like of shape (n,), default=None
-        Weights of the rows, not negative.
+        Non-negative weights of the rows.
 
     Returns
     -------
     float
-        Nats a row: the weighted mean.
+        Weighted mean, in nats per row.
 
     Raises
     ------
     TypeError, ValueError
-        Shapes that don't fit, targets whose rows don't sum to one, values outside [0, 1], weights that are negative.
+        If shapes do not match, rows of targets do not sum to 1, values lie outside [0, 1] or a weight is negative.
 
     References
     ----------
@@ -107,13 +106,13 @@ def cross_entropy(y_true: ArrayLike, y_proba: ArrayLike, *, sample_weight: Array
     truth = np.asarray(y_true)
     if truth.ndim != 2:
         raise ValueError(
-            f"y_true must hold a distribution in each row, shape (n, K), got {truth.shape}; for labels use "
+            f"y_true must hold a distribution in each row, shape (n, K), got the shape {truth.shape}; for labels use "
             "sklearn.metrics.log_loss"
         )
-    truth = as_distributions(y_true, "y_true", "for labels that don't exclude each other use multilabel_log_loss")
+    truth = as_distributions(y_true, "y_true", "for multilabel targets use multilabel_log_loss")
     if truth.shape[1] == 2 and np.ndim(y_proba) == 1:
-        of_second = _as_probabilities(y_proba, truth.shape[:1])
-        probabilities = np.column_stack([1 - of_second, of_second])
+        second = _as_probabilities(y_proba, truth.shape[:1])
+        probabilities = np.column_stack([1 - second, second])
     else:
         probabilities = _as_probabilities(y_proba, truth.shape)
     weights = check_sample_weight(sample_weight, truth.shape[:1])
@@ -123,7 +122,7 @@ def cross_entropy(y_true: ArrayLike, y_proba: ArrayLike, *, sample_weight: Array
 
 
 def _as_probabilities(y_proba: ArrayLike, shape: tuple[int, ...]) -> Array:
-    """Probabilities (n, .) of float32 or float64, checked."""
+    """Checked probabilities of the given shape, in float32 or float64."""
     probabilities = as_floats(y_proba, "y_proba")
     if probabilities.shape != shape:
         raise ValueError(f"y_proba must have y_true's shape {shape}, got {probabilities.shape}")
@@ -132,8 +131,8 @@ def _as_probabilities(y_proba: ArrayLike, shape: tuple[int, ...]) -> Array:
 
 
 def _mean(losses: Array, weights: Array) -> float:
-    """The weighted mean; weights of any size leave sums in range."""
+    """The weighted mean, with weights scaled to a maximum of 1 so that sums stay in range."""
     largest = weights.max(initial=0)
     if largest == 0:
-        raise ValueError("the mean of no losses is not defined: no row, or no known entry, has a positive weight")
+        raise ValueError("y_true has no known entry of positive weight: there is no loss to average")
     return float(np.average(losses, weights=weights / largest))

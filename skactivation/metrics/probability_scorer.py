@@ -1,4 +1,4 @@
-"""Scorers that know which class each column of probabilities belongs to."""
+"""Scorers that pass a metric the class of each column of probabilities."""
 
 from collections.abc import Callable
 from copy import copy
@@ -15,20 +15,20 @@ __all__ = ["ProbabilityScorer"]
 
 
 class ProbabilityScorer:
-    """A scorer for ``GridSearchCV(scoring=...)`` and ``cross_validate`` from a metric of probabilities.
+    """A scorer for ``GridSearchCV(scoring=...)`` and ``cross_validate``, made from a metric of probabilities.
 
-    Scorers of `sklearn.metrics.make_scorer` hand a metric the columns of `predict_proba` without their classes, so that
-    rows that lack a class, as the test rows of a split may, are judged wrongly or not at all. This one hands over the
-    estimator's `classes_`, too.
+    Scorers of `sklearn.metrics.make_scorer` pass the columns of `predict_proba` to a metric without their classes. If
+    the test rows of a split lack a class, the score is then wrong or an error. This scorer also passes the estimator's
+    `classes_`, as `labels`.
 
     Parameters
     ----------
     metric : callable
         ``metric(y_true, y_proba, *, labels, sample_weight, **parameters)``, such as `expected_calibration_error`.
     greater_is_better : bool, default=False
-        Whether greater is better; if not, the score is minus the metric, since searches look for the greatest score.
+        Whether a greater metric is better. If False, the score is minus the metric, because searches maximise scores.
     **parameters
-        What else to call the metric with.
+        Further keyword arguments of the metric.
 
     Examples
     --------
@@ -49,7 +49,7 @@ class ProbabilityScorer:
             signature(metric).bind(None, None, labels=None, sample_weight=None, **parameters)
         except TypeError as error:
             raise TypeError(
-                f"metric must take y_true, y_proba, labels, sample_weight and {list(parameters)}, but for "
+                f"metric must accept y_true, y_proba, labels, sample_weight and {list(parameters)}, got "
                 f"{_name(metric)}: {error}"
             ) from error
         self.metric, self.greater_is_better, self.parameters = metric, greater_is_better, parameters
@@ -61,62 +61,63 @@ class ProbabilityScorer:
         Parameters
         ----------
         estimator : estimator
-            Fitted, with `predict_proba`.
+            Fitted classifier with `predict_proba`.
         X : {array-like, sparse matrix} of shape (n, d)
             Rows.
         y : array-like of shape (n,) or (n, L)
-            Their labels, or an indicator.
+            Labels of the rows, or an indicator.
         sample_weight : array-like of shape (n,) or (n, L), default=None
-            Weights, not negative.
+            Non-negative weights.
 
         Returns
         -------
         float
-            Greater is better.
+            The score; greater is better.
         """
         probabilities, classes = probabilities_of(estimator, X)
         value = self.metric(y, probabilities, labels=classes, sample_weight=sample_weight, **self.parameters)
         if not isinstance(value, Real):
-            raise TypeError(f"metric must give a number, got {value!r} from {_name(self.metric)}")
+            raise TypeError(f"metric must return a number, got {value!r} from {_name(self.metric)}")
         return float(value if self.greater_is_better else -value)
 
     def set_score_request(self, *, sample_weight: bool | str | None) -> Self:
-        """Whether weights are routed to this scorer, or under which name; see scikit-learn's metadata routing.
+        """Request that weights are passed to this scorer, or not; see scikit-learn's metadata routing.
 
         Parameters
         ----------
         sample_weight : bool, str or None
-            True or False; another name; None for an error where they are passed.
+            True to pass them, False to ignore them, a string to pass them under that name, None to raise an error if
+            they are given.
 
         Returns
         -------
         ProbabilityScorer
-            A copy with this request: ready-made scorers are everyone's.
+            A copy with this request. The scorer itself is unchanged, because ready-made scorers are shared.
 
         Raises
         ------
         RuntimeError
-            If metadata routing isn't enabled.
+            If metadata routing is not enabled.
         TypeError
-            For another kind of request.
+            If `sample_weight` is none of the above.
         """
         if not get_config()["enable_metadata_routing"]:
             raise RuntimeError(
-                "set_score_request needs metadata routing: sklearn.set_config(enable_metadata_routing=True) enables it"
+                "set_score_request needs metadata routing; call sklearn.set_config(enable_metadata_routing=True) first"
             )
         if not (sample_weight is None or isinstance(sample_weight, (bool, str))):
-            raise TypeError(f"sample_weight must be True, False, None or a name, got {sample_weight!r}")
+            raise TypeError(f"sample_weight must be True, False, None or a string, got {sample_weight!r}")
         requesting = copy(self)
         requesting._sample_weight_request = sample_weight
         return requesting
 
     def get_metadata_routing(self) -> MetadataRequest:
-        """What this scorer asks of scikit-learn's metadata routing.
+        """The request of this scorer, for scikit-learn's metadata routing.
 
         Returns
         -------
         MetadataRequest
-            With the request for `sample_weight`.
+            The request for `sample_weight`.
         """
         request = MetadataRequest(owner=self)
         request.score.add_request(param="sample_weight", alias=self._sample_weight_request)

@@ -1,6 +1,6 @@
-"""Reliability: how often what has been given a probability happens, bin by bin, and the errors that sum this up."""
+"""Reliability curves (observed frequencies against probabilities, in bins) and the calibration errors they give."""
 
-from __future__ import annotations  # signatures in help() then say ArrayLike, not what it stands for
+from __future__ import annotations  # help() then shows ArrayLike, not its definition
 
 from dataclasses import dataclass
 from typing import Any, NamedTuple
@@ -12,38 +12,37 @@ from scipy.special import betaincinv
 from skactivation._threads import over_slices, threads_for
 from skactivation._typing import Array
 from skactivation._validation import check_choice, check_integer, check_real
-from skactivation.metrics._forecasts import Forecast, Outcomes
+from skactivation.metrics._forecasts import Forecast, Forecasts
 
 __all__ = ["ReliabilityCurve", "expected_calibration_error", "reliability_curve"]
 
-
 KINDS, STRATEGIES, NORMS = ("top_label", "classwise"), ("uniform", "quantile"), ("l1", "l2", "max")
-# Putting a number into a bin takes as long as reading some.
+# Time to put a number into a bin, in units of the time to read one.
 _BINNING = 2
-# With how many edges a probability is compared one by one.
+# Up to this many edges, comparing with each edge in turn is faster than a binary search.
 _FEW_EDGES = 64
 
 
 @dataclass(frozen=True, eq=False)
 class ReliabilityCurve:
-    """How often what has been given a probability happened, in the B bins that aren't empty.
+    """Observed frequencies against mean probabilities, in the B non-empty bins.
 
     Attributes
     ----------
     label : object
         The class or label; None for the top label.
     prob_true : ndarray of shape (B,)
-        How often it happened: the weighted mean of the outcomes.
+        Observed frequency: the weighted mean of the outcomes.
     prob_pred : ndarray of shape (B,)
         The weighted mean of the probabilities.
     counts : ndarray of shape (B,)
-        Rows of positive weight.
+        Number of rows of positive weight.
     shares : ndarray of shape (B,)
-        Shares of the weight; they sum to 1.
+        Fraction of the total weight; they sum to 1.
     lower, upper : ndarray of shape (B,)
-        Confidence interval of the probability that `prob_true` estimates.
+        Confidence interval of the true frequency, which `prob_true` estimates.
     edges : ndarray of shape (B, 2)
-        Bins: probabilities above the first number, up to the second; the first bin holds its lower edge, too.
+        Lower and upper edge. A bin contains its upper edge; the first bin contains its lower edge, too.
 
     Examples
     --------
@@ -63,8 +62,8 @@ class ReliabilityCurve:
     edges: Array
 
     def expected_calibration_error(self, norm: str = "l1") -> float:
-        """The error that this curve shows; see `skactivation.metrics.expected_calibration_error`."""
-        return _error(self.shares, self.prob_true - self.prob_pred, check_choice(norm, "norm", NORMS))
+        """The calibration error of this curve; see `skactivation.metrics.expected_calibration_error`."""
+        return _error(self, check_choice(norm, "norm", NORMS))
 
 
 def expected_calibration_error(
@@ -78,61 +77,65 @@ def expected_calibration_error(
     norm: str = "l1",
     sample_weight: ArrayLike | None = None,
 ) -> float:
-    r"""How far probabilities are, on average, from how often things happen: :math:`\sum_b s_b |\bar y_b - \bar p_b|`.
+    r"""Mean distance between probabilities and observed frequencies: :math:`\sum_b s_b |\bar y_b - \bar p_b|`.
 
-    In bins b of the probability, s is the share of the rows (of their weight), :math:`\bar p` the mean probability and
-    :math:`\bar y` the frequency of what it is the probability of.
+    Rows are grouped by probability into bins b: :math:`s_b` is the bin's fraction of the total weight,
+    :math:`\bar p_b` its mean probability, and :math:`\bar y_b` the frequency of the event in it.
 
-    Lower is better; from 0 to 1. It is an estimate with a bias: on n rows even perfect probabilities p get some
-    :math:`0.8 \sqrt{p (1 - p) B / n}` in B bins of equal weight. It is no proper score, and blind to much: the same
-    probability for every row, the share of the class, has an error of 0 although it says nothing about any row; errors
-    of opposite sign within a bin cancel; "top_label" sees nothing of the probabilities of other classes, nor which
-    class is meant. Read it beside a proper score, such as the log loss or `calibration_decomposition`.
+    Lower is better; the error lies between 0 and 1. It is biased upwards: on n rows, perfect probabilities p have an
+    error of about :math:`0.8 \sqrt{p (1 - p) B / n}` in B bins of equal weight. It is not a proper score:
+
+    - The frequency of the class as a constant probability has an error of 0, although it does not tell rows apart.
+    - Errors of opposite sign within a bin cancel.
+    - "top_label" ignores the probabilities of all other classes, and which class is the most probable.
+
+    Use it together with a proper score, such as the log loss or `calibration_decomposition`.
 
     Parameters
     ----------
     y_true : array-like of shape (n,) or {array-like, sparse matrix} of shape (n, L)
-        Labels of classes that exclude each other, of any kind; or an indicator of several labels: 0 for no, 1 for yes,
-        between them soft labels, NaN, not known, is left out.
+        Labels of exclusive classes, of any dtype; or an indicator of several labels: 0 for no, 1 for yes, a number
+        between for a soft label, NaN for unknown (left out).
     y_proba : array-like of shape (n,), (n, K) or (n, L)
-        Probabilities of the classes in the order of `labels`, or of the labels; a vector holds those of the second of
-        two classes.
+        Probabilities of the classes in the order of `labels`, or of the labels. A one-dimensional array holds those of
+        the second of two classes.
     labels : array-like of shape (K,), default=None
-        The class of each column of `y_proba`, or names of the labels. Without it, the names of a data
-        frame's columns, if all labels are among them, or else K different labels in `y_true` in sorted order; fewer
-        labels are column numbers if they are integers from 0 to K - 1 and 0 is among them. Anything else is an error.
+        The class of each column of `y_proba`, or the names of the labels. If None, the classes are, in this order of
+        preference: the column names of a data frame `y_proba`, if they include all labels; the distinct labels of
+        `y_true` in sorted order, if there are K of them; the column numbers, if the labels are integers from 0 to K - 1
+        and include 0. Anything else is an error.
     kind : {"top_label", "classwise"}, default="top_label"
-        Whether it is about the largest probability of each row, the confidence, and how often that class is true
-        (the first one where several are equally probable); or about each class's probability and how often the class
-        is true, averaged over the classes, or over the labels in proportion to the weight of their known entries (a
-        label of which nothing is known doesn't count).
-        Of two classes only the second counts: the first's error is the same, but for probabilities on a bin's edge.
+        "top_label" compares the largest probability of each row (the confidence) with the frequency at which that class
+        is true; ties go to the first class. "classwise" compares the probability of each class with its frequency, and
+        averages over the classes. With an indicator the average over the labels is weighted by the weight of their
+        known entries, and labels without a known entry are left out. For two classes only the second is used: the
+        error of the first is the same, except for probabilities on the edge of a bin.
     n_bins : int, default=15
-        How many bins; those without rows don't count.
+        Number of bins. Empty bins are ignored.
     strategy : {"uniform", "quantile"}, default="uniform"
-        Bins of equal width, or with equal weight (up to ties and single rows). Each holds its upper edge.
+        Bins of equal width, or of equal weight (as far as ties and single rows allow). A bin contains its upper edge.
     norm : {"l1", "l2", "max"}, default="l1"
-        The mean of the bins' errors, their root mean square (of classes likewise), or the largest.
+        The mean, the root mean square or the maximum of the errors, over bins and over classes.
     sample_weight : array-like of shape (n,), or (n, L) with an indicator, default=None
-        Weights, not negative. A weight of 2 is the same as two rows; a row of weight 0 isn't there, but its
-        probabilities must be some.
+        Non-negative weights. A weight of 2 equals two copies of the row. A row of weight 0 is ignored, but must hold
+        valid probabilities.
 
     Returns
     -------
     float
-        The error, a probability.
+        The error, in units of probability.
 
     Raises
     ------
     TypeError, ValueError
-        Shapes that don't fit; probabilities outside [0, 1] or, of exclusive classes, that don't sum to one (to within
-        the root of their dtype's machine epsilon); labels whose columns aren't clear; weights that are negative; a
-        parameter that isn't one of the above.
+        If shapes do not match; if probabilities lie outside [0, 1] or, for exclusive classes, rows do not sum to 1
+        (within the square root of the machine epsilon of their dtype); if the columns of labels are ambiguous; if a
+        weight is negative; if a parameter is not one of the above.
 
     See Also
     --------
-    reliability_curve : The bins themselves.
-    calibration_decomposition : The same question without bins.
+    reliability_curve : Frequency, probability and confidence interval of each bin.
+    calibration_decomposition : A measure of miscalibration that needs no bins.
 
     References
     ----------
@@ -153,15 +156,13 @@ def expected_calibration_error(
     """
     kind, norm = check_choice(kind, "kind", KINDS), check_choice(norm, "norm", NORMS)
     n_bins, strategy = check_integer(n_bins, "n_bins", low=1), check_choice(strategy, "strategy", STRATEGIES)
-    outcomes = Outcomes(y_true, y_proba, labels, sample_weight)
-    errors, totals = [], []
-    for _, bins, share in _each_binned(outcomes, kind, n_bins, strategy):
-        errors.append(_error(bins.weights / bins.weights.sum(), bins.prob_true - bins.prob_pred, norm))
-        totals.append(share)
+    forecasts = Forecasts(y_true, y_proba, labels, sample_weight)
+    binned = _bin_each(forecasts, kind, n_bins, strategy)
+    errors, weights = [_error(bins, norm) for _, bins, _ in binned], [weight for *_, weight in binned]
     if norm == "max":
         return max(errors)
     power = 2 if norm == "l2" else 1
-    return float(np.average(np.array(errors) ** power, weights=totals) ** (1 / power))
+    return float(np.average(np.array(errors) ** power, weights=weights) ** (1 / power))
 
 
 def reliability_curve(
@@ -175,38 +176,38 @@ def reliability_curve(
     confidence_level: float = 0.95,
     sample_weight: ArrayLike | None = None,
 ) -> Any:
-    r"""How often what has been given a probability happens, in bins of the probability, with counts and intervals.
+    r"""Observed frequency against mean probability in bins of the probability, with counts and confidence intervals.
 
-    Perfect probabilities have :math:`\bar y_b = \bar p_b` in every bin but for chance; a frequency below the
-    probability is overconfidence where the probability is the top label's. Frequencies lie in [0, 1]. The curve is
-    blind to how well the probabilities tell rows apart (the same probability for all is a single point, on the diagonal
-    if it is the class's share), and to what happens within a bin.
+    For perfect probabilities :math:`\bar y_b = \bar p_b` in every bin, except for chance. For the top label, a
+    frequency below the probability means overconfidence. The curve does not show how well the probabilities tell rows
+    apart: the frequency of the class as a constant probability is a single point on the diagonal. It does not show
+    errors that cancel within a bin either.
 
     Parameters
     ----------
     y_true : array-like of shape (n,) or {array-like, sparse matrix} of shape (n, L)
         Labels of exclusive classes, or an indicator of several labels; see `expected_calibration_error`.
     y_proba : array-like of shape (n,), (n, K) or (n, L)
-        Probabilities of the classes or labels; a vector holds those of the second of two classes.
+        Probabilities of the classes or labels. A one-dimensional array holds those of the second of two classes.
     labels : array-like of shape (K,), default=None
         The class of each column of `y_proba`; see `expected_calibration_error`.
     kind : {"top_label", "classwise"}, default="top_label"
-        The largest probability of each row and how often that class is true, or each class's own.
+        One curve of the largest probability of each row, or one curve for each class or label.
     n_bins : int, default=15
-        How many bins; those without rows are left out.
+        Number of bins. Empty bins are left out.
     strategy : {"uniform", "quantile"}, default="uniform"
-        Bins of equal width, or with equal weight (up to ties and single rows). Each holds its upper edge.
+        Bins of equal width, or of equal weight (as far as ties and single rows allow). A bin contains its upper edge.
     confidence_level : float, default=0.95
-        In how many cases, at least, the interval of a bin covers the true frequency.
+        The probability, at least, that the interval of a bin covers the true frequency.
     sample_weight : array-like of shape (n,), or (n, L) with an indicator, default=None
-        Weights, not negative. A row of weight 0 isn't there.
+        Non-negative weights. A row of weight 0 is ignored.
 
     Returns
     -------
     ReliabilityCurve, or dict of them
-        One curve of the top label; with "classwise" one a class or label, by its name, but for labels of which nothing
-        is known. Of two classes there is the second's alone: the first's is its mirror image, but for probabilities on
-        a bin's edge.
+        With "top_label" one curve. With "classwise" a dict with one curve for each class or label, by its name; labels
+        without a known entry are left out. For two classes it holds only the second: the curve of the first is its
+        mirror image, except for probabilities on the edge of a bin.
 
     Raises
     ------
@@ -215,10 +216,10 @@ def reliability_curve(
 
     Notes
     -----
-    Intervals are Clopper and Pearson's: exact for independent rows, and rather too wide where the probabilities within
-    a bin differ, where labels are soft, or where rows have weights. With weights a bin counts for
-    :math:`(\sum w)^2 / \sum w^2` rows, whatever their scale; if a weight stands for rows that were seen repeatedly,
-    repeat the rows.
+    The confidence intervals are those of Clopper and Pearson. They are exact for independent rows, and tend to be too
+    wide if probabilities differ within a bin, if labels are soft or if rows have weights. With weights a bin counts as
+    :math:`(\sum w)^2 / \sum w^2` rows, whatever the scale of the weights. If a weight is the number of times that a row
+    was observed, repeat the row instead.
 
     References
     ----------
@@ -239,33 +240,36 @@ def reliability_curve(
     kind, strategy = check_choice(kind, "kind", KINDS), check_choice(strategy, "strategy", STRATEGIES)
     n_bins = check_integer(n_bins, "n_bins", low=1)
     level = check_real(confidence_level, "confidence_level", high=1.0, allow_low=False, allow_high=False)
-    outcomes = Outcomes(y_true, y_proba, labels, sample_weight)
-    curves = {name: _curve(name, bins, level) for name, bins, _ in _each_binned(outcomes, kind, n_bins, strategy)}
+    forecasts = Forecasts(y_true, y_proba, labels, sample_weight)
+    curves = {name: _curve(name, bins, level) for name, bins, _ in _bin_each(forecasts, kind, n_bins, strategy)}
     return curves[None] if kind == "top_label" else curves
 
 
-def _each_binned(outcomes: Outcomes, kind: str, n_bins: int, strategy: str) -> list[tuple[Any, _Bins, float]]:
-    """The name of each class or label, its bins and how much it counts; or of the top label."""
-    with threads_for(_BINNING * outcomes.size), np.errstate(all="ignore"):
-        batches = outcomes.batches() if kind == "classwise" else [[(None, outcomes.top_label())]]
+class _Bins(NamedTuple):
+    """The B non-empty bins of one event. The first five fields are those of `ReliabilityCurve`."""
+
+    prob_true: Array
+    prob_pred: Array
+    counts: Array
+    shares: Array
+    edges: Array
+    n_effective: Array
+    """(B,): numbers of rows of equal weight that are as informative."""
+
+
+def _bin_each(forecasts: Forecasts, kind: str, n_bins: int, strategy: str) -> list[tuple[Any, _Bins, float]]:
+    """The name, the bins and the weight in the mean of each class or label; with "top_label" one with the name None."""
+    with threads_for(_BINNING * forecasts.size), np.errstate(all="ignore"):
+        batches = forecasts.batches() if kind == "classwise" else [[(None, forecasts.top_label())]]
         return [
-            (name, _binned(forecast, n_bins, strategy), forecast.share) for batch in batches for name, forecast in batch
+            (name, _bin(forecast, n_bins, strategy), forecast.weight_in_mean)
+            for batch in batches
+            for name, forecast in batch
         ]
 
 
-class _Bins(NamedTuple):
-    """Sums over the rows of each bin that isn't empty."""
-
-    weights: Array
-    counts: Array
-    effective: Array
-    """How many rows of equal weight say as much."""
-    prob_true: Array
-    prob_pred: Array
-    edges: Array
-
-
-def _binned(forecast: Forecast, n_bins: int, strategy: str) -> _Bins:
+def _bin(forecast: Forecast, n_bins: int, strategy: str) -> _Bins:
+    """Bins of one event."""
     p, outcomes, weights, _ = forecast
     edges = np.linspace(0, 1, n_bins + 1) if strategy == "uniform" else _quantiles(p, weights, n_bins)
 
@@ -278,30 +282,29 @@ def _binned(forecast: Forecast, n_bins: int, strategy: str) -> _Bins:
         return [np.bincount(numbers, of_rows, n_bins) for of_rows in (None, *values)]
 
     def squares(rows: slice) -> Array:
-        # Of shares of a bin's weight, which are in range whatever the weights.
+        # Squares of fractions of the bin's weight: squares of the weights themselves could underflow.
         numbers = _bin_numbers(p[rows], edges[1:-1])
         of_rows = np.ones(numbers.size) if weights is None else weights[rows]
         return np.bincount(numbers, (of_rows / totals[numbers]) ** 2, n_bins)
 
     counts, true, predicted, *others = np.sum(over_slices(sums, p.size, _BINNING), axis=0)
     totals = others[0] if others else counts
-    effective = 1 / np.sum(over_slices(squares, p.size, _BINNING), axis=0) if others else counts
+    n_effective = 1 / np.sum(over_slices(squares, p.size, _BINNING), axis=0) if others else counts
     found = counts > 0
     return _Bins(
-        weights=totals[found],
-        counts=counts[found].astype(np.intp),
-        effective=effective[found],
         prob_true=true[found] / totals[found],
         prob_pred=predicted[found] / totals[found],
+        counts=counts[found].astype(np.intp),
+        shares=totals[found] / totals[found].sum(),
         edges=np.column_stack([edges[:-1], edges[1:]])[found],
+        n_effective=n_effective[found],
     )
 
 
 def _bin_numbers(p: Array, inner_edges: Array) -> Array:
-    """The bin (b,) of each probability; that of an edge is the one below."""
+    """The bin (n,) of each probability; a probability on an edge belongs to the bin below."""
     if inner_edges.size > _FEW_EDGES:
         return np.searchsorted(inner_edges, p)
-    # Several times as fast as a search.
     numbers = np.zeros(p.size, np.int8)
     for edge in inner_edges:
         numbers += p > edge
@@ -309,43 +312,36 @@ def _bin_numbers(p: Array, inner_edges: Array) -> Array:
 
 
 def _quantiles(p: Array, weights: Array | None, n_bins: int) -> Array:
-    """Edges (n_bins + 1,) of bins with as much weight each as ties and single rows allow: the inverse of the CDF."""
+    """Edges (n_bins + 1,) of bins of equal weight, as far as ties and single rows allow: the inverse of the CDF."""
     inner = np.arange(1, n_bins)
     if weights is None:
-        # Sorted in whole numbers, so that shares such as 1 / 3 don't fall to the wrong side.
+        # Ranks in integer arithmetic, so that rounding of fractions such as 1 / 3 does not move a row.
         ranks = -(-inner * p.size // n_bins) - 1
         ordered = np.partition(p, ranks) if ranks.size else p
     else:
         order = np.argsort(p, kind="stable")
         ordered, sums = p[order], np.cumsum(weights[order])
-        # Weights in other units must not move a row that ends at an edge.
+        # The tolerance keeps the bins the same if all weights are multiplied by a constant.
         ranks = np.searchsorted(sums, inner / n_bins * sums[-1] * (1 - 1e-12))
     return np.concatenate([[p.min()], ordered[np.maximum(ranks, 0)], [p.max()]])
 
 
-def _error(shares: Array, differences: Array, norm: str) -> float:
-    sizes = np.abs(differences)
+def _error(bins: _Bins | ReliabilityCurve, norm: str) -> float:
+    """The calibration error of one event."""
+    distances = np.abs(bins.prob_true - bins.prob_pred)
     if norm == "max":
-        return float(sizes.max())
-    return float(np.sum(shares * sizes) if norm == "l1" else np.sqrt(np.sum(shares * sizes**2)))
+        return float(distances.max())
+    return float(np.sum(bins.shares * distances) if norm == "l1" else np.sqrt(np.sum(bins.shares * distances**2)))
 
 
 def _curve(name: Any, bins: _Bins, level: float) -> ReliabilityCurve:
-    lower, upper = _interval(bins.prob_true, bins.effective, level)
-    return ReliabilityCurve(
-        label=name,
-        prob_true=bins.prob_true,
-        prob_pred=bins.prob_pred,
-        counts=bins.counts,
-        shares=bins.weights / bins.weights.sum(),
-        lower=lower,
-        upper=upper,
-        edges=bins.edges,
-    )
+    """The curve of one event, with confidence intervals."""
+    lower, upper = _interval(bins.prob_true, bins.n_effective, level)
+    return ReliabilityCurve(name, bins.prob_true, bins.prob_pred, bins.counts, bins.shares, lower, upper, bins.edges)
 
 
 def _interval(frequency: Array, n: Array, level: float) -> tuple[Array, Array]:
-    """Clopper and Pearson's confidence interval of a probability, given frequencies among n rows."""
+    """Clopper and Pearson's confidence interval of a probability, given its frequency among n rows."""
     yes, no, tail = n * frequency, n * (1 - frequency), (1 - level) / 2
     lower = np.where(yes > 0, betaincinv(np.where(yes > 0, yes, 1), no + 1, tail), 0.0)
     upper = np.where(no > 0, betaincinv(yes + 1, np.where(no > 0, no, 1), 1 - tail), 1.0)

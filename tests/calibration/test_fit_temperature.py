@@ -515,7 +515,7 @@ def test_many_blocks_of_several_labels(monkeypatch):
         ((LOGITS, INDICATOR), {"multilabel": True}, ValueError, "y must have a column for each of the 5 labels, got 3"),
         ((LOGITS, np.eye(K)[Y]), {"multilabel": True, "classes": range(5)}, ValueError, "classes can't be given"),
         ((LABEL_LOGITS, INDICATOR * [1, np.nan, 1]), {"multilabel": True}, ValueError, r"no known entry .* \[1\]"),
-        ((LABEL_LOGITS, Y % 2), {"multilabel": True}, ValueError, "y must have a column for each of several labels"),
+        ((LABEL_LOGITS, Y % 2), {"multilabel": True}, ValueError, r"y must have the shape \(n, L\)"),
         ((LABEL_LOGITS, INDICATOR), {}, ValueError, r"fit_temperature\(..., multilabel=True\)"),
         ((LOGITS, np.where(Y == 1, None, Y)), {}, ValueError, "NaN or None"),
         ((LOGITS, Y + 0.5), {}, ValueError, "Unknown label type: continuous"),

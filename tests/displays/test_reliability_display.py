@@ -1,9 +1,8 @@
-"""Reliability diagrams, by what is drawn."""
+"""Reliability diagrams: tests read the data, labels and places of what is drawn."""
 
 import subprocess
 import sys
 
-import matplotlib as mpl
 import matplotlib.pyplot as plt
 import numpy as np
 import pytest
@@ -24,13 +23,6 @@ NAMES = np.array(["setosa", "versicolor", "virginica"])[CODES]
 MODEL = make_pipeline(StandardScaler(), SoftmaxRegression(C=0.1)).fit(X, NAMES)
 P = MODEL.predict_proba(X)
 DIAGONAL = "perfectly calibrated"
-
-
-@pytest.fixture(autouse=True)
-def _figures_are_closed():
-    with mpl.rc_context({"backend": "agg"}):
-        yield
-    plt.close("all")
 
 
 def points(line):
@@ -79,14 +71,14 @@ def test_an_estimator_is_drawn_by_its_probabilities():
     assert legend(display.ax_)[1].startswith("Pipeline: ECE = 0.")
     named = ReliabilityDisplay.from_estimator(MODEL, X, NAMES, name="mine")
     assert legend(named.ax_)[1].startswith("mine: ECE = ")
-    # Rows that lack a class.
+    # Without rows of one class.
     kept = NAMES != "virginica"
     part = ReliabilityDisplay.from_estimator(MODEL, X[kept], NAMES[kept])
     expected = reliability_curve(NAMES[kept], P[kept], labels=["setosa", "versicolor", "virginica"])
     assert_array_equal(part.curves[0].prob_true, expected.prob_true)
 
 
-def test_a_curve_a_class():
+def test_each_class_has_a_curve():
     curves = reliability_curve(NAMES, P, kind="classwise", n_bins=4)
     display = ReliabilityDisplay.from_estimator(MODEL, X, NAMES, kind="classwise", n_bins=4)
     assert len(display.lines_) == 3
@@ -123,7 +115,7 @@ def test_small_multiples():
         assert_array_equal(points(line), np.column_stack([curve.prob_pred, curve.prob_true]))
         assert_array_equal(bars(below)[:, 2], curve.counts)
         assert legend(ax) == [f"now\nECE = {curve.expected_calibration_error():.3f}"]
-    # Another one into the same axes, and into others of the user's.
+    # Another display in the same axes, then in axes of the user.
     other = ReliabilityDisplay.from_predictions(
         NAMES, P**2 / (P**2).sum(axis=1, keepdims=True), kind="classwise", subplots=True, name="then", ax=display.ax_
     )
@@ -133,9 +125,9 @@ def test_small_multiples():
     _, axes = plt.subplots(2, 2)
     mine = ReliabilityDisplay(list(curves.values())).plot(subplots=True, ax=axes)
     assert [line.axes for line in mine.lines_] == [axes[0, 0], axes[0, 1], axes[1, 0]]
-    with pytest.raises(ValueError, match="ax must hold axes for each of 3 curves, got 2"):
+    with pytest.raises(ValueError, match="ax must hold at least 3 axes, one for each curve, got 2"):
         ReliabilityDisplay(list(curves.values())).plot(subplots=True, ax=axes[0])
-    # A single one is divided.
+    # Single axes are replaced by a grid.
     _, ax = plt.subplots()
     divided = ReliabilityDisplay(list(curves.values())).plot(subplots=True, ax=ax)
     assert not ax.axison
@@ -162,7 +154,7 @@ def test_displays_share_axes_and_their_counts(layout):
     assert [text.split(":")[0] for text in legend(ax)][:3] == [DIAGONAL, "a", "b"]
     assert first.lines_[0].get_color() == "red"
     assert first.lines_[0].get_linewidth() == 3
-    # The counts lie in what was the axes' place.
+    # Curves and counts together fill the former place of the axes.
     above, below = ax.get_position(), first.counts_ax_.get_position()
     assert above.height < height
     assert below.y1 < above.y0
@@ -239,7 +231,7 @@ def test_cleared_axes_take_new_curves_without_the_old_counts():
         display = ReliabilityDisplay.from_predictions(NAMES, P, ax=ax)
         assert len(bars(display.counts_ax_)) == display.curves[0].counts.size
         assert len(legend(ax)) == 2
-    # Of another kind, too.
+    # Cleared axes also accept curves of another kind.
     ax.clear()
     assert len(ReliabilityDisplay.from_predictions(NAMES, P, kind="classwise", ax=ax).lines_) == 3
 
@@ -249,9 +241,9 @@ def test_curves_of_another_kind_are_refused():
     with pytest.raises(ValueError, match=r"ax holds reliability curves of the top label.*'setosa'"):
         ReliabilityDisplay.from_predictions(NAMES, P, kind="classwise", ax=top.ax_)
     small = ReliabilityDisplay.from_predictions(NAMES, P, kind="classwise", subplots=True)
-    with pytest.raises(ValueError, match=r"ax holds reliability curves of \['setosa'\], to which one of \[True\]"):
+    with pytest.raises(ValueError, match=r"ax holds reliability curves of \['setosa'\], got curves of \[True\]"):
         ReliabilityDisplay.from_predictions(NAMES == "setosa", P[:, 0], kind="classwise", subplots=True, ax=small.ax_)
-    # Two classes each, with other names: the axes aren't named after either.
+    # Displays of two classes with different names: the axis labels then name neither.
     one = ReliabilityDisplay.from_predictions(NAMES == "setosa", P[:, 0], kind="classwise")
     assert one.ax_.get_ylabel() == "frequency of True"
     ReliabilityDisplay.from_predictions((NAMES == "setosa") + 1, P[:, 0], kind="classwise", ax=one.ax_)
@@ -276,15 +268,17 @@ def test_axes_that_dont_suit_are_an_error(ax, error, message):
                 ReliabilityDisplay.from_predictions(NAMES, P, ax=ax, subplots=subplots)
 
 
-def test_what_matplotlib_doesnt_know_leaves_no_figure_behind():
+def test_an_unknown_keyword_leaves_no_figure_behind():
     with pytest.raises(AttributeError, match="colour"):
         ReliabilityDisplay.from_predictions(NAMES, P, colour="red")
     assert plt.get_fignums() == []
 
 
 @pytest.mark.parametrize("curves", [[], "top", [1], None])
-def test_curves_that_are_none_are_an_error(curves):
-    with pytest.raises(TypeError, match=r"not iterable|curves must be a ReliabilityCurve"):
+def test_curves_of_a_wrong_type_are_an_error(curves):
+    with pytest.raises(
+        TypeError, match=r"not iterable|curves must be a ReliabilityCurve, or a sequence or dict of them, got"
+    ):
         ReliabilityDisplay(curves)
 
 
@@ -304,12 +298,12 @@ def test_many_curves_have_different_colours_and_small_multiples_one_scale():
     assert small.counts_ax_[0].get_ylim()[1] > max(curve.counts.max() for curve in small.curves)
 
 
-def test_what_is_drawn_next_goes_into_the_axes_of_the_curves():
+def test_pyplot_draws_next_into_the_axes_of_the_curves():
     display = ReliabilityDisplay.from_predictions(NAMES, P)
     assert plt.gca() is display.ax_
 
 
-def test_names_are_shown_as_they_are():
+def test_names_with_special_characters_are_shown_unchanged():
     labels = ["_first", "$5 to $10", "c"]
     y = np.array(labels)[CODES]
     display = ReliabilityDisplay.from_predictions(y, P, kind="classwise", labels=labels, name="_m")
@@ -328,7 +322,7 @@ def test_limits_and_short_names_of_properties():
     assert_allclose([*display.ax_.get_xlim(), *display.ax_.get_ylim()], [-0.02, 1.02] * 2)
 
 
-def test_counts_that_were_taken_out_come_back_to_their_place():
+def test_removed_counts_are_drawn_again_in_the_same_place():
     display = ReliabilityDisplay.from_predictions(NAMES, P)
     display.figure_.set_layout_engine("none")
     places = display.ax_.get_position().bounds, display.counts_ax_.get_position().bounds
@@ -340,6 +334,6 @@ def test_counts_that_were_taken_out_come_back_to_their_place():
 def test_axes_inside_others_have_no_room_for_counts():
     _, ax = plt.subplots()
     inner = ax.inset_axes([0.5, 0.5, 0.4, 0.4])
-    with pytest.raises(ValueError, match="counts=False"):
+    with pytest.raises(ValueError, match=r"ax is placed by an axes locator.*pass counts=False"):
         ReliabilityDisplay.from_predictions(NAMES, P, ax=inner)
     assert ReliabilityDisplay.from_predictions(NAMES, P, ax=inner, counts=False).counts_ax_ is None

@@ -1,8 +1,7 @@
-"""Cross-entropy against temperature, by what is drawn."""
+"""Plots of cross-entropy against temperature: tests read the data and labels of what is drawn."""
 
 import warnings
 
-import matplotlib as mpl
 import matplotlib.pyplot as plt
 import numpy as np
 import pandas as pd
@@ -24,15 +23,8 @@ NAMES = np.array(["a", "b", "c", "d"])[CODES]
 INDICATOR = (RNG.random((200, 4)) < 1 / (1 + np.exp(-LOGITS / 2))).astype(float)
 
 
-@pytest.fixture(autouse=True)
-def _figures_are_closed():
-    with mpl.rc_context({"backend": "agg"}):
-        yield
-    plt.close("all")
-
-
 def dots(ax):
-    """Where the points that aren't curves are."""
+    """Coordinates of the marked points."""
     return np.array([line.get_data() for line in ax.lines if line.get_marker() == "o"]).squeeze(-1)
 
 
@@ -118,7 +110,7 @@ def test_a_limit_is_drawn_and_warned_of_once(y, warning, words):
 
 @pytest.mark.parametrize("temperatures", [[0.0, 1.0], [-1.0], [np.inf], [], [[1.0]], [np.nan]])
 def test_bad_temperatures_are_an_error(temperatures):
-    with pytest.raises(ValueError, match="temperatures must be positive and finite"):
+    with pytest.raises(ValueError, match="temperatures must be a one-dimensional array of positive finite numbers"):
         TemperatureDisplay.from_predictions(LOGITS, CODES, temperatures=temperatures)
 
 
@@ -153,7 +145,7 @@ def test_an_estimator_is_drawn_by_its_logits():
 @pytest.mark.parametrize(
     ("grid", "drawn"), [([2.0, 3.0], 0), ([0.5, 2.0], 1), ([1e-3, 1e3], 2), ([1e3, 1e-3], 2)], ids=str
 )
-def test_marks_outside_the_temperatures_that_were_asked_for_are_left_out(grid, drawn):
+def test_marks_outside_the_given_temperatures_are_left_out(grid, drawn):
     display = TemperatureDisplay.from_predictions(10 * LOGITS, CODES, temperatures=grid)
     assert display.fit.temperature > 3
     assert len([line for line in display.ax_.lines if line.get_marker() == "o"]) == drawn
@@ -172,7 +164,7 @@ def test_axes_have_a_few_ticks_with_words(unit):
             assert 2 <= len([label for label in shown if label.get_text()]) <= 12
 
 
-def test_another_display_in_the_same_axes_has_room():
+def test_another_display_in_the_same_axes_extends_the_limits():
     first = TemperatureDisplay.from_predictions(LOGITS, CODES)
     second = TemperatureDisplay.from_predictions(20 * LOGITS, CODES, ax=first.ax_)
     first.figure_.canvas.draw()

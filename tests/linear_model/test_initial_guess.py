@@ -1,4 +1,4 @@
-"""Head starts: samples keep rare classes, combinations of rows reach the optimum."""
+"""Initial guesses: samples contain rare classes, combinations of rows reach the optimum."""
 
 import numpy as np
 import pytest
@@ -12,7 +12,7 @@ from skactivation.linear_model._initial_guess import _stratified_sample, guesses
 def test_a_sample_has_all_rows_of_rare_classes_and_stands_for_all_rows():
     strata = np.random.default_rng(0).permutation(np.repeat([0, 1, 3], [9000, 990, 10]))
     chosen, stands_for = _stratified_sample(strata, 600)
-    assert 500 <= chosen.size <= 610  # of the rare there are no more
+    assert 500 <= chosen.size <= 610  # the rare stratum has only 10 rows
     assert np.all(np.diff(chosen) >= 0)
     assert set(np.flatnonzero(strata == 3)) <= set(chosen)
     for stratum in (0, 1, 3):
@@ -23,10 +23,10 @@ def test_a_sample_has_all_rows_of_rare_classes_and_stands_for_all_rows():
 
 @pytest.mark.parametrize("n_classes", [2, 3])
 @pytest.mark.parametrize("fit_intercept", [True, False])
-def test_with_few_rows_the_head_start_is_the_optimum(n_classes, fit_intercept, monkeypatch):
+def test_with_few_rows_the_initial_guess_is_the_optimum(n_classes, fit_intercept, monkeypatch):
     rng = np.random.default_rng(1)
     X = rng.normal(size=(40, 500)) + 3
-    X[5] = X[6]  # a row twice: X X^T is singular
+    X[5] = X[6]  # a repeated row makes X X^T singular
     y = np.arange(40) % n_classes
     weights = rng.integers(0, 3, size=40).astype(float)
     seen = []
@@ -61,7 +61,7 @@ def test_a_sample_saves_evaluations_and_changes_no_result(monkeypatch):
 
 
 def test_a_misleading_sample_does_no_harm(monkeypatch):
-    # The sample is separable, all rows are not.
+    # The sample is separable, the whole data set is not.
     rng = np.random.default_rng(3)
     X = rng.normal(size=(3000, 40))
     y = (X[:, 0] + 2 * rng.normal(size=3000) > 0).astype(int)

@@ -90,7 +90,7 @@ def test_the_hessian_is_the_gradients_derivative_for_centred_steps(make, form):
     _, behind = objective.value_and_gradient(theta - step)
     hessian = objective.hessian(theta)
     assert_allclose(hessian, hessian.transpose(0, 2, 1), rtol=1e-12, atol=1e-12)
-    # The Hessian is regular in shifts of all classes, too: what it solves for is right once centred.
+    # The Hessian is made regular for shifts of all classes: its solution is correct after centring.
     change = ((ahead - behind) / 2).reshape(objective.shape[0], -1, 1)
     solved = np.linalg.solve(hessian, change).reshape(step.shape)
     objective.center(solved)
@@ -112,12 +112,12 @@ def test_curvature_keeps_its_digits_where_rows_are_certain():
         assert_allclose(objective.hessian_diagonal(theta)[0, 0, 0], expected, rtol=1e-13)
         gradient = np.array([[1.0], [-0.5], [-0.5]])
         step = np.linalg.solve(objective.hessian(theta)[0] / expected, gradient.ravel())
-        # Moving all weight of class 0 against the other two: curvature `expected` along (1, -1/2, -1/2) * 2/3.
+        # Along (1, -1/2, -1/2) * 2/3, class 0 against the other two, the curvature is `expected`.
         assert_allclose(gradient.ravel() @ step, 1.0, rtol=1e-6)
 
 
 @pytest.mark.parametrize("form", [np.asarray, sparse.csr_array])
-def test_diagonal_and_intercept_blocks_are_parts_of_the_hessian(form):
+def test_diagonal_and_intercept_blocks_are_those_of_the_hessian(form):
     objective = sigmoid_objective(form=form)
     theta = centred_theta(objective)
     hessian = objective.hessian(theta)
@@ -131,7 +131,7 @@ def test_weights_are_repeated_rows():
     targets = ClassTargets(np.repeat(LABELS, counts), 3)
     repeated = LinearObjective(rows_of(np.repeat(X, counts, axis=0), targets, None, fit_intercept=True), 0.5)
     theta = centred_theta(weighted)
-    # The columns' units may differ, since rows of weight 0 count there.
+    # The units of columns may differ, because they depend on rows of weight 0.
     coef, intercept = weighted.to_features(theta, np.float64)
     other = repeated.from_features(coef, intercept)
     assert_allclose(weighted.value_and_gradient(theta)[0], repeated.value_and_gradient(other)[0], rtol=1e-12)
@@ -149,22 +149,22 @@ def test_no_step_spreads_logits_by_more_than_the_bound(make):
     theta = centred_theta(objective)
     hessian = objective.hessian(theta)
     bounds = objective.largest_logit_range(np.linalg.inv(hessian))
-    n_parts = objective.shape[0]
+    n_problems = objective.shape[0]
 
     def spreads_of(step):
-        parts = step.reshape(n_parts, -1)
-        lengths = np.sqrt(np.einsum("pi,pij,pj->p", parts, hessian, parts))
-        return objective.logit_range((parts / lengths[:, np.newaxis]).reshape(objective.shape))
+        steps = step.reshape(n_problems, -1)
+        lengths = np.sqrt(np.einsum("pi,pij,pj->p", steps, hessian, steps))
+        return objective.logit_range((steps / lengths[:, np.newaxis]).reshape(objective.shape))
 
     spreads = [spreads_of(centred_theta(objective, seed)) for seed in range(200)]
-    # The worst step for a row is H^-1 applied to it: take the rows' own, too.
+    # The largest range for a row is reached by H^-1 applied to the row, so these steps are tested, too.
     block = next(objective.rows.blocks(objective.rows.slices, np.float64))
     n_logits = objective.shape[1]
     for row in np.vstack(list(block.columns())) * objective.units.inverse_scale:
         for logits in np.eye(n_logits) - np.roll(np.eye(n_logits), 1, axis=0) if n_logits > 1 else np.ones((1, 1)):
-            gradient = np.tile(np.outer(logits, row), (n_parts, 1, 1))
-            spreads.append(spreads_of(np.linalg.solve(hessian, gradient.reshape(n_parts, -1, 1))))
-    assert bounds.shape == (n_parts,)
+            gradient = np.tile(np.outer(logits, row), (n_problems, 1, 1))
+            spreads.append(spreads_of(np.linalg.solve(hessian, gradient.reshape(n_problems, -1, 1))))
+    assert bounds.shape == (n_problems,)
     assert np.all(np.max(spreads, axis=0) <= bounds * (1 + 1e-12))
     assert np.all(np.max(spreads, axis=0) >= bounds / 3)
 
@@ -189,7 +189,7 @@ def test_blocks_of_the_hessian_are_its_blocks(make, form):
     assert_allclose(mean, blocks.mean(axis=(0, 1)), rtol=1e-10, atol=1e-12)
     assert_allclose(shares.mean(), 1, rtol=1e-12)
     if make is sigmoid_objective:
-        # One logit each: the blocks are the Hessian.
+        # With one logit per problem, the blocks are the Hessian.
         assert_allclose(blocks[:, 0], objective.hessian(theta), rtol=1e-10, atol=1e-12)
 
 
@@ -202,14 +202,14 @@ def test_blocks_where_all_rows_are_alike_need_one_product(monkeypatch):
     assert_allclose(quick, objective.hessian_blocks(theta), rtol=1e-12, atol=1e-12)
 
 
-def test_the_objective_on_some_rows_counts_them_as_often_as_they_stand_for():
+def test_the_objective_on_a_sample_of_rows_weighs_them_by_the_rows_they_represent():
     objective = softmax_objective()
     theta = centred_theta(objective)
     chosen = np.array([0, 5, 9, 70])
     part = objective.on(objective.rows.take(chosen, np.array([1.0, 2.0, 3.0, 0.5])))
     weights = np.zeros(80)
     weights[chosen] = WEIGHTS[chosen] * [1.0, 2.0, 3.0, 0.5]
-    # All rows with these weights, in the same units: a weight of almost nothing keeps them in.
+    # The reference has all rows with these weights, and so the same units of columns.
     same = objective.on(objective.rows.take(np.arange(80), weights / WEIGHTS))
     assert_allclose(part.value_and_gradient(theta)[0], same.value_and_gradient(theta)[0], rtol=1e-12)
     assert_allclose(part.value_and_gradient(theta)[1], same.value_and_gradient(theta)[1], rtol=1e-10, atol=1e-10)
@@ -221,7 +221,7 @@ def test_every_output_has_the_same_total_share_of_curvature(make):
     shares = objective.curvature_shares(centred_theta(objective))
     assert shares.shape == (80,)
     assert np.all(shares >= 0)
-    # Weighted sums over rows: each output's shares add up to 1.
+    # The shares of each output sum to 1.
     assert_allclose(shares.sum(), objective.shape[0] * objective.shape[1], rtol=1e-12)
 
 
@@ -243,7 +243,7 @@ def test_evaluations_in_single_precision_are_those_of_float32(monkeypatch):
     single = objective.in_single_precision()
     assert single.is_single
     assert not single.in_double_precision().is_single
-    exact, rounded = (each.value_and_gradient(theta) for each in (objective, single))
-    assert exact[0] != rounded[0]
-    assert_allclose(rounded[0], exact[0], rtol=1e-6)
-    assert_allclose(rounded[1], exact[1], rtol=1e-4, atol=1e-5)
+    double, rounded = (each.value_and_gradient(theta) for each in (objective, single))
+    assert double[0] != rounded[0]
+    assert_allclose(rounded[0], double[0], rtol=1e-6)
+    assert_allclose(rounded[1], double[1], rtol=1e-4, atol=1e-5)

@@ -1,4 +1,4 @@
-"""Several labels at once: each is a LogisticRegression of its own; what is unknown is left out."""
+"""Multilabel fits agree with one LogisticRegression per label; unknown labels are ignored."""
 
 import warnings
 
@@ -33,7 +33,7 @@ def peer(X, y, weights=None, **parameters):
     """scikit-learn's optimum for one label."""
     model = LogisticRegression(solver="newton-cholesky", tol=1e-13, max_iter=1000, **parameters)
     with warnings.catch_warnings():
-        # Its line search gives up where the loss is flat to machine precision.
+        # Its line search fails if the loss is flat to machine precision.
         warnings.simplefilter("ignore")
         return model.fit(X, y, weights)
 
@@ -77,7 +77,7 @@ def test_missing_labels_are_left_out_of_their_own_label_alone():
         assert_same(model, label, peer(X[known], Y[known, label].astype(int)))
 
 
-def test_a_row_without_a_known_label_isnt_there_whatever_it_holds():
+def test_a_row_without_a_known_label_is_ignored_even_if_it_is_an_outlier():
     X, Y, _ = problem()
     Y = Y.astype(float)
     Y[7] = np.nan
@@ -194,7 +194,7 @@ def test_the_prior_correction_brings_back_the_shares_of_a_well_specified_model()
     assert weighted.predict_proba(X).mean() > 2 * Y.mean()
     weighted.set_params(prior_correction=True)
     assert_allclose(weighted.predict_proba(X), truth, atol=0.03)
-    # The same for the weights of classes.
+    # The correction for class weights works alike.
     softmax_model = SoftmaxRegression(class_weight="balanced", prior_correction=True).fit(X, Y[:, 0])
     assert_allclose(softmax_model.predict_proba(X)[:, 1:], truth, atol=0.03)
 
@@ -241,7 +241,7 @@ def test_constant_labels_take_no_part_in_pos_weight_and_its_correction():
 def test_a_constant_label_that_is_smoothed_has_an_optimum():
     X, Y, _ = problem()
     Y[:, 1] = 1
-    with pytest.warns(UserWarning, match="always 1 for label 1$"):
+    with pytest.warns(UserWarning, match="Y is always 1 for label 1: add rows with the other value"):
         model = SigmoidMultiLabel(label_smoothing=0.1).fit(X, Y)
     assert_allclose(model.intercept_[1] + X @ model.coef_[1], np.log(0.95 / 0.05), rtol=1e-6)
 
@@ -265,7 +265,7 @@ def test_labels_may_all_be_constant():
 def test_a_constant_label_without_an_intercept_is_fitted():
     X, Y, _ = problem()
     Y[:, 2] = 1
-    with pytest.warns(UserWarning, match="always 1 for label 2$"):
+    with pytest.warns(UserWarning, match="Y is always 1 for label 2: add rows with the other value"):
         model = SigmoidMultiLabel(fit_intercept=False).fit(X, Y)
     assert model.converged_
     assert np.all(model.coef_[2] != 0)
@@ -424,8 +424,8 @@ def test_bad_parameters_are_an_error_that_names_them(parameters, error, message)
         (np.full((300, 5), -1.0), "must not be negative"),
         (np.full((300, 5), np.nan), "NaN"),
         (np.zeros((300, 5)), "zero for every row"),
-        (np.ones((300, 4)), r"\(300,\) or \(300, 5\) is needed"),
-        (np.ones(299), r"\(300,\) or \(300, 5\) is needed"),
+        (np.ones((300, 4)), r"must have the shape \(300,\) or \(300, 5\): one weight per row or per entry"),
+        (np.ones(299), r"must have the shape \(300,\) or \(300, 5\): one weight per row or per entry"),
     ],
 )
 def test_bad_weights_are_an_error(weights, message):
@@ -434,7 +434,7 @@ def test_bad_weights_are_an_error(weights, message):
         SigmoidMultiLabel().fit(X, Y, weights)
 
 
-def test_a_threshold_a_label_decides_and_may_be_changed_after_the_fit():
+def test_thresholds_per_label_decide_and_may_be_changed_after_the_fit():
     X, Y, _ = problem()
     model = SigmoidMultiLabel().fit(X, Y)
     probabilities = model.predict_proba(X)
@@ -492,7 +492,7 @@ def test_a_single_column_of_0_and_1_is_an_indicator():
     assert isinstance(model.classes_, list)
 
 
-def test_score_is_the_share_of_rows_with_all_known_labels_right():
+def test_score_is_the_fraction_of_rows_with_all_known_labels_correct():
     X, Y, rng = problem()
     model = SigmoidMultiLabel().fit(X, Y)
     right = model.predict(X) == Y
@@ -502,13 +502,15 @@ def test_score_is_the_share_of_rows_with_all_known_labels_right():
     y = Y.astype(float)
     y[~right] = np.nan
     assert model.score(X, y) == 1
-    y[0] = np.nan  # says nothing
+    y[0] = np.nan  # no known label
     y[1], y[1, 0] = np.nan, 1 - model.predict(X)[1, 0]
     known = ~np.isnan(y).all(axis=1)
     assert_allclose(model.score(X, y), 1 - 1 / known.sum(), rtol=1e-14)
     with pytest.raises(ValueError, match="no row of positive weight with a known label"):
         model.score(X, np.full(Y.shape, np.nan))
-    with pytest.raises(ValueError, match=r"one weight a row.*neg_multilabel_log_loss"):
+    with pytest.raises(
+        ValueError, match=r"one weight per row for the subset accuracy, got 2 dimensions.*neg_multilabel_log_loss"
+    ):
         model.score(X, Y, np.ones(Y.shape))
     frame = pd.DataFrame(Y, columns=list("abcde"))
     assert model.fit(X, frame).score(X, frame) > 0
@@ -523,8 +525,8 @@ def test_score_is_the_share_of_rows_with_all_known_labels_right():
 
 
 @pytest.mark.parametrize("C", [1e-2, 1.0, 100.0, np.inf])
-@pytest.mark.parametrize("plan", ["newton", "parts", "shared", "diagonal"])
-def test_the_certified_gaps_are_bounds_wherever_the_fit_stops(C, plan, monkeypatch):
+@pytest.mark.parametrize("strategy_name", ["newton", "problems", "shared", "diagonal"])
+def test_the_certified_gaps_are_bounds_wherever_the_fit_stops(C, strategy_name, monkeypatch):
     X, Y, rng = problem(seed=3)
     Y = np.where(rng.random(Y.shape) < 0.1, np.nan, Y)
     weights = rng.random(Y.shape) * np.array([1, 1e3, 1e-3, 1, 1])
@@ -537,7 +539,7 @@ def test_the_certified_gaps_are_bounds_wherever_the_fit_stops(C, plan, monkeypat
     closest = SigmoidMultiLabel(C=C, pos_weight=2.0, tol=1e-12).fit(X, Y, weights)
     assert closest.converged_
     best = losses(closest)
-    number = {"newton": 0, "parts": 1, "shared": 3, "diagonal": 5}[plan]
+    number = {"newton": 0, "problems": 1, "shared": 3, "diagonal": 5}[strategy_name]
     monkeypatch.setattr(strategy, "_FOR_SEVERAL_PROBLEMS", [strategy._FOR_SEVERAL_PROBLEMS[number]])
     finite = 0
     for max_iter in (1, 2, 3, 5, 8, 10, 13, 20, 30, 80):
@@ -550,12 +552,12 @@ def test_the_certified_gaps_are_bounds_wherever_the_fit_stops(C, plan, monkeypat
         assert model.converged_ == (model.optimality_gap_ <= model.tol)
         assert model.n_iter_ <= max_iter
         finite += np.isfinite(model.label_optimality_gaps_).sum()
-    assert finite >= (10 if plan in ("shared", "diagonal") and C == np.inf else 15)
+    assert finite >= (10 if strategy_name in ("shared", "diagonal") and C == np.inf else 15)
 
 
 def test_labels_that_have_converged_stop_costing(monkeypatch):
     X, Y, _ = problem(n_labels=8)
-    Y[:, 5] = X[:, 0] > np.median(X[:, 0])  # told apart by one column: takes longer than the others
+    Y[:, 5] = X[:, 0] > np.median(X[:, 0])  # separated by one column, so that it takes longer than the others
     seen = []
     from skactivation.linear_model._objective import LinearObjective
 
@@ -610,10 +612,10 @@ def test_correlated_columns_in_float32_take_no_more_work(monkeypatch):
     Y = (rng.random((3000, 6)) < sigmoid(factor + rng.normal(size=(3000, 6)))).astype(int)
     plain = SigmoidMultiLabel(C=1e4, tol=1e-8).fit(X, Y)
     monkeypatch.setattr(dense, "_SINGLE_PRECISION_WORK", 0)
-    coarse = SigmoidMultiLabel(C=1e4, tol=1e-8).fit(X, Y)
-    assert coarse.converged_
-    assert coarse.n_evaluations_ <= plain.n_evaluations_ + 8
-    assert_allclose(coarse.coef_, plain.coef_, rtol=1e-5, atol=1e-6 * np.abs(plain.coef_).max())
+    single = SigmoidMultiLabel(C=1e4, tol=1e-8).fit(X, Y)
+    assert single.converged_
+    assert single.n_evaluations_ <= plain.n_evaluations_ + 8
+    assert_allclose(single.coef_, plain.coef_, rtol=1e-5, atol=1e-6 * np.abs(plain.coef_).max())
 
 
 @pytest.mark.parametrize("offset", [0.0, 1e8])
@@ -627,7 +629,7 @@ def test_constant_and_offset_columns_are_no_trap_in_float32(offset, monkeypatch)
     assert_allclose(model.coef_, expected.coef_, rtol=1e-7, atol=1e-9)
 
 
-def test_the_loss_of_a_separated_label_is_one_in_float64(monkeypatch):
+def test_the_loss_of_a_separated_label_is_computed_in_double_precision(monkeypatch):
     X, Y, _ = problem()
     X = StandardScaler().fit_transform(X)
     Y[:, 2] = X[:, 0] > 0
@@ -639,14 +641,14 @@ def test_the_loss_of_a_separated_label_is_one_in_float64(monkeypatch):
 
 
 @pytest.mark.parametrize("C", [1.0, np.inf])
-def test_where_memory_is_short_labels_are_proved_one_by_one(C, monkeypatch):
+def test_labels_are_certified_one_by_one_if_memory_is_short(C, monkeypatch):
     X, Y, _ = problem()
     expected = SigmoidMultiLabel(C=C).fit(X, Y)
     monkeypatch.setattr(strategy, "_MOST_ELEMENTS", 7**2)
     model = SigmoidMultiLabel(C=C).fit(X, Y)
     assert model.converged_
     assert_allclose(model.coef_, expected.coef_, rtol=1e-3, atol=1e-4 * np.abs(expected.coef_).max())
-    # A cheap metric that doesn't get on gives way to the Hessian, for as many labels at a time as fit.
+    # A cheap preconditioner that stalls is replaced by the Hessian, for as many labels at a time as memory allows.
     monkeypatch.setattr(solver, "_PATIENCE", 0)
     monkeypatch.setattr(strategy, "_FOR_SEVERAL_PROBLEMS", [strategy._MEAN_BLOCK])
     model = SigmoidMultiLabel(C=C).fit(X, Y)
@@ -680,7 +682,7 @@ def test_a_warm_start_needs_fewer_evaluations_and_ends_at_the_same_optimum():
     model.set_params(C=1.0).fit(X, Y)
     assert model.n_evaluations_ < cold.n_evaluations_
     assert_allclose(model.coef_, cold.coef_, rtol=1e-6)
-    # Other labels: the old coefficients are no start.
+    # With other labels, the previous coefficients are not used.
     assert_allclose(model.fit(X, Y[:, :3]).coef_, cold.coef_[:3], rtol=1e-6)
 
 
@@ -703,7 +705,7 @@ def test_memory_does_not_grow_with_rows_times_labels_times_eight_bytes():
     SigmoidMultiLabel().fit(X, Y)
     _, peak = tracemalloc.get_traced_memory()
     tracemalloc.stop()
-    # A byte an entry, a copy of it while that is made, 64 bytes a row and a constant.
+    # One byte per entry, a temporary copy, 64 bytes per row and a constant.
     assert peak < 2 * Y.size + 64 * len(X) + 70e6
 
 

@@ -97,7 +97,7 @@ def test_coefficients_are_those_of_logistic_regression(n_classes, fit_intercept,
     ours = SoftmaxRegression(C=C, fit_intercept=fit_intercept).fit(X, y, weights)
     peer = LogisticRegression(C=C, fit_intercept=fit_intercept, solver="newton-cg", tol=1e-12, max_iter=10_000)
     with warnings.catch_warnings():
-        # Its line search gives up where the loss is flat to machine precision.
+        # Its line search fails if the loss is flat to machine precision.
         warnings.simplefilter("ignore")
         peer.fit(X, y, weights)
     assert_allclose(ours.coef_, peer.coef_, rtol=1e-6, atol=1e-7 * np.abs(peer.coef_).max())
@@ -149,7 +149,7 @@ def test_the_certified_gap_is_a_bound_wherever_the_fit_stops(n_classes, C, whole
 @pytest.mark.parametrize("C", [1e-9, 1e-6, 1e-3])
 @pytest.mark.parametrize("whole_hessian", [True, False])
 def test_the_certified_gap_is_a_bound_with_rare_classes_and_a_strong_penalty(n_classes, C, whole_hessian, monkeypatch):
-    # Intercepts far from their minimum, which strong convexity in the coefficients says nothing of.
+    # Strong convexity in the coefficients does not bound the effect of intercepts far from their optimum.
     rng = np.random.default_rng(0)
     X = rng.normal(size=(300, 3))
     y = np.zeros(300, dtype=int)
@@ -176,7 +176,7 @@ def test_the_gap_without_a_penalty_is_a_bound():
 
 
 @pytest.mark.parametrize("n_classes", [2, 3])
-def test_the_diagonal_metric_reaches_the_same_optimum(n_classes, monkeypatch):
+def test_the_diagonal_preconditioner_reaches_the_same_optimum(n_classes, monkeypatch):
     X, y, weights = small_problem(n_classes)
     whole = SoftmaxRegression().fit(X, y, weights)
     monkeypatch.setattr(strategy, "_WHOLE_HESSIAN", 0)
@@ -248,7 +248,7 @@ def test_equivalent_data_give_equal_coefficients(name, coefficients, expected):
 @pytest.mark.parametrize("outlier", [1e6, 1e100, 1e200, 1.7e308])
 @pytest.mark.parametrize("form", [np.asarray, sparse.csr_array])
 @pytest.mark.parametrize("C", [1.0, np.inf])
-def test_a_row_of_weight_zero_isnt_there_whatever_it_holds(outlier, form, C):
+def test_a_row_of_weight_zero_is_ignored_even_if_it_is_an_outlier(outlier, form, C):
     X, y = load_iris(return_X_y=True)
     X, y = X[y > 0], y[y > 0]
     base = SoftmaxRegression(C=C).fit(X, y)
@@ -261,7 +261,7 @@ def test_a_row_of_weight_zero_isnt_there_whatever_it_holds(outlier, form, C):
 def test_an_offset_of_the_columns_moves_only_the_intercept():
     X, y = load_iris(return_X_y=True)
     base = SoftmaxRegression().fit(X, y)
-    # Powers of two and few digits: the shifted columns hold the same numbers but for 1e-8 of rounding.
+    # The shifted columns hold the same numbers, up to a rounding of 1e-8.
     moved = SoftmaxRegression().fit(X + 1e8, y)
     exact = SoftmaxRegression().fit((X + 1e8) - 1e8, y)
     assert_allclose(moved.coef_, exact.coef_, rtol=1e-8)
@@ -270,11 +270,11 @@ def test_an_offset_of_the_columns_moves_only_the_intercept():
 
 
 @pytest.mark.parametrize("scale", [1e10, 1e-10, [1e10, 1, 1, 1], [1, 1e-10, 1, 1]], ids=str)
-def test_units_of_columns_dont_matter_where_the_penalty_follows_them(scale):
+def test_columns_in_any_units_reach_the_optimum_of_their_penalty(scale):
     X, y = load_iris(return_X_y=True)
     model = SoftmaxRegression(C=1e-2).fit(X * scale, y)
     assert model.converged_
-    # In units of the scaled columns the penalty is another one: compare with its optimum in longhand.
+    # Scaling the columns changes the penalty, so the longhand gradient for the scaled columns must vanish.
     _, gradient = softmax_regression_objective(
         model.coef_, model.intercept_, X * scale, np.eye(3)[y], np.ones(len(y)), model.coef_, 1e-2
     )
@@ -294,7 +294,7 @@ def test_scaling_columns_changes_nothing_without_a_penalty():
 @pytest.mark.parametrize("exponent", [-290, -150, 150, 200, 290])
 def test_huge_and_tiny_numbers_are_fitted(exponent):
     X, y, _ = small_problem(3)
-    # At such sizes the penalty is nothing, or everything.
+    # With columns of such sizes, the penalty is negligible or dominates.
     base = SoftmaxRegression(C=np.inf if exponent > 0 else 1e-300).fit(X, y)
     scale = 10.0**exponent
     model = SoftmaxRegression().fit(X * scale, y)
@@ -325,7 +325,7 @@ def test_dependent_columns_without_a_penalty_leave_the_certificate_alone(n_class
     X, y, weights = small_problem(n_classes)
     group = np.eye(3)[np.arange(len(X)) % 3]
     base = SoftmaxRegression(C=np.inf).fit(np.hstack([X, group[:, 1:]]), y, weights)
-    # All three indicators add up to the intercept's column; the last column is a sum, the next to last a duplicate.
+    # The three indicators sum to the intercept's column; the last column is a sum, the one before it a duplicate.
     dependent = np.hstack([X, group, X[:, :1], X[:, 1:2] + 2 * X[:, 2:3]])
     model = SoftmaxRegression(C=np.inf).fit(dependent, y, weights)
     assert model.converged_
@@ -376,7 +376,7 @@ def test_a_warm_start_needs_fewer_evaluations_and_ends_at_the_same_optimum():
     model.set_params(C=1.5).fit(X, y)
     assert model.n_evaluations_ < cold.n_evaluations_
     assert_allclose(both(model), both(cold), rtol=1e-9)
-    # Other classes or features: the old coefficients don't fit and aren't used.
+    # With other classes or features, the previous coefficients are not used.
     model.fit(X[:, :4], y)
     assert_allclose(both(model), both(SoftmaxRegression(C=1.5).fit(X[:, :4], y)), rtol=1e-9)
     other = np.array(["a", "b", "c"])[y]
@@ -398,7 +398,7 @@ def test_a_path_over_C_costs_less_than_separate_fits():
         assert on_the_path < 0.9 * separate
 
 
-def test_a_warm_start_that_is_worse_than_none_isnt_used():
+def test_a_warm_start_that_is_worse_than_a_cold_one_is_not_used():
     X, y = load_iris(return_X_y=True)
     model = SoftmaxRegression(warm_start=True).fit(X, y)
     for scale in (1e5, 1e200):
@@ -409,7 +409,7 @@ def test_a_warm_start_that_is_worse_than_none_isnt_used():
         assert_allclose(warm, cold, rtol=1e-5)
 
 
-def test_partly_separated_data_without_a_penalty_are_said_to_have_no_proved_optimum():
+def test_partly_separated_data_without_a_penalty_have_no_certified_optimum():
     with pytest.warns(ConvergenceWarning, match="a combination of features separates classes"):
         SoftmaxRegression(C=np.inf).fit([[-2.0], [-1], [0], [0], [1], [2]], [0, 0, 0, 1, 1, 1])
 
@@ -464,7 +464,7 @@ def test_separable_data_without_a_penalty_have_no_finite_optimum(n_classes):
 def test_a_small_sum_of_losses_is_no_separation_where_weights_are_small():
     X = np.array([[-2.0], [-1.0], [1.0], [2.0], [1.5]])
     y = [0, 0, 1, 1, 0]
-    # The last row is on the wrong side of any line that keeps the others right, but weighs little.
+    # The last row, of small weight, is misclassified if all others are classified correctly.
     model = SoftmaxRegression(C=np.inf).fit(X, y, [1, 1, 1, 1, 1e-3])
     assert model.converged_
     assert model.loss_ < np.log(2)
@@ -495,12 +495,12 @@ def test_the_certificate_is_one_for_the_coefficients_as_stored():
         with pytest.warns(ConvergenceWarning, match="rounding of the stored coefficients.*subtract their means"):
             model = SoftmaxRegression().fit((X + offset).astype(dtype), y)
         assert not model.converged_
-        # At 1e14 even extended precision has 5 digits left for the intercepts.
+        # At 1e14, extended precision leaves only 5 digits for the intercepts.
         assert 1e-6 < stored_gap(model, (X + offset).astype(dtype), y) <= model.optimality_gap_ * 1.001
 
 
 def stored_gap(model, X, y):
-    """Distance from the optimum of the coefficients that are stored, in extended precision."""
+    """True relative gap of the stored coefficients, in extended precision."""
     center = X.astype(np.float64).mean(axis=0)
     columns = X - center.astype(np.longdouble)
     coef = model.coef_.astype(np.longdouble)
@@ -515,9 +515,9 @@ def test_a_class_without_any_share_of_soft_targets_keeps_finite_coefficients():
     X, y, _ = small_problem(3)
     targets = np.eye(4)[y]
     with warnings.catch_warnings():
-        # An infimum that isn't reached may or may not be proved to be near.
+        # The infimum is not attained, so that the gap may or may not be certified.
         warnings.simplefilter("ignore", ConvergenceWarning)
-        with pytest.warns(UserWarning, match=r"no share to the classes \[3\]"):
+        with pytest.warns(UserWarning, match=r"y is 0 in every row of positive weight for the classes \[3\]"):
             model = SoftmaxRegression().fit(X, targets)
     assert np.isfinite(both(model)).all()
     assert model.predict_proba(X)[:, 3].max() < 1e-4
@@ -555,7 +555,7 @@ def test_separable_data_and_weak_penalties_take_few_evaluations(C):
 
 
 @pytest.mark.parametrize("seed", range(4))
-def test_rows_of_next_to_no_weight_lead_nobody_astray(seed):
+def test_rows_of_tiny_weight_do_not_mislead_the_solver(seed):
     rng = np.random.default_rng(seed)
     X, y = rng.normal(size=(30, 40)), np.arange(30) % 3
     weights = 10.0 ** rng.uniform(-9, 3, size=30)
@@ -566,7 +566,7 @@ def test_rows_of_next_to_no_weight_lead_nobody_astray(seed):
 
 
 @pytest.mark.parametrize("fit_intercept", [True, False])
-def test_columns_that_say_nothing_leave_the_shares_of_the_classes(fit_intercept):
+def test_constant_columns_give_the_class_frequencies(fit_intercept):
     X = np.full((50, 500), 2.0 if fit_intercept else 0.0)
     y = np.repeat([0, 1, 2], [10, 15, 25])
     model = SoftmaxRegression(fit_intercept=fit_intercept).fit(X, y)

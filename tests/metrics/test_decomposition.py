@@ -1,4 +1,4 @@
-"""The decomposition of scores by isotonic regression."""
+"""Decomposition of scores by isotonic regression."""
 
 import numpy as np
 import pandas as pd
@@ -50,7 +50,7 @@ def test_a_case_by_hand():
 @pytest.mark.parametrize("scoring", SCORES)
 @pytest.mark.parametrize("weights", [None, COUNTS])
 @pytest.mark.parametrize("soft", [False, True])
-def test_it_is_that_of_the_definition(scoring, weights, soft):
+def test_the_decomposition_follows_its_definition(scoring, weights, soft):
     y = RNG.random(N).round(1) if soft else Y.astype(float)
     counts = np.ones(N) if weights is None else weights
     p = np.clip(P, 0.05, 0.95)
@@ -68,7 +68,7 @@ def test_it_is_that_of_the_definition(scoring, weights, soft):
 def test_parts_add_up_to_scikit_learns_score(scoring, n_rows):
     rng = np.random.default_rng(n_rows)
     for power in (1, 20):
-        # Including probabilities of 0 and 1, true and wrong.
+        # Including probabilities of 0 and 1, both right and wrong.
         p = rng.random(n_rows) ** power
         p[::5], p[1::7] = 0.0, 1.0
         y, weights = rng.random(n_rows) < 0.3, rng.random(n_rows) + 0.01
@@ -133,14 +133,14 @@ def test_the_miscalibration_of_true_probabilities_goes_to_0(scoring):
     for n_rows in (1_000, 100_000):
         p = rng.random(n_rows)
         found.append(calibration_decomposition(rng.random(n_rows) < p, p, scoring=scoring).miscalibration)
-    # As n^(-2/3): by a factor of 21.
+    # It decreases as n^(-2/3): here by a factor of about 21.
     assert found[0] > 10 * found[1]
     assert found[1] < (0.002 if scoring == "log_loss" else 5e-4)
 
 
 @pytest.mark.parametrize("scoring", SCORES)
-def test_what_parts_mean(scoring):
-    # Recalibrated probabilities have no miscalibration left; an increasing function changes miscalibration alone.
+def test_parts_of_recalibrated_constant_separating_and_inverted_probabilities(scoring):
+    # Recalibrated probabilities have no miscalibration. An increasing function changes only the miscalibration.
     recalibrated = longhand.isotonic(P, Y.astype(float), np.ones(N))
     plain = calibration_decomposition(Y, P, scoring=scoring)
     best = calibration_decomposition(Y, recalibrated, scoring=scoring)
@@ -150,20 +150,20 @@ def test_what_parts_mean(scoring):
         assert_allclose(
             [other.discrimination, other.uncertainty], [plain.discrimination, plain.uncertainty], rtol=1e-11
         )
-    # The same for every row tells nothing; what separates tells all.
+    # A constant probability has no discrimination; separating probabilities have the largest possible.
     constant = calibration_decomposition(Y, np.full(N, 0.3), scoring=scoring)
     assert constant.discrimination == 0
     separating = calibration_decomposition(Y, np.where(Y, 0.6, 0.4), scoring=scoring)
     assert separating.discrimination == separating.uncertainty
-    # The wrong way round: no discrimination, all is miscalibration.
+    # Inverted probabilities have no discrimination; the excess over the uncertainty is miscalibration.
     inverted = calibration_decomposition(Y, np.where(Y, 0.4, 0.6), scoring=scoring)
     assert inverted.discrimination < 1e-15
     assert_allclose(inverted.miscalibration, inverted.score - inverted.uncertainty, rtol=1e-12)
 
 
 @pytest.mark.parametrize("scoring", SCORES)
-def test_tiny_probabilities_that_differ_are_not_taken_for_equal(scoring):
-    # scikit-learn's IsotonicRegression takes probabilities within 1e-15 for equal.
+def test_tiny_probabilities_that_differ_are_not_merged(scoring):
+    # IsotonicRegression of scikit-learn treats probabilities that differ by less than 1e-15 as equal.
     p = np.array([1e-20, 1e-18, 0.5])
     found = calibration_decomposition([0, 1, 1], p, scoring=scoring)
     assert found.discrimination == found.uncertainty
@@ -191,7 +191,7 @@ def test_labels_of_any_kind_and_forms_of_indicators():
         assert parts_of(calibration_decomposition(form(y), p)) == expected
 
 
-def test_a_temperature_takes_miscalibration_away_and_leaves_discrimination():
+def test_a_temperature_reduces_miscalibration():
     X, y = load_digits(return_X_y=True)
     X_train, X_test, y_train, y_test = train_test_split(X, y, stratify=y, random_state=0)
     model = TemperatureCalibrator(GaussianNB()).fit(X_train, y_train + 10)
@@ -220,7 +220,7 @@ def test_many_small_cases(scoring):
         expected = [score - recalibrated, overall - recalibrated, overall, score]
         assert_allclose(parts_of(found), expected, rtol=1e-11, atol=1e-14)
         assert min(parts_of(found)) >= 0
-        # Recalibrated: what is left is rounding, and never below 0.
+        # After recalibration only a rounding error is left, which is never negative.
         again = calibration_decomposition(y[:, np.newaxis], best[:, np.newaxis], scoring=scoring, sample_weight=counts)
         assert 0 <= again.miscalibration < 1e-14
         flat = calibration_decomposition(np.full((n, 1), 0.3), p[:, np.newaxis], scoring=scoring, sample_weight=counts)

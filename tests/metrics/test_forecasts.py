@@ -1,4 +1,4 @@
-"""What metrics of calibration take as y_true and y_proba, and what they refuse, each with a message that helps."""
+"""Inputs that metrics of calibration accept and reject, with the messages of the errors."""
 
 import numpy as np
 import pandas as pd
@@ -14,12 +14,18 @@ THREE = np.array([[0.6, 0.3, 0.1], [0.1, 0.8, 0.1], [0.2, 0.3, 0.5], [0.4, 0.4, 
 @pytest.mark.parametrize(
     ("y", "p", "settings", "error", "message"),
     [
-        ([0, 1], [0.5, 1.5], {}, ValueError, "y_proba must hold probabilities, got values outside"),
-        ([0, 1], [0.5, np.nan], {}, ValueError, "y_proba must hold probabilities, got values outside .* or NaN"),
-        ([0, 1], [0.5, 0.5, 0.5], {}, ValueError, "as many rows, got 2 and 3"),
-        ([], [], {}, ValueError, "at least one of each"),
+        ([0, 1], [0.5, 1.5], {}, ValueError, r"y_proba must hold probabilities, got values outside \[0, 1\]"),
+        (
+            [0, 1],
+            [0.5, np.nan],
+            {},
+            ValueError,
+            "y_proba must hold probabilities, got values outside .* or NaN; convert logits",
+        ),
+        ([0, 1], [0.5, 0.5, 0.5], {}, ValueError, "y_true and y_proba must have the same number of rows, got 2 and 3"),
+        ([], [], {}, ValueError, "at least one row and one column"),
         ([0, 1], np.zeros((2, 2, 1)), {}, ValueError, r"y_proba must have the shape \(n,\), \(n, K\)"),
-        (1, [0.5], {}, ValueError, "as many rows, got 0 and 1"),
+        (1, [0.5], {}, ValueError, "y_true and y_proba must have the same number of rows, got 0 and 1"),
         ([0, 1], [[0.5], [0.4]], {}, ValueError, r"got one column; pass .* in one dimension, y_proba\[:, 0\]"),
         ([0, 1], [[0.5, 0.2], [0.4, 0.6]], {}, ValueError, "distribution in each row.*row 0 sums to 0.7.*indicator"),
         (
@@ -48,7 +54,7 @@ THREE = np.array([[0.6, 0.3, 0.1], [0.1, 0.8, 0.1], [0.2, 0.3, 0.5], [0.4, 0.4, 
             [np.eye(2)] * 2,
             {},
             ValueError,
-            "of a list, as forests give for several labels, take",
+            r"for a list of arrays, as forests return for several labels, pass np\.column_stack",
         ),
         ([0, 1, None, 2], THREE, {}, ValueError, "y_true contains NaN or None: row 2"),
         ([0, 1, "a", 2], THREE, {}, ValueError, "for 3 columns"),
@@ -59,7 +65,13 @@ THREE = np.array([[0.6, 0.3, 0.1], [0.1, 0.8, 0.1], [0.2, 0.3, 0.5], [0.4, 0.4, 
             ValueError,
             r"y_proba must have y_true's shape \(2, 2\)",
         ),
-        ([[1, 0], [0, 3]], [[0.2, 0.3], [0.2, 0.3]], {}, ValueError, "y_true must hold 0 and 1"),
+        (
+            [[1, 0], [0, 3]],
+            [[0.2, 0.3], [0.2, 0.3]],
+            {},
+            ValueError,
+            "y_true must hold 0 and 1 .*got 3",
+        ),
         ([0, 1], [0.2, 0.3], {"sample_weight": [1, -1]}, ValueError, "sample_weight must not be negative"),
         ([0, 1], [0.2, 0.3], {"sample_weight": [0, 0]}, ValueError, "zero for every row"),
         ([0, 1], [0.2, 0.3], {"sample_weight": [1, 2, 3]}, ValueError, "sample_weight has the shape"),
@@ -72,11 +84,11 @@ def test_bad_input_is_an_error(metric, y, p, settings, error, message):
 
 
 @pytest.mark.parametrize("metric", METRICS)
-def test_frames_name_the_classes_or_dont(metric):
+def test_columns_of_frames_name_the_classes_if_they_have_names(metric):
     p = pd.DataFrame(THREE, columns=["c", "a", "b"])
     with pytest.raises(ValueError, match=r"y_true holds \['z'\], which are no columns of the data frame"):
         metric(["c", "a", "z", "a"], p)
-    # The numbers that pandas gives columns without names aren't classes.
+    # pandas numbers columns without names; these numbers are not classes.
     with pytest.raises(ValueError, match="which label belongs to which column isn't clear"):
         metric([1, 2, 2, 1], pd.DataFrame(THREE))
     y = pd.DataFrame([[1, 0, 0], [0, 1, 1]], columns=["a", "b", "c"])
@@ -108,11 +120,11 @@ def test_frames_whose_columns_differ_are_an_error(metric):
     with pytest.raises(ValueError, match=r"the columns of y_true in the same order, \['a', 'b'\], got \['b', 'a'\]"):
         metric(y, p)
     twice = pd.DataFrame([[1, 0], [0, 1]], columns=["a", "a"])
-    with pytest.raises(ValueError, match="different names"):
+    with pytest.raises(ValueError, match=r"y_true must have distinct column names, got \['a', 'a'\]"):
         metric(twice, p.to_numpy())
 
 
-def test_a_label_of_which_nothing_is_known_doesnt_count():
+def test_a_label_without_known_entries_is_left_out():
     y = np.array([[1, np.nan, 0], [0, np.nan, 1], [1, np.nan, 1]])
     p = np.array([[0.3, 0.2, 0.1], [0.4, 0.9, 0.8], [0.7, 0.1, 0.6]])
     known = [0, 2]
@@ -128,9 +140,9 @@ def test_a_label_of_which_nothing_is_known_doesnt_count():
     for metric in METRICS:
         with pytest.raises(ValueError, match="y_true has no known entry of positive weight"):
             metric(np.full((2, 2), np.nan), p[:2, :2])
-    # The most probable label of a row isn't known in the second row; or in none.
+    # The most probable label is unknown in the second row, then in all rows.
     assert expected_calibration_error(y, p) == pytest.approx((0.7 + 0.3) / 2)
-    with pytest.raises(ValueError, match="for the most probable label of any row"):
+    with pytest.raises(ValueError, match="no known entry of positive weight among the most probable labels"):
         expected_calibration_error(y, p[:, [0, 1, 2]] * [0.1, 1, 0.1])
 
 
@@ -140,7 +152,7 @@ def test_integers_that_are_column_numbers_may_lack_some():
     assert expected_calibration_error([False, False], [0.1, 0.2]) == pytest.approx(0.15)
 
 
-def test_a_class_in_rows_of_weight_0_alone_isnt_there():
+def test_a_class_that_occurs_only_in_rows_of_weight_0_is_ignored():
     weights = [1, 1, 1, 0]
     with_them = expected_calibration_error([0, 1, 2, 9], THREE, sample_weight=weights)
     assert with_them == expected_calibration_error([0, 1, 2], THREE[:3])
@@ -148,10 +160,10 @@ def test_a_class_in_rows_of_weight_0_alone_isnt_there():
 
 def test_a_column_vector_of_labels():
     y = np.array([[0], [1], [1]])
-    # Of one label, as an indicator: the top label is that one.
+    # With y_proba of shape (n, 1), y is an indicator of one label.
     assert expected_calibration_error(y, [[0.2], [0.6], [0.7]], kind="classwise") == pytest.approx(0.3)
     assert list(reliability_curve(y, [[0.2], [0.6], [0.7]]).prob_pred) == [0.2, 0.6, 0.7]
-    # Of two classes, whose probabilities stand in two columns or in one dimension.
+    # With two columns, or with one dimension, y holds labels of two classes.
     for p in ([[0.8, 0.2], [0.4, 0.6], [0.3, 0.7]], [0.2, 0.6, 0.7]):
         with pytest.warns(UserWarning, match="column-vector"):
             error = expected_calibration_error(y, p, kind="classwise", labels=[0, 1])

@@ -1,4 +1,4 @@
-"""Metrics by hand, beside scikit-learn's where they overlap, and as scorers."""
+"""Log losses: by hand, compared with scikit-learn's, and as scorers."""
 
 import numpy as np
 import pytest
@@ -18,7 +18,7 @@ Y = (RNG.random((50, 4)) < 0.4).astype(float)
 P = RNG.random((50, 4))
 
 
-def test_it_is_the_mean_of_the_entries_losses():
+def test_the_multilabel_log_loss_is_the_mean_over_entries():
     assert_allclose(multilabel_log_loss([[1, 0]], [[0.5, 0.25]]), -(np.log(0.5) + np.log(0.75)) / 2, rtol=1e-15)
     per_label = [log_loss(Y[:, k], P[:, k]) for k in range(4)]
     assert_allclose(multilabel_log_loss(Y, P), np.mean(per_label), rtol=1e-13)
@@ -26,8 +26,8 @@ def test_it_is_the_mean_of_the_entries_losses():
     assert_allclose(multilabel_log_loss(Y, P), sigmoid_cross_entropy(logits, Y), rtol=1e-12)
 
 
-def test_scikit_learns_log_loss_is_another_figure():
-    # It takes the columns for exclusive classes.
+def test_scikit_learns_log_loss_differs():
+    # It treats the columns as exclusive classes.
     y, p = np.array([[1, 0, 1], [0, 1, 0]]), np.array([[0.8, 0.3, 0.6], [0.2, 0.7, 0.4]])
     with pytest.warns(UserWarning, match="do not sum to one"):
         theirs = log_loss(y, p)
@@ -59,7 +59,7 @@ def test_integer_weights_are_repeats(shape):
 
 
 @pytest.mark.parametrize("form", ["csr", "csc", "coo"])
-def test_sparse_indicators_are_taken(form):
+def test_sparse_indicators_are_accepted(form):
     assert multilabel_log_loss(sparse.coo_array(Y).asformat(form), P) == multilabel_log_loss(Y, P)
 
 
@@ -98,7 +98,7 @@ def test_the_true_probabilities_have_the_lowest_expected_loss():
         ([[1, 0]], [[0.5]], ValueError, "y_proba must have y_true's shape"),
         ([[2, 0]], [[0.5, 0.5]], ValueError, "must hold 0 and 1"),
         ([1, 0], [0.5, 0.5], ValueError, r"y_true must have the shape \(n, L\).*scikit-learn's metrics"),
-        ([[np.nan]], [[0.5]], ValueError, "mean of no losses"),
+        ([[np.nan]], [[0.5]], ValueError, "y_true has no known entry of positive weight: there is no loss"),
         ([["a", "b"]], [[0.5, 0.5]], TypeError, "y_true must hold 0 and 1"),
     ],
 )

@@ -1,4 +1,4 @@
-"""Scorers of probabilities in searches and cross-validation."""
+"""Scorers of probabilities, alone and in searches and cross-validation."""
 
 import pickle
 import warnings
@@ -63,7 +63,7 @@ def test_a_score_is_that_of_the_metric(name, y):
 @pytest.mark.parametrize("name", sorted(SCORERS))
 def test_several_labels(name):
     rows, y = make_multilabel_classification(300, 8, n_classes=3, random_state=0)
-    # One label is always no: the forest then gives a single column for it.
+    # The forest returns a single column for a label that is always 0.
     y[:, 1] = 0
     for model in (RandomForestClassifier(20, max_depth=4, random_state=0), SigmoidMultiLabel()):
         with warnings.catch_warnings():
@@ -76,7 +76,7 @@ def test_several_labels(name):
 
 
 def test_test_rows_that_lack_a_class_are_scored_by_the_estimators_classes():
-    # Labels 0, 2 and 5; the test rows have 0 and 2 alone, and without the classes 2 is taken for a column's number.
+    # Labels are 0, 2 and 5; the test rows hold only 0 and 2. Without the classes, 2 is read as a column number.
     y = np.array([0, 2, 5])[CODES]
     model = SoftmaxRegression().fit(X, y)
     test = y < 5
@@ -157,7 +157,7 @@ def test_weights_are_routed_where_they_are_asked_for():
 
 
 class GivesSparse(ClassifierMixin, BaseEstimator):
-    """Probabilities in a sparse array."""
+    """A classifier that returns probabilities in a sparse array."""
 
     classes_ = np.array([0, 1])
     is_fitted_ = True
@@ -170,17 +170,17 @@ def test_sparse_probabilities_and_negative_metrics():
     p, y = np.array([[0.0], [1.0], [0.25]]), [0, 1, 1]
     scorer = SCORERS["neg_classwise_calibration_error"]
     assert scorer(GivesSparse(), p, y) == pytest.approx(-0.25)
-    # The sign is turned round, not taken away.
+    # The sign is reversed, not removed.
     negative = ProbabilityScorer(lambda y, p, *, labels, sample_weight: -2.0)
     assert negative(GivesSparse(), p, y) == 2.0
 
 
-def test_metrics_that_are_none_are_an_error():
+def test_unsuitable_metrics_are_an_error():
     with pytest.raises(TypeError, match="metric must be callable, got 'log_loss'"):
         ProbabilityScorer("log_loss")
-    with pytest.raises(TypeError, match=r"metric must take y_true.*'bins'.*expected_calibration_error.*unexpected"):
+    with pytest.raises(TypeError, match=r"metric must accept y_true.*'bins'.*expected_calibration_error.*unexpected"):
         ProbabilityScorer(expected_calibration_error, bins=5)
-    with pytest.raises(TypeError, match="metric must give a number, got CalibrationDecomposition"):
+    with pytest.raises(TypeError, match="metric must return a number, got CalibrationDecomposition"):
         ProbabilityScorer(calibration_decomposition)(SoftmaxRegression().fit(X, CODES), X, CODES)
 
 
@@ -193,7 +193,7 @@ def test_ready_made_scorers_stay_as_they_are():
         assert changed is not ready
         assert changed.get_metadata_routing().score.requests == {"sample_weight": True}
         assert ready.get_metadata_routing().score.requests == {"sample_weight": None}
-        with pytest.raises(TypeError, match="sample_weight must be True, False, None or a name, got 3"):
+        with pytest.raises(TypeError, match="sample_weight must be True, False, None or a string, got 3"):
             ready.set_score_request(sample_weight=3)
 
 

@@ -1,4 +1,4 @@
-"""Calibration errors and reliability curves: by hand, beside scikit-learn's, and as statistics."""
+"""Calibration errors and reliability curves: by hand, compared with scikit-learn, and on random samples."""
 
 import numpy as np
 import pandas as pd
@@ -50,7 +50,7 @@ def test_a_case_by_hand():
 def test_classes_by_hand():
     p = np.array([[0.3, 0.7], [0.3, 0.7], [0.9, 0.1], [0.9, 0.1]])
     y = ["no", "yes", "no", "no"]
-    # Of "yes": 0.7 happens in half the rows, 0.1 in none.
+    # "yes" is true in half of the rows with 0.7 and in none of the rows with 0.1.
     for given in (p, p[:, 1]):
         assert_allclose(expected_calibration_error(y, given, kind="classwise"), 0.5 * 0.2 + 0.5 * 0.1, rtol=1e-14)
     # Three classes with one error each: 0.2, 0.2 and 0.
@@ -129,7 +129,7 @@ def test_soft_labels_count_in_part():
 @pytest.mark.parametrize("n_bins", [1, 3, 10, 15])
 @pytest.mark.parametrize("strategy", ["uniform", "quantile"])
 def test_curves_are_those_of_scikit_learn(n_bins, strategy):
-    # Its quantiles are interpolated: bins are the same where they can be equally large.
+    # scikit-learn interpolates quantiles: bins agree if all can have the same number of rows.
     p = RNG.random(30 * n_bins)
     y = RNG.random(p.size) < p
     prob_true, prob_pred = calibration_curve(y, p, n_bins=n_bins, strategy=strategy)
@@ -160,7 +160,7 @@ def test_the_error_of_true_probabilities_goes_to_0(kind, strategy):
         errors.append(
             [expected_calibration_error(y, p, kind=kind, strategy=strategy, norm=norm) for norm in ("l1", "l2")]
         )
-    # As the root of the number of rows: by a factor of 10, found: 7 to 15.
+    # It decreases as 1 / sqrt(n): by a factor of 10 on average, between 7 and 15 here.
     assert np.all(np.array(errors[0]) > 4 * np.array(errors[1]))
     assert np.max(errors[1]) < 0.006
 
@@ -206,11 +206,11 @@ def test_intervals_are_clopper_and_pearsons(level):
         assert_allclose([low, high], [expected.low, expected.high], rtol=1e-9)
 
 
-def test_intervals_without_and_with_nothing_but_events():
+def test_intervals_of_bins_with_no_event_or_only_events():
     curve = reliability_curve([0, 0, 1, 1], [0.1, 0.1, 0.9, 0.9], kind="classwise")[1]
     assert curve.lower[0] == 0
     assert curve.upper[1] == 1
-    # (alpha / 2)^(1 / n) is what all of n rows say.
+    # If the event happens in all of n rows, the lower limit is (alpha / 2)^(1 / n).
     assert_allclose([1 - curve.upper[0], curve.lower[1]], np.sqrt(0.025), rtol=1e-12)
 
 
@@ -250,7 +250,7 @@ def test_intervals_cover_the_truth_as_often_as_they_say():
     ids=["integers", "strings", "negative", "floats", "dates"],
 )
 def test_labels_of_any_kind_have_the_same_error(kind, names):
-    # Without ties: of those the first class is taken.
+    # Continuous probabilities avoid ties, which would go to the first class.
     p = RNG.dirichlet(np.ones(4), N)
     expected = expected_calibration_error(CODES, p, kind=kind)
     y = np.asarray(names)[CODES]
@@ -304,7 +304,7 @@ def test_indicators_in_any_form(form):
         assert expected_calibration_error(form(INDICATOR), ENTRIES, kind=kind) == expected
 
 
-def test_the_order_of_rows_is_no_matter_and_nothing_is_changed():
+def test_the_order_of_rows_does_not_matter_and_inputs_are_not_changed():
     order = RNG.permutation(N)
     for y, p in ((CODES, P), (INDICATOR, ENTRIES)):
         before = y.copy(), p.copy()
@@ -364,14 +364,14 @@ def test_probabilities_a_little_above_1_are_1():
 
 
 def test_weights_of_very_different_size():
-    # Each bin's interval is that of its own rows, whatever the others weigh.
+    # The interval of a bin depends only on its own rows, not on the weights of others.
     y, p = np.array([0, 1, 1, 0]), np.array([0.1, 0.1, 0.9, 0.9])
     weights = [1e-200, 1e-200, 1, 1]
     plain = reliability_curve(y, p, kind="classwise")[1]
     light = reliability_curve(y, p, kind="classwise", sample_weight=weights)[1]
     for field in ("prob_true", "prob_pred", "lower", "upper", "counts"):
         assert_allclose(getattr(light, field), getattr(plain, field), rtol=1e-12, err_msg=field)
-    # Each label has a scale of its own.
+    # Each label has its own scale of weights.
     both, columns = np.column_stack([y, y]), np.column_stack([p, p])
     of_labels = reliability_curve(both, columns, kind="classwise", sample_weight=np.array([[1e-300, 1e300]] * 4))
     assert_allclose(of_labels[0].prob_true, of_labels[1].prob_true, rtol=1e-12)
@@ -387,7 +387,7 @@ def test_labels_of_weight_0_need_no_column_of_a_frame():
     assert_allclose(expected_calibration_error(y, frame, sample_weight=weights), expected, rtol=1e-12)
 
 
-def test_float16_is_taken_with_its_own_rounding():
+def test_float16_is_accepted_with_its_own_tolerance():
     p = RNG.dirichlet(np.ones(3), 2000)
     y = RNG.integers(0, 3, 2000)
     short = p.astype(np.float16)

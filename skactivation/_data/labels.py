@@ -214,8 +214,8 @@ def as_label_columns(Y: Any, name: str = "Y") -> LabelColumns:
     wrong = ~((entries >= 0) & (entries <= 1)) & (entries == entries)
     if wrong.any():
         raise ValueError(
-            f"{name} must hold 0 and 1 (numbers between for soft labels, NaN for unknown) if it has two dimensions, got "
-            f"{entries[wrong][0]}; pass labels of exclusive classes in one dimension"
+            f"{name} must hold 0 and 1 (numbers between for soft labels, NaN for unknown) if it has two dimensions, "
+            f"got {entries[wrong][0]}; pass labels of exclusive classes in one dimension"
         )
     columns = getattr(Y, "columns", None)
     return LabelColumns(values, np.arange(values.shape[1]) if columns is None else _names(columns), dtype)

@@ -136,7 +136,8 @@ def _yes(probabilities: Array, no_and_yes: Array) -> Array:
     values = np.asarray(no_and_yes)
     if not np.isin(values, (0, 1)).all():
         raise ValueError(
-            f"classes of multilabel columns must be 0 and 1, got an estimator of {values.tolist()}; recode y and refit it"
+            f"classes of multilabel columns must be 0 and 1, got an estimator of {values.tolist()}; "
+            "recode y and refit it"
         )
     place = np.flatnonzero(values == 1)
     return probabilities[:, place[0]] if place.size else np.zeros(len(probabilities), probabilities.dtype)

@@ -32,7 +32,8 @@ _CONSEQUENCES = {
     "other classes of the least certain row have a probability of about machine epsilon. Use more rows, including some "
     "that the classifier gets wrong",
     Limit.INFINITE: "the higher the temperature, the lower the loss. The temperature is set to infinity: all classes "
-    "are equally probable. Check that the columns of logits are in the order of the classes and that the model is trained",
+    "are equally probable. Check that the columns of logits are in the order of the classes, and that the model is "
+    "trained",
 }
 
 

@@ -85,7 +85,7 @@ print("Softmax shares one yes among the digits: how large a digit's share is dep
 
 # %%
 # Six held-out pairs. Green bars are the digits in the picture. The sigmoids answer ten questions and may say yes to
-# several. Softmax divides 1 among ten answers, so that two digits in a picture get about a half each.
+# several. Softmax divides 1 among ten answers, so that two digits in a picture share it.
 shown = rng.choice(len(X_test), size=6, replace=False)
 figure, axes = plt.subplots(3, 6, figsize=(14, 6.4), layout="constrained", height_ratios=[0.9, 1, 1])
 for column, row in enumerate(shown):
@@ -101,8 +101,8 @@ for column, row in enumerate(shown):
         axis.tick_params(labelsize=8)
         axis.label_outer()
     axes[2, column].set_xlabel("digit")
-axes[1, 0].text(9.4, 0.52, "1/2", ha="right", va="bottom", fontsize=8)
-axes[2, 0].text(9.4, 0.52, "1/2", ha="right", va="bottom", fontsize=8)
+for axis in axes[1:, -1]:
+    axis.text(1.02, 0.5, "1/2", transform=axis.get_yaxis_transform(), va="center", fontsize=8)
 for axis in axes[1:, 0]:
     axis.set_ylabel("probability")
 figure.suptitle("Which digits are in the picture? (green: they are) Sigmoids may say yes twice, softmax shares one yes")

@@ -86,7 +86,7 @@ for name in models:
 
 # %%
 # A trap: the names of the classes must not matter. Here the same digits are called 10 to 19. The temperature scaling of
-# scikit-learn takes labels for the numbers of columns (seen in versions 1.8 and 1.9), so that it goes wrong.
+# scikit-learn takes labels for the numbers of columns (seen in version 1.9), so that it goes wrong.
 print(f"\n{'log loss on test pictures':28}{'digits 0 to 9':>16}{'called 10 to 19':>18}")
 
 

@@ -4,11 +4,13 @@ import os
 from collections.abc import Callable
 from concurrent.futures import Future, ThreadPoolExecutor, wait
 from contextlib import AbstractContextManager, nullcontext
+from functools import cache
 from itertools import count
 from threading import Lock
 from typing import Any, TypeVar
 
 import numpy as np
+from joblib import cpu_count
 from threadpoolctl import ThreadpoolController
 
 T = TypeVar("T")
@@ -141,5 +143,7 @@ def threads_for(n_numbers: int) -> AbstractContextManager[None]:
     return nullcontext() if n_numbers < _WORTH_THREADS else single_threaded_blas
 
 
+@cache
 def _cores() -> int:
-    return len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1
+    """Cores that this process may use; joblib reads files to tell, which takes too long for each fit."""
+    return int(cpu_count())

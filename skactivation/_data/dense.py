@@ -116,8 +116,6 @@ def _grams_from_pairs(x: Array, weights: Array) -> Array:
 class DenseRows(FeatureRows):
     """A dense X, C- or Fortran-ordered, float32 or float64, in memory or memory-mapped."""
 
-    has_row_products = True
-
     def __init__(
         self,
         X: Array,
@@ -132,7 +130,6 @@ class DenseRows(FeatureRows):
         self._absent = absent_rows(weights)
         self.n_entries = self.n_rows * self.n_columns
         self.gram_cost = self.n_entries * (self.n_columns + 10.0)
-        self.offsets = np.zeros(self.n_features)
         self.work = float(self.n_entries * n_outputs)
         is_small = self.n_entries <= _KEPT_SIZE
         is_single = self.n_entries * n_outputs > _SINGLE_PRECISION_WORK or (X.dtype == np.float32 and not is_small)
@@ -223,9 +220,8 @@ class DenseRows(FeatureRows):
 def _ranges(block: DenseBlock, n_features: int, n_rows: int) -> tuple[Any, ...]:
     """Range and weighted sum / n_rows of each feature over rows of positive weight; facts about the weights."""
     x, of_rows, facts = block.x[:, :n_features], *block.row_weights()
-    present = of_rows > 0
-    if not present.all():
-        x, of_rows = x[present], of_rows[present]
+    if of_rows.min() == 0:
+        x, of_rows = x[of_rows > 0], of_rows[of_rows > 0]
     low, high = x.min(axis=0, initial=np.inf), x.max(axis=0, initial=-np.inf)
     return low, high, (of_rows / n_rows) @ x, of_rows.sum(), *facts
 

@@ -140,10 +140,6 @@ class FeatureRows(RowBlocks):
     """Number of entries that a product reads."""
     gram_cost: float
     """Approximate number of floating-point operations for the Gram matrix of the columns."""
-    offsets: Array
-    """Offsets (d,) subtracted after sums are formed: large ones cost digits."""
-    has_row_products = False
-    """Whether `row_products` is implemented."""
 
     def __init__(
         self, X: Any, targets: Targets, weights: Array | None, *, n_outputs: int, fit_intercept: bool, columns: Columns
@@ -187,6 +183,11 @@ class FeatureRows(RowBlocks):
     def _measure(self) -> tuple[Columns, Weights]:
         """Centre and range of each column, and facts about the weights, over rows of positive weight."""
 
-    def row_products(self) -> Array:
-        """Products (n, n) of the rows of X with each other, centred."""
-        raise NotImplementedError(f"{type(self).__name__} does not implement row_products")
+    @property
+    def offsets(self) -> Array:
+        """Offsets (d,) subtracted after sums are formed: large ones cost digits. 0 if columns are centred before."""
+        return np.zeros(self.n_features)
+
+    def row_products(self) -> Array | None:
+        """Products (n, n) of the rows of X with each other, centred; None if they cannot be had at a low cost."""
+        return None

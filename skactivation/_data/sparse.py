@@ -122,7 +122,7 @@ class SparseRows(FeatureRows):
         self.slices = even_slices(self.n_rows, max(wanted, self.n_rows * n_outputs // _MOST_LOGITS))
 
     @property
-    def offsets(self) -> Array:  # type: ignore[override]
+    def offsets(self) -> Array:
         """Offsets (d,) subtracted after sums are formed."""
         return self.columns.center * self.columns.units
 
@@ -160,9 +160,8 @@ class SparseRows(FeatureRows):
 def _ranges(block: SparseBlock, n_rows: int) -> tuple[Any, ...]:
     """Largest absolute value and sum of each feature over rows of positive weight; facts about the weights."""
     x, of_rows, facts = block.x, *block.row_weights()
-    present = of_rows > 0
-    if not present.all():
-        x, of_rows = x[present], of_rows[present]
+    if of_rows.min() == 0:
+        x, of_rows = x[of_rows > 0], of_rows[of_rows > 0]
     # Duplicate entries may make this too small by a factor, which is harmless: it only keeps numbers in range.
     largest = abs(x).max(axis=0).toarray().ravel() if x.shape[0] else np.zeros(x.shape[1])
     return largest.astype(np.float64), (of_rows / n_rows) @ x, of_rows.sum(), *facts

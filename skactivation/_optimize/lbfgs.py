@@ -47,37 +47,19 @@ def lbfgs_stage(
     `advance` is called with the point after each iteration, and the stage ends where `is_over` says so. The point is
     the start itself where no iteration succeeds. SciPy's own tolerances are off, and its success flag is not read.
     """
-    trial = accepted = start
-    n_trials = 0
-    needs_double = False
-    unit = _first_step_length(objective, start, preconditioner)
-
-    def value_and_gradient(u: Array) -> tuple[float, Array]:
-        nonlocal trial, n_trials
-        n_trials += 1
-        if objective.is_single and n_trials > _TRIALS:
-            value = accepted.values.sum()
-            if abs(trial.values.sum() - value) < _CLOSE * value:
-                raise SinglePrecisionError
-        trial = evaluate(objective, start.theta + preconditioner.to_coefficients(unit * u)) if any_of(u) else start
-        return float(trial.values.sum()), unit * preconditioner.to_coordinates(trial.gradient)
+    descent = _Descent(objective, start, preconditioner, evaluate)
 
     def after_iteration(u: Array) -> None:
-        # The line search ends at the point that it evaluated last.
-        nonlocal accepted, n_trials, needs_double
-        n_trials = 0
-        fall = accepted.values.sum() - trial.values.sum()
-        accepted = trial
-        advance(accepted)
-        needs_double = objective.is_single and fall < _SINGLE_PRECISION * trial.values.sum()
-        if needs_double or is_over(accepted):
+        descent.accept()
+        advance(descent.accepted)
+        if descent.needs_double or is_over(descent.accepted):
             raise StopIteration
 
     memory = max(_LEAST_MEMORY, min(_MEMORY, _MEMORY_SIZE // (2 * start.theta.size)))
     options = {"maxiter": max_iter, "maxfun": _EVALUATIONS_EACH * max_iter, "maxcor": memory, "ftol": 0.0, "gtol": 0.0}
     try:
         optimize.minimize(
-            value_and_gradient,
+            descent.value_and_gradient,
             np.zeros(start.theta.size),
             jac=True,
             method="L-BFGS-B",
@@ -85,8 +67,36 @@ def lbfgs_stage(
             options=options,
         )
     except SinglePrecisionError:
-        needs_double = True
-    return Stage(accepted, needs_double)
+        descent.needs_double = True
+    return Stage(descent.accepted, descent.needs_double)
+
+
+class _Descent:
+    """The function that L-BFGS minimises, of coordinates u, and the point that it has reached."""
+
+    def __init__(self, objective: Objective, start: Point, preconditioner: Preconditioner, evaluate: Evaluate) -> None:
+        self._objective, self._preconditioner, self._evaluate = objective, preconditioner, evaluate
+        self._start = self._trial = self.accepted = start
+        self._unit = _first_step_length(objective, start, preconditioner)
+        self._n_trials = 0
+        self.needs_double = False
+
+    def value_and_gradient(self, u: Array) -> tuple[float, Array]:
+        self._n_trials += 1
+        if self._objective.is_single and self._n_trials > _TRIALS:
+            value = self.accepted.values.sum()
+            if abs(self._trial.values.sum() - value) < _CLOSE * value:
+                raise SinglePrecisionError
+        step = self._preconditioner.to_coefficients(self._unit * u)
+        self._trial = self._evaluate(self._objective, self._start.theta + step) if any_of(u) else self._start
+        gradient = self._unit * self._preconditioner.to_coordinates(self._trial.gradient)
+        return float(self._trial.values.sum()), gradient
+
+    def accept(self) -> None:
+        """End an iteration at the point that was evaluated last: there the line search of SciPy ends."""
+        fall = self.accepted.values.sum() - self._trial.values.sum()
+        self._n_trials, self.accepted = 0, self._trial
+        self.needs_double = self._objective.is_single and fall < _SINGLE_PRECISION * self._trial.values.sum()
 
 
 def _first_step_length(objective: Objective, start: Point, preconditioner: Preconditioner) -> float:

@@ -134,4 +134,4 @@ class Objective(ABC):
         raise self._missing("a bound on the curvature")
 
     def _missing(self, what: str) -> Exception:
-        return NotImplementedError(f"{type(self).__name__} does not offer {what}")
+        return TypeError(f"{type(self).__name__} does not offer {what}")

@@ -101,6 +101,18 @@ class Evaluate:
             )
         return Point(theta, values, gradient)
 
+    def best(self, objective: Objective, starts: list[Array]) -> Point:
+        """For each problem the start with the lowest value; all but the first may have none."""
+        best = self(objective, starts[0])
+        for start in starts[1:]:
+            try:
+                other = self(objective, start)
+            except (ValueError, SinglePrecisionError):
+                continue
+            lower = other.values < best.values
+            best = best.replaced(lower, other.select(lower)) if any_of(lower) else best
+        return best
+
 
 ALL = slice(None)
 """All problems, in the place of a mask: a slice is quicker to index with, which matters for small data."""

@@ -10,7 +10,7 @@ from typing import Any
 
 import numpy as np
 
-from skactivation._optimize.certificate import certify, convexity_bounds
+from skactivation._optimize.certificate import certify
 from skactivation._optimize.lbfgs import lbfgs_stage
 from skactivation._optimize.newton import newton_steps
 from skactivation._optimize.objective import Curvature, Objective
@@ -26,6 +26,7 @@ from skactivation._optimize.problems import (
     any_of,
     rows_of_mask,
 )
+from skactivation._optimize.stopping_rule import StoppingRule
 from skactivation._optimize.strategy import Strategy, problems_at_once, sample_size, stronger_strategy
 from skactivation._typing import Array
 
@@ -34,15 +35,6 @@ from skactivation._typing import Array
 _PATIENCE = 3
 # Falls of F by less than this, relative to it, are none.
 _NO_FALL = 1e-15
-# Each certificate that fails makes a problem go further by this factor before the next one, down to where values of F
-# can't be told apart.
-_STRICTER, _STRICTEST = 1e-2, 1e-7
-# A stage of L-BFGS for several problems ends when this share of them is close to a tenth of what is wanted.
-_ENOUGH, _CLOSER = 0.5, 0.1
-# The share of tol that the penalty's bound must reach: the other half is left for what the intercepts add.
-_SHARE_OF_PENALTY = 0.5
-# Without a penalty and without a Hessian, a preconditioner's estimate must be so much smaller than tol.
-_CAUTIOUS = 1e-3
 
 
 class Phase:
@@ -116,19 +108,18 @@ class _Run:
     ) -> None:
         n_problems = objective.shape[0]
         self.objective, self.strategy = objective.in_single_precision(), strategy
-        self.tol, self.max_iter, self.certified, self.levels = tol, max_iter, certified, levels
-        self.separable = any_of(levels > 0)
+        self.max_iter, self.levels, self.separable = max_iter, levels, any_of(levels > 0)
+        self.rule = StoppingRule(n_problems, tol=tol, certified=certified)
         self.evaluate = Evaluate()
         self.n_iterations, self.n_stages = 0, 0
         # Evaluations after which another strategy is tried.
         self.patience: float = _PATIENCE * strategy.n_evaluations
         # Whether problems are so near their minima that a sample of rows is not enough.
         self.near_the_end = False
-        # Of each problem: the phase, the outcome, the certified gap, and how much further than tol it goes.
+        # Of each problem: the phase, the outcome, the certified gap.
         self.phase = np.full(n_problems, Phase.WAITING)
         self.outcomes = [Outcome.STALLED] * n_problems
         self.gaps = np.full(n_problems, np.inf)
-        self.strictness = np.ones(n_problems)
         # Of each problem, in this round: whether it takes Newton steps wherever it is; what these did; how far it has
         # moved from where the preconditioner was taken.
         self.by_newton, self.whole, self.moved = np.zeros((3, n_problems), dtype=bool)
@@ -138,7 +129,11 @@ class _Run:
         self.of_this_round: Any = ALL
 
     def solve(self, starts: list[Array]) -> Solution:
-        self.point = self._best(starts)
+        try:
+            self.point = self.evaluate.best(self.objective, starts)
+        except SinglePrecisionError:
+            self.objective = self.objective.in_double_precision()
+            self.point = self.evaluate.best(self.objective, starts)
         self.values = self.point.values.copy()
         self.history = [self.values.copy()]
         stages = (
@@ -176,13 +171,13 @@ class _Run:
         self.whole[problems] = self.moved[problems] = False
         strategy = self.strategy
         # Where the penalty gives a certificate, whether it does is known without a preconditioner.
-        needed = strategy.curvature is Curvature.WHOLE or not objective.is_strongly_convex or not self.certified
+        needed = strategy.curvature is Curvature.WHOLE or not objective.is_strongly_convex or not self.rule.certified
         self.of_this_round = problems
         self.preconditioner = made = self._preconditioner_at(objective, point.theta) if needed else None
         # A Hessian that may be no more than rounding says little about rows of tiny weight.
         by_newton = made.bounds_hessian if made is not None and strategy.newton else np.zeros(len(point.values), bool)
         self.by_newton[problems] = by_newton
-        if not self.certified:
+        if not self.rule.certified:
             close = self._are_close(problems, point, made)
             self._finish(problems, close, Outcome.ESTIMATED)
             return np.where(close, Phase.DONE, np.where(by_newton, Phase.NEWTON, Phase.DESCEND))
@@ -212,7 +207,7 @@ class _Run:
         self.whole[problems] = steps.whole
         settled = steps.settled | ~steps.moved | (self.n_iterations == self.max_iter)
         # Where only part of a step of Newton's method was good, the line search of L-BFGS does better.
-        stays = (by_newton & steps.whole) | (self.strictness[problems] < _STRICTEST)
+        stays = (by_newton & steps.whole) | self.rule.is_exhausted(problems)
         goes_on = np.where(stays, Phase.PRECONDITION, Phase.DESCEND)
         return np.where(settled, Phase.CERTIFY, goes_on)
 
@@ -225,15 +220,15 @@ class _Run:
             self.point.select(problems),
             self._preconditioner_of(problems),
             self.travelled[problems],
-            self.tol,
+            self.rule.tol,
             self.evaluate,
         )
         self._correct_values(problems, point)
         self.gaps[problems] = gaps
-        self.strictness[problems] *= _STRICTER
-        certified = gaps <= self.tol
+        self.rule.be_stricter(problems)
+        certified = gaps <= self.rule.tol
         self._finish(problems, certified, Outcome.CERTIFIED)
-        descends = (self.strictness[problems] >= _STRICTEST) & ~(self.by_newton & self.whole)[problems]
+        descends = ~self.rule.is_exhausted(problems) & ~(self.by_newton & self.whole)[problems]
         goes_on = self.moved[problems] | (self.n_iterations == self.max_iter)
         goes_on = np.where(goes_on, Phase.PRECONDITION, Phase.STALLED)
         return np.where(certified, Phase.DONE, np.where(descends, Phase.DESCEND, goes_on))
@@ -270,7 +265,7 @@ class _Run:
             self.evaluate,
             max_iter=min(longest, self.max_iter - self.n_iterations),
             advance=lambda point: self._count_iteration(problems, point),
-            is_over=lambda point: self._stage_is_over(problems, point, made),
+            is_over=lambda point: self._stage_is_over(problems, objective, point, made),
         )
         fell = after.values < (1 - _NO_FALL) * before.values
         if any_of(fell) and not all_of(fell):
@@ -281,36 +276,23 @@ class _Run:
         goes_on = any_of(fell) | self.moved[problems]
         return np.where(goes_on, Phase.PRECONDITION, Phase.STALLED)
 
-    # What the stages decide by.
+    # What the stages work with.
 
-    def _are_close(
-        self, problems: Any, point: Point, preconditioner: Preconditioner | None, share: float = 1.0
-    ) -> Array:
-        """Whether each gap, as far as can be told cheaply, is within a share of what is wanted, (p,)."""
-        strictness = self.strictness[problems]
+    def _are_close(self, problems: Any, point: Point, preconditioner: Preconditioner | None) -> Array:
+        """Whether each problem is close enough to its minimum for a certificate, (p,), or has no iterations left."""
         if self.n_iterations == self.max_iter:
-            return np.ones(strictness.size, dtype=bool)
-        wanted = share * strictness * point.values
-        if self.certified and self.objective.is_strongly_convex and not (preconditioner and preconditioner.is_exact):
-            bounds = convexity_bounds(self._objective_of(problems), np.abs(point.gradient))
-            close = bounds <= wanted * _SHARE_OF_PENALTY * self.tol
-        elif preconditioner is None:
-            close = np.zeros(strictness.size, dtype=bool)
-        else:
-            tol = self.tol
-            if self.certified:
-                tol = max(self.strategy.near, tol) if preconditioner.is_exact else _CAUTIOUS * tol
-            close = preconditioner.decrements(point.gradient) <= wanted * tol
-        return np.asarray(close | (strictness < _STRICTEST))
+            return np.ones(len(point.values), dtype=bool)
+        return self.rule.are_close(problems, self._objective_of(problems), point, preconditioner, self.strategy.near)
 
-    def _stage_is_over(self, problems: Any, point: Point, preconditioner: Preconditioner) -> bool:
-        """Whether enough problems are close for something better than L-BFGS."""
+    def _stage_is_over(self, problems: Any, objective: Objective, point: Point, preconditioner: Preconditioner) -> bool:
+        """Whether enough problems are close for something better than L-BFGS, or no iterations are left."""
+        near = self.strategy.near
         if preconditioner.is_sampled_hessian:
-            near = max(self.strategy.near, self.tol)
-            wanted = _CLOSER * self.strictness[problems] * point.values * near
-            self.near_the_end = bool(np.mean(preconditioner.decrements(point.gradient) <= wanted) >= _ENOUGH)
+            self.near_the_end = self.rule.enough_are_near(problems, point, preconditioner, near)
             return self.near_the_end
-        return bool(np.mean(self._are_close(problems, point, preconditioner, share=_CLOSER)) >= _ENOUGH)
+        if self.n_iterations == self.max_iter:
+            return True
+        return self.rule.enough_are_close(problems, objective, point, preconditioner, near)
 
     def _preconditioner_at(self, objective: Objective, theta: Array) -> Preconditioner:
         curvature, sampled = self.strategy.curvature, self.strategy.sampled
@@ -350,7 +332,7 @@ class _Run:
         if any_of(unknown):
             self.preconditioner = None
             self._certify(unknown)
-        certified = (self.gaps <= self.tol)[stalled]
+        certified = (self.gaps <= self.rule.tol)[stalled]
         self._finish(stalled, certified, Outcome.CERTIFIED)
         self._finish(stalled, ~certified, Outcome.STALLED)
 
@@ -390,25 +372,10 @@ class _Run:
         return switched
 
     def _start_anew(self, problems: Array) -> None:
-        self.phase[problems], self.strictness[problems] = Phase.WAITING, 1
+        self.phase[problems] = Phase.WAITING
+        self.rule.reset(problems)
 
     # Books.
-
-    def _best(self, starts: list[Array]) -> Point:
-        """For each problem the start with the lowest value; all but the first may have none."""
-        try:
-            best = self.evaluate(self.objective, starts[0])
-        except SinglePrecisionError:
-            self.objective = self.objective.in_double_precision()
-            best = self.evaluate(self.objective, starts[0])
-        for start in starts[1:]:
-            try:
-                other = self.evaluate(self.objective, start)
-            except (ValueError, SinglePrecisionError):
-                continue
-            lower = other.values < best.values
-            best = best.replaced(lower, other.select(lower)) if any_of(lower) else best
-        return best
 
     def _active(self) -> Array:
         return (self.phase > Phase.WAITING) & (self.phase < Phase.STALLED)

@@ -29,8 +29,9 @@ def guesses_from_smaller_problems(objective: LinearObjective, starts: list[Array
     if len(starts) > 1:
         # A previous fit is a better guess.
         return []
-    if _row_space_is_cheaper(objective):
-        return [_solve_in_row_space(objective, starts[0])]
+    products = objective.rows.row_products() if _row_space_is_cheaper(objective) else None
+    if products is not None:
+        return [_solve_in_row_space(objective, products, starts[0])]
     n_rows = objective.rows.n_rows
     size = max(_LEAST_SAMPLE, n_rows // _ONE_IN)
     if n_rows < _WORTH * size:
@@ -47,7 +48,7 @@ def _minimum(objective: LinearObjective, starts: list[Array], **options: Any) ->
 def _row_space_is_cheaper(objective: LinearObjective) -> bool:
     """Whether X has so few rows that optimising over combinations of rows is cheaper than over columns."""
     rows, n_rows = objective.rows, objective.rows.n_rows
-    if not rows.has_row_products or n_rows > _MOST_ROWS or rows.n_features <= n_rows:
+    if n_rows > _MOST_ROWS or rows.n_features <= n_rows:
         return False
     if np.any(rows.columns.units != 1) or not objective.is_strongly_convex:
         return False
@@ -59,14 +60,13 @@ def _row_space_is_cheaper(objective: LinearObjective) -> bool:
     return bool(n_rows * rows.n_entries + reduced_cost < cost)
 
 
-def _solve_in_row_space(objective: LinearObjective, start: Array) -> Array:
-    """The solution (P, K, D), computed as a combination of rows; with a penalty the optimum is one.
+def _solve_in_row_space(objective: LinearObjective, products: Array, start: Array) -> Array:
+    """The solution (P, K, D) as a combination of rows, given their products (n, n); with a penalty the optimum is one.
 
     Let X = L Q for centred rows, where L (n, r) is the Cholesky factor of X X^T and Q has orthonormal rows. With
     features L, coefficients V give the same logits as V Q with features X, and V and V Q have the same norm.
     """
     rows = objective.rows
-    products = rows.row_products()
     factor, order, rank, _ = linalg.lapack.dpstrf(products, lower=1)
     if rank == 0:
         return start

@@ -161,5 +161,5 @@ def test_a_summary_holds_the_sums_that_existence_follows_from(make):
 def test_curvatures_that_are_not_offered_are_refused(curvature):
     objective = affine(exclusive, True)
     assert curvature not in objective.offers
-    with pytest.raises(NotImplementedError, match="AffineObjective does not offer"):
+    with pytest.raises(TypeError, match="AffineObjective does not offer"):
         precondition(objective, objective.start(np.ones(1)), curvature)

@@ -220,7 +220,7 @@ class DenseRows(FeatureRows):
 def _ranges(block: DenseBlock, n_features: int, n_rows: int) -> tuple[Any, ...]:
     """Range and weighted sum / n_rows of each feature over rows of positive weight; facts about the weights."""
     x, of_rows, facts = block.x[:, :n_features], *block.row_weights()
-    if of_rows.min() == 0:
+    if block.all_weights is not None and of_rows.min() == 0:
         x, of_rows = x[of_rows > 0], of_rows[of_rows > 0]
     low, high = x.min(axis=0, initial=np.inf), x.max(axis=0, initial=-np.inf)
     return low, high, (of_rows / n_rows) @ x, of_rows.sum(), *facts

@@ -57,6 +57,7 @@ class Weights(NamedTuple):
         return cls(least, weights.max(axis=1), weights.sum(axis=1))
 
 
+_NO_WEIGHTS = Weights(*np.ones((3, 1)))
 COMBINE_WEIGHTS = np.minimum, np.maximum, np.add
 """Ufuncs that combine the `Weights` of blocks."""
 
@@ -149,8 +150,7 @@ class FeatureRows(RowBlocks):
         self.n_outputs, self.fit_intercept, self.columns = n_outputs, fit_intercept, columns
         self.n_rows, self.n_features = X.shape
         self.n_columns = self.n_features + fit_intercept
-        # Set by `measured` and `take`.
-        self.weight_facts = Weights(*np.ones((3, 1)))
+        self.weight_facts = _NO_WEIGHTS  # until `measured` and `take` set it
 
     @classmethod
     def measured(cls, X: Any, targets: Targets, weights: Array | None, *, n_outputs: int, fit_intercept: bool) -> Self:

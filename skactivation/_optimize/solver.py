@@ -206,6 +206,8 @@ class _Run:
         self.travelled[problems], self.moved[problems] = steps.travelled, steps.moved
         self.whole[problems] = steps.whole
         settled = steps.settled | ~steps.moved | (self.n_iterations == self.max_iter)
+        if all_of(settled):
+            return Phase.CERTIFY
         # Where only part of a step of Newton's method was good, the line search of L-BFGS does better.
         stays = (by_newton & steps.whole) | self.rule.is_exhausted(problems)
         goes_on = np.where(stays, Phase.PRECONDITION, Phase.DESCEND)
@@ -250,8 +252,7 @@ class _Run:
     def _descend(self, problems: Any) -> Any:
         """A stage of L-BFGS. All of its problems go on where the value of any fell.
 
-        What several problems gain together need not be a gain for each: those that lost stay where they were, and may
-        do better once others are done.
+        A gain of the sum need not be one of each problem: those that lost stay where they were, for another stage.
         """
         objective, before = self._objective_of(problems), self.point.select(problems)
         made = self._preconditioner_of(problems)

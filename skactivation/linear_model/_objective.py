@@ -52,8 +52,10 @@ class LinearObjective(Objective):
         self.penalty = self.units.penalty(self._strengths, targets.n_logits)
         self.is_strongly_convex = bool(np.all(self.penalty[:, :, : rows.n_features] > 0))
         self._problems = np.arange(self.shape[0])
-        weights = rows.weight_facts
-        self.has_tiny_weights = self._of_problems(weights.least / weights.largest) * self._least_weights() < _TINY
+        self.has_tiny_weights = np.zeros(self.shape[0], dtype=bool)
+        if rows.weights is not None or not targets.uniform:
+            weights = rows.weight_facts
+            self.has_tiny_weights = self._of_problems(weights.least / weights.largest) * self._least_weights() < _TINY
         self._dtype: Any = np.dtype(np.float64)
         self._logits = np.arange(targets.n_logits)
         # All pairs of logits of a problem, for the blocks of the Hessian off the diagonal.
@@ -126,8 +128,9 @@ class LinearObjective(Objective):
         minimises the penalty. Without a penalty, it also removes the component in the null space of X.
         """
         if self.shape[1] > 1:
-            theta -= theta.sum(axis=1, keepdims=True) / self.shape[1]
-        self._project(theta)
+            theta -= np.add.reduce(theta, axis=1, keepdims=True) / self.shape[1]
+        if self._null_space.size:
+            self._project(theta)
 
     def value_and_gradient(self, theta: Array) -> tuple[Array, Array]:
         """Value (P,) and gradient (P, K, D) of each problem."""
@@ -138,8 +141,8 @@ class LinearObjective(Objective):
             # The gradient's sum over the classes is a rounding error. It is subtracted in proportion to the residuals,
             # because equal parts would exceed the gradients of classes with tiny residuals.
             sizes = np.sqrt(squares).reshape(n_problems, n_logits, 1)
-            totals = np.maximum(sizes.sum(axis=1, keepdims=True), _LEAST_SIZE)
-            gradient -= (sizes / totals) * gradient.sum(axis=1, keepdims=True)
+            totals = np.maximum(np.add.reduce(sizes, axis=1, keepdims=True), _LEAST_SIZE)
+            gradient -= (sizes / totals) * np.add.reduce(gradient, axis=1, keepdims=True)
         penalty_gradient = self.penalty * theta
         gradient += penalty_gradient
         if self._null_space.size:
@@ -167,17 +170,15 @@ class LinearObjective(Objective):
             own += curvatures.mean(axis=2)[:, :, np.newaxis, np.newaxis] * (self._null_space @ self._null_space.T)
         if n_logits == 1:
             return np.asarray(own[:, 0])
-        hessian = np.zeros((n_problems, n_logits, n_columns, n_logits, n_columns))
+        blocks = np.empty((n_problems, n_logits, n_logits, n_columns, n_columns))
+        blocks[:, self._logits, self._logits] = own
         one, other = self._pairs
         others = np.negative(others, out=others).reshape(n_problems, one.size, n_columns, n_columns)
-        logits = self._logits
-        for whole, blocks, of_pairs in zip(hessian, own, others, strict=True):
-            whole[one, :, other] = whole[other, :, one] = of_pairs
-            whole[logits, :, logits] = blocks
-        of_columns = np.einsum("pkjlj->pjkl", hessian)
+        blocks[:, one, other] = blocks[:, other, one] = others
+        of_columns = np.einsum("pkljj->pjkl", blocks)
         of_columns += _regular_shift(curvatures.transpose(0, 2, 1), self.penalty[:, 0])
         size = n_logits * n_columns
-        return hessian.reshape(n_problems, size, size)
+        return blocks.transpose(0, 1, 3, 2, 4).reshape(n_problems, size, size)
 
     def hessian_blocks(self, theta: Array) -> Array:
         """Diagonal blocks (P, K, D, D) of the Hessian."""
@@ -329,9 +330,8 @@ class LinearObjective(Objective):
 
     def _project(self, theta: Array) -> None:
         """Remove, in place, the component of coefficients or of a gradient in the null space of X."""
-        if self._null_space.size:
-            flat = theta.reshape(-1, self.shape[2])
-            flat -= (flat @ self._null_space) @ self._null_space.T
+        flat = theta.reshape(-1, self.shape[2])
+        flat -= (flat @ self._null_space) @ self._null_space.T
 
     def _of_problems(self, facts: Array) -> Array:
         """Values (P,) for the selected problems, from values for all problems or one common value."""

@@ -38,12 +38,12 @@ def certify(
     """
     wanted = tol * point.values
     bounded = np.zeros(wanted.size, dtype=bool) if preconditioner is None else preconditioner.bounds_hessian
+    norms = np.zeros(wanted.size) if preconditioner is None else preconditioner.norms(point.gradient)
     best, gaps = point, np.full(wanted.size, np.inf)
     if preconditioner is not None and any_of(bounded):
         # Next to the minimum, a bound on S that needs no look at the rows is enough.
-        norms = preconditioner.norms(point.gradient)[bounded]
         ranges = objective.logit_range_bound(preconditioner.select(bounded).longest_steps())
-        gaps[bounded] = _bounds_after_steps(ranges, norms, travelled[bounded])
+        gaps[bounded] = _bounds_after_steps(ranges, norms[bounded], travelled[bounded])
     if objective.is_strongly_convex:
         promising = convexity_bounds(objective, np.abs(point.gradient)) <= wanted
         best, gaps = _with_strong_convexity(objective, best, gaps, promising & ~(gaps <= wanted), tol, evaluate)
@@ -51,7 +51,7 @@ def certify(
     if preconditioner is not None and any_of(left):
         ranges = objective.select(left).largest_logit_range(preconditioner.select(left).inverse())
         closer = np.full(wanted.size, np.inf)
-        closer[left] = _bounds_after_steps(ranges, preconditioner.norms(point.gradient)[left], travelled[left])
+        closer[left] = _bounds_after_steps(ranges, norms[left], travelled[left])
         better = closer < gaps
         if any_of(better):
             best, gaps = best.replaced(better, point.select(better)), np.where(better, closer, gaps)

@@ -9,7 +9,7 @@ from scipy import optimize
 from skactivation._optimize.certificate import safe_step_lengths
 from skactivation._optimize.objective import Objective
 from skactivation._optimize.preconditioner import Preconditioner
-from skactivation._optimize.problems import Evaluate, Point, SinglePrecisionError, any_of
+from skactivation._optimize.problems import Evaluate, NotFiniteError, Point, SinglePrecisionError, any_of
 from skactivation._typing import Array
 
 # Pairs of points that L-BFGS remembers; fewer where they would take more than this many elements, 64 MB.
@@ -68,6 +68,8 @@ def lbfgs_stage(
         )
     except SinglePrecisionError:
         descent.needs_double = True
+    except NotFiniteError:
+        pass  # a trial step was too long: the stage ends where the last iteration did
     return Stage(descent.accepted, descent.needs_double)
 
 

@@ -93,10 +93,11 @@ def _step(
     but may be short.
     """
     lengths, taken, pending = np.ones(active.size), np.zeros(active.size), active
-    safe: Array | None = None
-    if any_of(objective.has_tiny_weights):
-        safe = safe_step_lengths(objective.logit_range(step))
-        lengths = np.where(objective.has_tiny_weights, np.minimum(1.0, _BLIND * safe), lengths)
+    safe = np.full(active.size, np.nan)  # not known yet
+    blind = objective.has_tiny_weights & active
+    if any_of(blind):
+        safe[blind] = safe_step_lengths(objective.select(blind).logit_range(rows_of_mask(step, blind)))
+        lengths[blind] = np.minimum(1.0, _BLIND * safe[blind])
     while True:
         before, length = point.select(pending), rows_of_mask(lengths, pending)
         theta = before.theta + length[:, np.newaxis, np.newaxis] * rows_of_mask(step, pending)
@@ -111,11 +112,12 @@ def _step(
         point = point.replaced(accepted, trial.select(good))
         taken[accepted] = lengths[accepted]
         pending = pending & ~accepted
-        if any_of(pending) and safe is None:
-            safe = safe_step_lengths(objective.logit_range(step))
+        unknown = pending & np.isnan(safe)
+        if any_of(unknown):
+            safe[unknown] = safe_step_lengths(objective.select(unknown).logit_range(rows_of_mask(step, unknown)))
         # After the safe length there is nothing left to try.
-        pending = pending if safe is None else pending & (lengths > safe)
-        if safe is None or not any_of(pending):
+        pending = pending & (lengths > safe)
+        if not any_of(pending):
             return point, taken, preconditioner.to_coordinates(point.gradient)
         lengths[pending] = np.maximum(lengths[pending] * _SHORTER, safe[pending])
 

@@ -14,6 +14,10 @@ class SinglePrecisionError(ArithmeticError):
     """Single precision does not show which way is down: evaluate in double precision."""
 
 
+class NotFiniteError(ValueError):
+    """A value or a derivative is not finite in double precision."""
+
+
 class Point(NamedTuple):
     """Coefficients (P, K, D), the problems' values (P,) and the gradient (P, K, D) there."""
 
@@ -96,7 +100,7 @@ class Evaluate:
         if finite and not (all_of(np.isfinite(values)) and all_of(np.isfinite(gradient))):
             if objective.is_single:
                 raise SinglePrecisionError
-            raise ValueError(
+            raise NotFiniteError(
                 "the objective is not finite: X holds numbers too large for float64 arithmetic; rescale its columns"
             )
         return Point(theta, values, gradient)
@@ -107,7 +111,7 @@ class Evaluate:
         for start in starts[1:]:
             try:
                 other = self(objective, start)
-            except (ValueError, SinglePrecisionError):
+            except NotFiniteError:
                 continue
             lower = other.values < best.values
             best = best.replaced(lower, other.select(lower)) if any_of(lower) else best

@@ -6,6 +6,7 @@ precision, where the objective offers it, until a certificate needs double preci
 flag.
 """
 
+from collections.abc import Callable
 from typing import Any
 
 import numpy as np
@@ -136,20 +137,12 @@ class _Run:
             self.point = self.evaluate.best(self.objective, starts)
         self.values = self.point.values.copy()
         self.history = [self.values.copy()]
-        stages = (
-            (Phase.PRECONDITION, self._precondition),
-            (Phase.NEWTON, self._newton),
-            (Phase.CERTIFY, self._certify),
-            (Phase.DESCEND, self._descend),
-        )
         while self._admit():
-            for phase, advance in stages:
-                if phase == Phase.DESCEND:
-                    self._retire()
-                phases = self.phase.tolist()
-                if phase in phases:
-                    problems = self.phase == phase if phases.count(phase) < len(phases) else ALL
-                    self.phase[problems] = advance(problems)
+            self._advance(Phase.PRECONDITION, self._precondition)
+            self._advance(Phase.NEWTON, self._newton)
+            self._advance(Phase.CERTIFY, self._certify)
+            self._retire()
+            self._advance(Phase.DESCEND, self._descend)
             self._lose_patience()
         return Solution(
             theta=self.point.theta,
@@ -161,6 +154,13 @@ class _Run:
             n_evaluations=self.evaluate.n_evaluations,
             history=np.array(self.history),
         )
+
+    def _advance(self, phase: int, stage: Callable[[Any], Any]) -> None:
+        """Let the problems of a phase go through its stage, which returns their next phases."""
+        phases = self.phase.tolist()
+        if phase in phases:
+            problems = self.phase == phase if phases.count(phase) < len(phases) else ALL
+            self.phase[problems] = stage(problems)
 
     # The stages. Each gets its problems, a mask (P,) or ALL, and returns their next phases, (p,) or one for all.
 
@@ -215,7 +215,9 @@ class _Run:
 
     def _certify(self, problems: Any) -> Any:
         """Certificates of the optimality gap. Intercepts may move on the way to them."""
-        if self._restart_in_double():
+        if self.n_iterations == self.max_iter:
+            self._switch_to_double()  # a new round could do nothing that this one can't
+        elif self._restart_in_double():
             return Phase.PRECONDITION
         point, gaps = certify(
             self._objective_of(problems),
@@ -240,7 +242,7 @@ class _Run:
         if not self.separable and self.n_iterations < self.max_iter:
             return
         active = self._active()
-        separated = active & (self.point.values < self.levels)
+        separated = (active | (self.phase == Phase.STALLED)) & (self.point.values < self.levels)
         if any_of(separated):
             if self._restart_in_double():
                 return

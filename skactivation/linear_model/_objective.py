@@ -39,11 +39,13 @@ class LinearObjective(Objective):
         X with targets and weights.
     penalty : float or ndarray of shape (P,)
         Penalty strength of each problem, 1 / C in the units of the weights; 0 for none.
+    problems : ndarray of shape (P,) or None
+        The numbers by which the rows know the problems; None for all of them.
     """
 
     offers = frozenset(Curvature)
 
-    def __init__(self, rows: FeatureRows, penalty: Any) -> None:
+    def __init__(self, rows: FeatureRows, penalty: Any, problems: Array | None = None) -> None:
         targets = rows.targets
         self.rows, self.units = rows, FeatureUnits(rows)
         self._loss = targets.loss
@@ -51,7 +53,7 @@ class LinearObjective(Objective):
         self.shape = (self._strengths.size, targets.n_logits, rows.n_columns)
         self.penalty = self.units.penalty(self._strengths, targets.n_logits)
         self.is_strongly_convex = bool(np.all(self.penalty[:, :, : rows.n_features] > 0))
-        self._problems = np.arange(self.shape[0])
+        self._problems = np.arange(self.shape[0]) if problems is None else problems
         self.has_tiny_weights = np.zeros(self.shape[0], dtype=bool)
         if rows.weights is not None or not targets.uniform:
             weights = rows.weight_facts
@@ -61,9 +63,12 @@ class LinearObjective(Objective):
         # All pairs of logits of a problem, for the blocks of the Hessian off the diagonal.
         self._pairs = np.nonzero(np.tri(targets.n_logits, k=-1))
         # Without a penalty, F is constant in the directions given by linearly dependent columns.
-        self._null_space = np.empty((rows.n_columns, 0))
+        self._null_spaces: list[Array] = []
         if not self._strengths.any() and rows.n_columns <= _MOST_COLUMNS_DECOMPOSED:
-            self._null_space = _null_space(rows, self.units.block_scale)
+            # Problems with row weights of their own may lack the rows that make columns independent.
+            numbers = self._problems.tolist() if rows.weights is not None and rows.weights.ndim == 2 else [None]
+            bases = [_null_space(rows, self.units.block_scale, number) for number in numbers]
+            self._null_spaces = bases if any(basis.size for basis in bases) else []
 
     @property
     def costs(self) -> Costs:
@@ -98,14 +103,14 @@ class LinearObjective(Objective):
         selected._problems = self._problems[problems]
         selected._strengths, selected.penalty = self._strengths[problems], self.penalty[problems]
         selected.has_tiny_weights = self.has_tiny_weights[problems]
+        if len(self._null_spaces) > 1:
+            selected._null_spaces = [basis for basis, chosen in zip(self._null_spaces, problems, strict=True) if chosen]
         selected.shape = (int(n_problems), *self.shape[1:])
         return selected
 
     def on(self, rows: FeatureRows) -> Self:
         """The same problems on other rows with the same targets."""
-        other = type(self)(rows, self._strengths)
-        other._problems = self._problems
-        return other
+        return type(self)(rows, self._strengths, self._problems)
 
     def sample(self, theta: Array, n_rows: int) -> Self:
         """The objective on a sample of rows, drawn in proportion to `curvature_shares`, so that rare classes occur.
@@ -129,7 +134,7 @@ class LinearObjective(Objective):
         """
         if self.shape[1] > 1:
             theta -= np.add.reduce(theta, axis=1, keepdims=True) / self.shape[1]
-        if self._null_space.size:
+        if self._null_spaces:
             self._project(theta)
 
     def value_and_gradient(self, theta: Array) -> tuple[Array, Array]:
@@ -145,7 +150,7 @@ class LinearObjective(Objective):
             gradient -= (sizes / totals) * np.add.reduce(gradient, axis=1, keepdims=True)
         penalty_gradient = self.penalty * theta
         gradient += penalty_gradient
-        if self._null_space.size:
+        if self._null_spaces:
             self._project(gradient)
         halves = 0.5 * penalty_gradient.reshape(n_problems, -1), theta.reshape(n_problems, -1)
         return values + np.einsum("pj,pj->p", *halves), gradient
@@ -166,11 +171,13 @@ class LinearObjective(Objective):
             own = self._with_penalty(own)
             others *= self._scale_products
         curvatures = np.einsum("pkjj->pkj", own).copy()
-        if self._null_space.size:
-            own += curvatures.mean(axis=2)[:, :, np.newaxis, np.newaxis] * (self._null_space @ self._null_space.T)
+        if self._null_spaces:
+            projections = np.stack([basis @ basis.T for basis in self._null_spaces])
+            own += curvatures.mean(axis=2)[:, :, np.newaxis, np.newaxis] * projections[:, np.newaxis]
         if n_logits == 1:
             return np.asarray(own[:, 0])
-        blocks = np.empty((n_problems, n_logits, n_logits, n_columns, n_columns))
+        hessian = np.empty((n_problems, n_logits, n_columns, n_logits, n_columns))
+        blocks = hessian.transpose(0, 1, 3, 2, 4)
         blocks[:, self._logits, self._logits] = own
         one, other = self._pairs
         others = np.negative(others, out=others).reshape(n_problems, one.size, n_columns, n_columns)
@@ -178,7 +185,7 @@ class LinearObjective(Objective):
         of_columns = np.einsum("pkljj->pjkl", blocks)
         of_columns += _regular_shift(curvatures.transpose(0, 2, 1), self.penalty[:, 0])
         size = n_logits * n_columns
-        return blocks.transpose(0, 1, 3, 2, 4).reshape(n_problems, size, size)
+        return hessian.reshape(n_problems, size, size)
 
     def hessian_blocks(self, theta: Array) -> Array:
         """Diagonal blocks (P, K, D, D) of the Hessian."""
@@ -202,7 +209,8 @@ class LinearObjective(Objective):
 
     def has_uniform_curvature(self, theta: Array) -> bool:
         """Whether all rows have the same curvature, so that one Gram matrix gives all blocks."""
-        return self.rows.targets.uniform and not theta[:, :, : self.rows.n_features].any()
+        of_rows = self.rows.weights is None or self.rows.weights.ndim == 1
+        return self.rows.targets.uniform and of_rows and not theta[:, :, : self.rows.n_features].any()
 
     def curvature_shares(self, theta: Array) -> Array:
         """Importance (n,) of each row: its share of a logit's curvature, summed over the logits."""
@@ -330,8 +338,10 @@ class LinearObjective(Objective):
 
     def _project(self, theta: Array) -> None:
         """Remove, in place, the component of coefficients or of a gradient in the null space of X."""
-        flat = theta.reshape(-1, self.shape[2])
-        flat -= (flat @ self._null_space) @ self._null_space.T
+        shared = len(self._null_spaces) == 1
+        for some, basis in zip([theta] if shared else theta, self._null_spaces, strict=True):
+            flat = some.reshape(-1, self.shape[2])
+            flat -= (flat @ basis) @ basis.T
 
     def _of_problems(self, facts: Array) -> Array:
         """Values (P,) for the selected problems, from values for all problems or one common value."""
@@ -342,13 +352,13 @@ class LinearObjective(Objective):
         return self._of_problems(self.rows.targets.least_weights())
 
 
-def _null_space(rows: FeatureRows, scale: Array) -> Array:
-    """Orthonormal basis (D, r) of the null space of X's scaled columns.
+def _null_space(rows: FeatureRows, scale: Array, problem: int | None) -> Array:
+    """Orthonormal basis (D, r) of the null space of X's scaled columns, over all rows or those that a problem has.
 
     Columns count as dependent if they are so up to rounding, because floating point cannot distinguish the logits.
     """
     size = rows.n_columns
-    (triangle,) = rows.sum(_terms.triangle, scale, size=size**2, combine=_terms.triangles)
+    (triangle,) = rows.sum(_terms.triangle, scale, problem, size=size**2, combine=_terms.triangles)
     norms = np.linalg.norm(triangle, axis=0)
     norms[norms == 0] = 1
     _, singular, vectors = np.linalg.svd(triangle / norms)

@@ -127,11 +127,13 @@ def combined_rows(block: FeatureBlock, combination: Array) -> tuple[Array]:
     return (block.gradient(combination[:, block.rows]),)
 
 
-def triangle(block: FeatureBlock, scale: Array) -> tuple[Array]:
-    """Triangular factor of the QR decomposition of the block's scaled columns."""
-    factor = np.zeros((0, scale.size))
+def triangle(block: FeatureBlock, scale: Array, problem: int | None) -> tuple[Array]:
+    """Triangular factor of the QR decomposition of the block's scaled columns, in all rows or those of a problem."""
+    weights = None if problem is None else block.weights(np.array([problem]))
+    factor, start = np.zeros((0, scale.size)), 0
     for x in block.columns():
-        factor = triangles(factor, x * scale)
+        present = slice(None) if weights is None else weights[0, start : start + len(x)] > 0
+        factor, start = triangles(factor, x[present] * scale), start + len(x)
     return (factor,)
 
 

@@ -350,3 +350,45 @@ def test_no_room_for_all_problems_lets_them_in_one_after_another(monkeypatch):
     solution = minimize(objective, [np.zeros(objective.shape)], strategy._DIAGONAL, tol=1e-10, max_iter=500)
     assert solution.outcomes == [Outcome.CERTIFIED] * 2
     assert_allclose(solution.values, expected.values, rtol=1e-9)
+
+
+@pytest.mark.parametrize("make", OBJECTIVES)
+@pytest.mark.parametrize("way", [strategy._BLOCKS, strategy._DIAGONAL, NEWTON], ids=lambda way: way.curvature.name)
+def test_a_fit_that_runs_out_of_iterations_in_single_precision_gets_a_certificate(make, way):
+    objective = make()
+    least = objective.value_and_gradient(best_theta(objective))[0]
+    objective.rows.dtype = np.dtype(np.float32)
+    n_finite = 0
+    for max_iter in range(1, 8):
+        solution = minimize(objective, [np.zeros(objective.shape)], way, tol=1e-14, max_iter=max_iter)
+        assert set(solution.outcomes) <= {Outcome.MAX_ITER, Outcome.CERTIFIED}
+        assert_allclose(solution.values, objective.value_and_gradient(solution.theta)[0], rtol=1e-14)
+        assert np.all((solution.values - least) / solution.values <= solution.gaps)
+        n_finite += np.isfinite(solution.gaps).all()
+    assert n_finite >= 3
+
+
+class Short(LinearObjective):
+    """Not finite beyond a distance from 0."""
+
+    def value_and_gradient(self, theta):
+        values, gradient = super().value_and_gradient(theta)
+        return np.where(np.abs(theta).max() > 0.1, np.inf, values), gradient
+
+
+def test_a_trial_step_out_of_range_ends_the_stage_only():
+    objective = Short(softmax_objective(penalty=1e4).rows, 1e4)
+    solution = minimize(objective, [np.zeros(objective.shape)], strategy._DIAGONAL, tol=1e-8, max_iter=50)
+    assert np.isfinite(solution.values).all()
+    assert solution.values <= solution.history[0]
+
+
+def test_a_stalled_problem_without_an_optimum_is_separated():
+    objective = sigmoid_objective(penalty=0.0)
+    run = solver._Run(objective, strategy._DIAGONAL, 1e-6, 10, True, np.array([np.inf, 0.0]))
+    run.point = run.evaluate(objective, np.zeros(objective.shape))
+    run.values, run.history = run.point.values.copy(), [run.point.values.copy()]
+    run.phase[:] = solver.Phase.STALLED
+    run._retire()
+    assert run.outcomes == [Outcome.SEPARATED, Outcome.STALLED]
+    assert run.phase.tolist() == [solver.Phase.DONE, solver.Phase.STALLED]

@@ -247,3 +247,56 @@ def test_evaluations_in_single_precision_are_those_of_float32(monkeypatch):
     assert double[0] != rounded[0]
     assert_allclose(rounded[0], double[0], rtol=1e-6)
     assert_allclose(rounded[1], double[1], rtol=1e-4, atol=1e-5)
+
+
+def two_labels_objective():
+    """Two labels with row weights of their own."""
+    return LinearObjective(rows_of(X, IndicatorTargets(Indicator(Y > 0.5), None), TWO_WEIGHTS, fit_intercept=True), 0.5)
+
+
+@pytest.mark.parametrize("make", [*OBJECTIVES, two_labels_objective])
+def test_hessians_are_right_where_only_the_intercepts_are_not_zero(make):
+    # There one block may serve all logits, but only if the problems share the weights of their rows.
+    objective = make()
+    theta = np.zeros(objective.shape)
+    theta[:, :, -1] = np.random.default_rng(0).normal(size=objective.shape[:2])
+    objective.center(theta)
+    step = centred_theta(objective, seed=2, size=1e-5)
+    _, ahead = objective.value_and_gradient(theta + step)
+    _, behind = objective.value_and_gradient(theta - step)
+    change = ((ahead - behind) / 2).reshape(objective.shape[0], -1, 1)
+    solved = np.linalg.solve(objective.hessian(theta), change).reshape(step.shape)
+    objective.center(solved)
+    assert_allclose(solved, step, rtol=1e-4, atol=1e-9)
+    blocks = objective.hessian_blocks(theta)
+    assert_allclose(np.einsum("pkjj->pkj", blocks), objective.hessian_diagonal(theta), rtol=1e-10)
+
+
+@pytest.mark.parametrize("form", [np.asarray, sparse.csr_array])
+def test_columns_that_depend_on_each_other_in_the_rows_of_one_problem_alone(form):
+    # Without a penalty only the first problem has directions in which nothing changes.
+    rng = np.random.default_rng(0)
+    x = rng.normal(size=(80, 3))
+    x[::2, 2] = x[::2, 1]
+    weights = np.stack([np.arange(80) % 2 == 0, np.ones(80)]).astype(float)
+    together = rows_of(form(x), ClassTargets(LABELS, 3), weights, n_outputs=6, fit_intercept=True)
+    objective = LinearObjective(together, np.zeros(2))
+    assert np.all(np.linalg.eigvalsh(objective.hessian(np.zeros(objective.shape))) > 1e-3)
+    coef = np.zeros((6, 3))
+    coef[[0, 3], 1], coef[[0, 3], 2] = 1, -1
+    change = objective.units.from_features(coef, np.zeros(6), objective.shape)
+    objective.center(change)
+    sizes = np.abs(change).reshape(2, -1).max(axis=1)
+    assert sizes[0] < 1e-9
+    assert sizes[1] > 0.1
+    theta, second = centred_theta(objective), objective.select(np.array([False, True]))
+    assert_allclose(second.hessian(theta[1:]), objective.hessian(theta)[1:], rtol=1e-12)
+
+
+def test_selected_problems_keep_their_weights_on_other_rows():
+    weights = np.stack([np.ones(80), np.ones(80)])
+    weights[1, 3] = 1e-9
+    objective = search_objective(weights=weights)
+    assert objective.has_tiny_weights.tolist() == [False, True]
+    chosen = objective.select(np.array([False, True]))
+    assert chosen.on(chosen.rows).has_tiny_weights.tolist() == [True]

@@ -127,17 +127,19 @@ for ax, name in zip(axes, models, strict=True):
 figure.savefig("temperature_reliability.png", dpi=100)
 
 # %%
-# Log loss on the test pictures at any T. The best temperature of the test pictures (dot) is so close to the one from
-# the training pictures alone (star) that the star covers the dot. Circles are the models before calibration, at T = 1.
+# Log loss on the test pictures at any T. The best temperature of the test pictures (dot) is close to the one from the
+# training pictures alone (star): the star is on the dot. The T in the legend is that of the dot. Circles are the models
+# before calibration, at T = 1.
 figure, ax = plt.subplots(figsize=(7.5, 4.8), layout="constrained")
 temperatures = np.geomspace(0.05, 50, 101)
+star = {"marker": "*", "linestyle": "none", "color": "white", "markeredgecolor": "black", "markersize": 7, "zorder": 5}
 for color, (name, model) in zip(("tab:purple", "tab:green", "tab:orange"), models.items(), strict=True):
     logits = model.decision_function(X_test) * model.temperature_
     TemperatureDisplay.from_predictions(logits, y_test, temperatures=temperatures, name=name, ax=ax, color=color)
-    ax.plot(model.temperature_, log_loss(y_test, after[name]), "*", color=color, markersize=12, markeredgecolor="black")
+    ax.plot(model.temperature_, log_loss(y_test, after[name]), **star)
 ax.plot([], [], "o", color="gray", label="best T of the test pictures")
 ax.plot([], [], "o", color="gray", fillstyle="none", label="before calibration")
-ax.plot([], [], "*", color="white", markersize=12, markeredgecolor="black", label="T from the training pictures")
+ax.plot([], [], **star, label="T from the training pictures")
 ax.set(title="Left of its minimum a model is overconfident, right of it underconfident", ylim=(0.3, 20))
 ax.legend(fontsize="x-small")
 figure.savefig("temperature_loss.png", dpi=100)

@@ -20,12 +20,3 @@ def listed(labels: Any, noun: str, plural: str) -> str:
     labels = np.asarray(labels).tolist()
     more = f" and {len(labels) - _NAMED} more" if len(labels) > _NAMED else ""
     return f"{plural if len(labels) > 1 else noun} {', '.join(map(repr, labels[:_NAMED]))}{more}"
-
-
-def check_two_classes(classes: Any, estimator: str) -> None:
-    """Raise an error if rows of positive weight hold fewer than two classes."""
-    if len(classes) < 2:
-        raise ValueError(
-            f"{estimator} needs at least two classes, but the rows of positive weight hold one class: "
-            f"{np.asarray(classes).tolist()}"
-        )

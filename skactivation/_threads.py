@@ -120,7 +120,7 @@ def in_threads(task: Callable[[int], T], n_tasks: int) -> list[T]:
 
 
 def even_slices(n_rows: int, n_blocks: int) -> list[slice]:
-    """Slices of nearly the same length, as many as give equal shares to 2, 4 or 8 threads."""
+    """At least `n_blocks` slices of nearly the same length: a multiple of 8 or 2, so that threads get equal shares."""
     multiple = 8 if n_blocks > 8 else 2 if n_blocks > 1 else 1
     n_blocks = -(-n_blocks // multiple) * multiple
     n_blocks = max(1, min(n_blocks, n_rows))
@@ -128,9 +128,10 @@ def even_slices(n_rows: int, n_blocks: int) -> list[slice]:
 
 
 def over_slices(task: Callable[[slice], T], length: int, numbers_each: int) -> list[T]:
-    """The results of a task for slices of some length together, which follow from these arguments alone, in order.
+    """The results of a task for consecutive slices of `length` rows, in order.
 
-    For holders of `threads_for` as many numbers, or more. A task must not call this itself: all threads might wait.
+    The slices follow from the arguments alone. The caller holds `threads_for` at least as many numbers. A task must not
+    call this function: all threads might wait.
     """
     slices = even_slices(length, -(-length * numbers_each // _SLICE_SIZE))
     if length * numbers_each < _WORTH_THREADS:
@@ -139,7 +140,7 @@ def over_slices(task: Callable[[slice], T], length: int, numbers_each: int) -> l
 
 
 def threads_for(n_numbers: int) -> AbstractContextManager[None]:
-    """What must be held for threads to work on some numbers: nothing where they are so few that none do."""
+    """The context in which `over_slices` may work on so many numbers; for few numbers it uses no threads."""
     return nullcontext() if n_numbers < _WORTH_THREADS else single_threaded_blas
 
 

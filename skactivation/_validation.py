@@ -56,6 +56,15 @@ def check_integer(value: Any, name: str, *, low: int) -> int:
     return int(value)
 
 
+def check_two_classes(classes: Any, estimator: str) -> None:
+    """Raise an error if rows of positive weight hold fewer than two classes."""
+    if len(classes) < 2:
+        raise ValueError(
+            f"{estimator} needs at least two classes, but the rows of positive weight hold one class: "
+            f"{np.asarray(classes).tolist()}"
+        )
+
+
 def as_array(values: Any, name: str) -> Array:
     """Return a dense array, of any dtype."""
     if sparse.issparse(values):

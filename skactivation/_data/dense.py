@@ -7,7 +7,7 @@ from typing import Any
 import numpy as np
 
 from skactivation._data.blocks import Buffers, absent_rows
-from skactivation._data.features import COMBINE_WEIGHTS, Columns, FeatureBlock, FeatureRows, Weights
+from skactivation._data.features import COMBINE_WEIGHT_FACTS, Columns, FeatureBlock, FeatureRows, WeightFacts
 from skactivation._data.targets import Targets
 from skactivation._threads import even_slices, in_threads
 from skactivation._typing import Array
@@ -201,12 +201,12 @@ class DenseRows(FeatureRows):
         if self._absent is not None:
             x[self._absent[rows]] = 0
 
-    def _measure(self) -> tuple[Columns, Weights]:
-        kinds = (np.minimum, np.maximum, np.add, np.add, *COMBINE_WEIGHTS)
+    def _measure(self) -> tuple[Columns, WeightFacts]:
+        kinds = (np.minimum, np.maximum, np.add, np.add, *COMBINE_WEIGHT_FACTS)
         low, high, mean, sum_of_weights, *facts = self.sum(
             _ranges, self.n_features, self.n_rows, size=3 * self.n_features, combine=kinds
         )
-        weights = Weights(*facts)
+        weights = WeightFacts(*facts)
         if not self.fit_intercept:
             return Columns.of_range(np.zeros(self.n_features), np.maximum(high, -low), self.dtype), weights
         # Rounding may take a mean out of the range. A constant column must become exactly 0.

@@ -1,8 +1,8 @@
 """X in blocks, with targets and weights: the data of a linear model's objective.
 
-X is never copied, scaled or centred as a whole. Coefficients of shape (K, D) belong to *columns*: the centred columns
-of X and, with an intercept, a column of ones. Centring keeps the digits of columns with a large common offset. Rows of
-weight 0 are ignored, whatever they hold: their columns and logits are 0.
+X is centred and scaled block by block; only a small dense X is kept as a centred copy. Coefficients of shape (K, D)
+belong to *columns*: the centred columns of X and, with an intercept, a column of ones. Centring keeps the digits of
+columns with a large common offset. Rows of weight 0 are ignored, whatever they hold: their columns and logits are 0.
 """
 
 from abc import ABC, abstractmethod
@@ -39,7 +39,7 @@ class Columns(NamedTuple):
         return cls(np.zeros(n_features), np.ones(n_features), np.ones(n_features))
 
 
-class Weights(NamedTuple):
+class WeightFacts(NamedTuple):
     """Facts about the weights of rows that certificates use: for each problem (P,), or for all of them (1,)."""
 
     least: Array
@@ -50,16 +50,16 @@ class Weights(NamedTuple):
     """The sum of the weights."""
 
     @classmethod
-    def of(cls, weights: Array) -> "Weights":
+    def of(cls, weights: Array) -> "WeightFacts":
         """Facts about weights (n,) or (P, n)."""
         weights = np.atleast_2d(weights)
         least = np.min(weights, axis=1, where=weights > 0, initial=np.inf)
         return cls(least, weights.max(axis=1), weights.sum(axis=1))
 
 
-_NO_WEIGHTS = Weights(*np.ones((3, 1)))
-COMBINE_WEIGHTS = np.minimum, np.maximum, np.add
-"""Ufuncs that combine the `Weights` of blocks."""
+_NO_WEIGHTS = WeightFacts(*np.ones((3, 1)))
+COMBINE_WEIGHT_FACTS = np.minimum, np.maximum, np.add
+"""Ufuncs that combine the `WeightFacts` of blocks."""
 
 
 class FeatureBlock(ABC):
@@ -82,14 +82,14 @@ class FeatureBlock(ABC):
             return None
         return weights[self.rows] if weights.ndim == 1 else weights[problems, self.rows]
 
-    def row_weights(self) -> tuple[Array, Weights]:
+    def row_weights(self) -> tuple[Array, WeightFacts]:
         """Weights (b,) of the rows, the largest over the problems, and facts about them."""
         weights = self.all_weights
         if weights is None:
             ones = np.ones(self.rows.stop - self.rows.start)
-            return ones, Weights(ones[:1], ones[:1], np.full(1, float(ones.size)))
+            return ones, WeightFacts(ones[:1], ones[:1], np.full(1, float(ones.size)))
         weights = weights[..., self.rows]
-        return weights if weights.ndim == 1 else weights.max(axis=0), Weights.of(weights)
+        return weights if weights.ndim == 1 else weights.max(axis=0), WeightFacts.of(weights)
 
     @abstractmethod
     def logits(self, coefficients: Array) -> Array:
@@ -172,7 +172,7 @@ class FeatureRows(RowBlocks):
             fit_intercept=self.fit_intercept,
             columns=self.columns,
         )
-        rows.weight_facts = Weights.of(weights)
+        rows.weight_facts = WeightFacts.of(weights)
         rows._keep()
         return rows
 
@@ -180,7 +180,7 @@ class FeatureRows(RowBlocks):
         """For small data, keep arrays that every pass would compute again."""
 
     @abstractmethod
-    def _measure(self) -> tuple[Columns, Weights]:
+    def _measure(self) -> tuple[Columns, WeightFacts]:
         """Centre and range of each column, and facts about the weights, over rows of positive weight."""
 
     @property

@@ -38,7 +38,7 @@ def probabilities_of(estimator: Any, X: Any) -> tuple[Array, Array | None]:
     return probabilities, known
 
 
-def response_of(estimator: Any) -> str:
+def response_method_of(estimator: Any) -> str:
     """Name of the method that gives the logits."""
     for method in ("decision_function", "predict_proba"):
         if hasattr(estimator, method):
@@ -84,7 +84,7 @@ def classes_of(estimator: Any) -> Array:
 
 def logits_of(estimator: Any, X: Any, *, multilabel: bool) -> Array:
     """Logits of a fitted classifier: (n, K), (n, 1) for two classes, or (n, L) if multilabel."""
-    method = response_of(estimator)
+    method = response_method_of(estimator)
     output = getattr(estimator, method)(X)
     if isinstance(output, list):
         # One array a label: (n, 2), or (n, 1) if only one of 0 and 1 occurred.

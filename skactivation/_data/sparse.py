@@ -7,7 +7,7 @@ import numpy as np
 from scipy import sparse
 
 from skactivation._data.blocks import absent_rows
-from skactivation._data.features import COMBINE_WEIGHTS, Columns, FeatureBlock, FeatureRows, Weights
+from skactivation._data.features import COMBINE_WEIGHT_FACTS, Columns, FeatureBlock, FeatureRows, WeightFacts
 from skactivation._data.targets import Targets
 from skactivation._threads import even_slices
 from skactivation._typing import Array
@@ -30,10 +30,10 @@ class SparseBlock(FeatureBlock):
         self._offsets, self._fit_intercept, self._absent = data.offsets, data.fit_intercept, absent
 
     def logits(self, coefficients: Array) -> Array:
-        weights = coefficients[:, : self._offsets.size].astype(self.x.dtype, copy=False)
-        z: Array = np.array(weights @ self.x.T, order="C")
+        of_features = coefficients[:, : self._offsets.size].astype(self.x.dtype, copy=False)
+        z: Array = np.array(of_features @ self.x.T, order="C")
         if self._fit_intercept:
-            z += (coefficients[:, -1] - weights @ self._offsets)[:, np.newaxis].astype(z.dtype)
+            z += (coefficients[:, -1] - of_features @ self._offsets)[:, np.newaxis].astype(z.dtype)
         if self._absent is not None:
             z[:, self._absent] = 0
         return z
@@ -149,16 +149,16 @@ class SparseRows(FeatureRows):
         part.has_canonical_format = True
         return part
 
-    def _measure(self) -> tuple[Columns, Weights]:
-        kinds = (np.maximum, np.add, np.add, *COMBINE_WEIGHTS)
+    def _measure(self) -> tuple[Columns, WeightFacts]:
+        kinds = (np.maximum, np.add, np.add, *COMBINE_WEIGHT_FACTS)
         largest, mean, sum_of_weights, *facts = self.sum(_ranges, self.n_rows, size=2 * self.n_features, combine=kinds)
         mean = mean * (self.n_rows / sum_of_weights)
         center = mean if self.fit_intercept else np.zeros(self.n_features)
-        return Columns.of_range(center, largest + np.abs(center), self.dtype), Weights(*facts)
+        return Columns.of_range(center, largest + np.abs(center), self.dtype), WeightFacts(*facts)
 
 
 def _ranges(block: SparseBlock, n_rows: int) -> tuple[Any, ...]:
-    """Largest absolute value and sum of each feature over rows of positive weight; facts about the weights."""
+    """Largest absolute value and weighted sum / n_rows of each feature over rows of positive weight; weight facts."""
     x, of_rows, facts = block.x, *block.row_weights()
     if of_rows.min() == 0:
         x, of_rows = x[of_rows > 0], of_rows[of_rows > 0]

@@ -1,4 +1,4 @@
-r"""Certificates: bounds on F - F* for each problem, by the smaller of two, with g the gradient.
+r"""Certificates: bounds on F - F* for each problem, with g the gradient. The cheaper one of two is tried first.
 
 * Strong convexity, with the intercepts at their minimum: sum_kj g_kj^2 / (2 penalty_kj).
 * Self-concordance (Bach, "Self-concordant analysis for logistic regression", 2010): along any direction h, the third

@@ -84,11 +84,11 @@ class Objective(ABC):
 
     @abstractmethod
     def logit_range_bound(self, length: Array) -> Array:
-        """A bound on the same for steps of some Euclidean lengths (P,), without a look at the rows."""
+        """A bound (P,) on `logit_range` for steps of Euclidean lengths (P,), without a pass over the rows."""
 
     @abstractmethod
     def largest_logit_range(self, inverse: Array) -> Array:
-        """The same for any step of length 1 in the norm of each Hessian, given the inverses (P, m, m)."""
+        """The largest `logit_range` (P,) of steps of length 1 in the Hessians' norm, given the inverses (P, m, m)."""
 
     def hessian_diagonal(self, theta: Array) -> Array:
         """The diagonal (P, K, D) of the Hessian."""
@@ -96,11 +96,11 @@ class Objective(ABC):
         return diagonal
 
     def in_single_precision(self) -> Self:
-        """The same with evaluations in single precision, where that is worth it; else this objective."""
+        """Make evaluations in single precision, where they are worth it: return another objective, or this one."""
         return self
 
     def in_double_precision(self) -> Self:
-        """The same with evaluations in double precision."""
+        """Make evaluations in double precision: return another objective, or this one."""
         return self
 
     def has_uniform_curvature(self, theta: Array) -> bool:

@@ -32,7 +32,8 @@ class Preconditioner:
     bounds_hessian : ndarray of shape (P,) or None
         Whether L L^T is certain to be no larger than the Hessian where it was taken; None for nowhere.
     is_exact : bool
-        Whether L L^T is the Hessian of each problem where it was taken, to rounding.
+        Whether L L^T is the Hessian of each problem where it was taken. A Hessian without a Cholesky factor is replaced
+        by one with a larger diagonal, or by its diagonal: `bounds_hessian` is false there.
     is_sampled_hessian : bool
         Whether L L^T is the Hessian of a sample of the rows.
     """

@@ -30,7 +30,7 @@ class Point(NamedTuple):
         return self if problems is ALL or all_of(problems) else Point(*(array[problems] for array in self))
 
     def replaced(self, problems: Any, other: "Point") -> "Point":
-        """The same with some problems as they are in another point, which has only those."""
+        """Replace some problems by those of another point, which has only these; return a new point."""
         if problems is ALL or all_of(problems):
             return other
         arrays = [array.copy() for array in self]

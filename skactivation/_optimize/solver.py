@@ -42,13 +42,13 @@ class Phase:
     """What a problem needs next: plain numbers, since looking up members of an Enum would slow down small fits."""
 
     WAITING = 0
-    """Room for its preconditioner."""
+    """For memory: preconditioners of only so many problems fit at a time."""
     PRECONDITION = 1
     NEWTON = 2
     CERTIFY = 3
     DESCEND = 4
     STALLED = 5
-    """Nothing lowers its value: double precision or another strategy may, once no other problem is active."""
+    """No stage lowers its value. Once no problem is active, double precision or another strategy is tried."""
     DONE = 6
 
 
@@ -252,10 +252,7 @@ class _Run:
             self._finish(active, ALL, Outcome.MAX_ITER)
 
     def _descend(self, problems: Any) -> Any:
-        """A stage of L-BFGS. All of its problems go on where the value of any fell.
-
-        A gain of the sum need not be one of each problem: those that lost stay where they were, for another stage.
-        """
+        """A stage of L-BFGS. All problems go on if any value fell; those whose value rose stay where they were."""
         objective, before = self._objective_of(problems), self.point.select(problems)
         made = self._preconditioner_of(problems)
         made = self._preconditioner_at(objective, before.theta) if made is None else made
@@ -321,9 +318,8 @@ class _Run:
         if not any_of(self.phase == Phase.WAITING) and any_of(stalled := self.phase == Phase.STALLED):
             self._rescue(stalled)
         waiting = np.flatnonzero(self.phase == Phase.WAITING)
-        self.phase[waiting[: problems_at_once(self.strategy, (waiting.size, *self.objective.shape[1:]))]] = (
-            Phase.PRECONDITION
-        )
+        n_admitted = problems_at_once(self.strategy, (waiting.size, *self.objective.shape[1:]))
+        self.phase[waiting[:n_admitted]] = Phase.PRECONDITION
         return bool(waiting.size)
 
     def _rescue(self, stalled: Array) -> None:
@@ -357,7 +353,7 @@ class _Run:
         return stronger is not None
 
     def _switch_to_double(self) -> bool:
-        """Evaluate unfinished problems in double precision from now on; whether that is new."""
+        """Evaluate unfinished problems in double precision from now on; return whether that is a change."""
         if not self.objective.is_single:
             return False
         self.objective = self.objective.in_double_precision()
@@ -368,7 +364,7 @@ class _Run:
         return True
 
     def _restart_in_double(self) -> bool:
-        """Start a round anew in double precision; whether that is new."""
+        """Start a round anew in double precision; return whether that is a change."""
         switched = self._switch_to_double()
         if switched:
             self.phase[self._active()] = Phase.PRECONDITION

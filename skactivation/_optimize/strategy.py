@@ -1,7 +1,8 @@
 """Which curvature a preconditioner is made of, and how long it serves: the cost model, alone.
 
 Costs are in floating-point operations. An entry that is read, a call and an exponential are converted into that unit.
-The figures of the table below are typical of raw, correlated features; they were measured with the benchmarks.
+`n_preconditioners` and `n_evaluations` of the strategies below are typical of raw, correlated features, as the
+benchmarks have them.
 """
 
 from dataclasses import dataclass, replace
@@ -68,7 +69,7 @@ _DIAGONAL = Strategy(
 )
 _CHEAP = [_MEAN_BLOCK, replace(_MEAN_BLOCK, sampled=True, n_evaluations=110), _DIAGONAL]
 _FOR_ONE_PROBLEM = [NEWTON, _WHOLE, _BLOCKS, replace(_BLOCKS, sampled=True, n_evaluations=36), *_CHEAP]
-# Problems of one logit: blocks by logit are the Hessian, and the last of them is needed for a certificate.
+# For problems of one logit the Hessian is the block of that logit. A certificate needs the last one, of all rows.
 _WHOLE_FOR_SEVERAL = replace(
     _WHOLE, shortest=12, longest=16, n_preconditioners=3, n_evaluations=22, near=1e-4, useful=0.3
 )
@@ -98,7 +99,7 @@ def cheapest_strategy(shape: tuple[int, int, int], costs: Costs, *, has_penalty:
         strategies = [strategy for strategy in strategies if strategy.curvature is Curvature.WHOLE] or strategies
     best = min(strategies, key=cost)
     if n_problems > 1 and best.curvature is Curvature.WHOLE:
-        # A preconditioner is worth as many iterations as it costs.
+        # A preconditioner that costs as much as 12 evaluations serves 12 iterations.
         ratio = _preconditioner_cost(best, shape, costs, evaluation, fewest) / evaluation
         length = int(np.clip(ratio, *_STAGE_LENGTHS))
         best = replace(best, shortest=length, longest=length)

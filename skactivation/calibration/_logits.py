@@ -233,7 +233,9 @@ def _refuse(rows: LogitRows, bad: Array) -> None:
     """Raise an error about rows of invalid logits, given by their places."""
     first = rows.values[bad[0]]
     numbers = bad if rows.numbers is None else np.unique(rows.numbers[bad])
-    places = f"row{'s' if numbers.size > 1 else ''} {abridged(numbers)}; the first of them holds {abridged(first)}"
+    places = f"rows {abridged(numbers)}; the first one holds {abridged(first)}"
+    if numbers.size == 1:
+        places = f"row {numbers[0]}, which holds {abridged(first)}"
     if np.isnan(first).any():
         raise ValueError(f"logits must not be NaN, got NaN in {places}; drop or repair these rows")
     if rows.exclusive and (first == np.inf).any():

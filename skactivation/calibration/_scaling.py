@@ -1,7 +1,7 @@
 """Fit a scaling to given logits: a temperature, or slopes and biases; warnings about it."""
 
 from dataclasses import dataclass, replace
-from typing import Literal
+from typing import Literal, get_args
 
 import numpy as np
 from sklearn.exceptions import ConvergenceWarning
@@ -18,7 +18,7 @@ from skactivation.calibration._temperature import Limit, Temperatures, best_temp
 Messages = list[tuple[str, type[Warning]]]
 """Warnings that the public function or method emits: messages and categories."""
 ScalingKind = Literal["temperature", "bias_corrected", "vector"]
-SCALINGS: tuple[ScalingKind, ...] = ("temperature", "bias_corrected", "vector")
+SCALINGS: tuple[ScalingKind, ...] = get_args(ScalingKind)
 
 # Slopes and biases are few, so each Newton step uses a new Hessian. L-BFGS follows if Newton's method stalls.
 _STRATEGY = replace(NEWTON, shortest=8, longest=16, n_evaluations=8, useful=0.0)

@@ -15,10 +15,15 @@ from sklearn.utils.validation import check_is_fitted, validate_data
 from skactivation._data.class_columns import named_columns
 from skactivation._data.inputs import check_logits
 from skactivation._data.labels import LabelClasses, is_indicator, is_soft, shape_of
-from skactivation._data.responses import classes_of, gives_indicator, logits_of, response_of
-from skactivation._messages import check_two_classes
+from skactivation._data.responses import classes_of, gives_indicator, logits_of, response_method_of
 from skactivation._typing import Array
-from skactivation._validation import check_boolean, check_choice, check_sample_weight, unchanged_on_error
+from skactivation._validation import (
+    check_boolean,
+    check_choice,
+    check_sample_weight,
+    check_two_classes,
+    unchanged_on_error,
+)
 from skactivation.activations import log_sigmoid
 from skactivation.calibration._fitted_scaling import FittedScaling
 from skactivation.calibration._held_out import HeldOut, align_columns, checked_logits, held_out_logits, splits_of
@@ -416,7 +421,7 @@ class TemperatureCalibrator(ClassifierMixin, MetaEstimatorMixin, BaseEstimator):
         self._scaling, messages = FittedScaling.fit(labelled, self.scaling, multilabel=multilabel)
         self._multilabel, self.response_method_ = multilabel, None
         if fitted is not None:
-            self.estimator_, self.response_method_ = fitted, response_of(fitted)
+            self.estimator_, self.response_method_ = fitted, response_method_of(fitted)
             self._take_features_of(fitted)
         if multilabel:
             # cross_val_predict asks for the shape of classes_, which a list lacks.

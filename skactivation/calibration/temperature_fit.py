@@ -13,7 +13,7 @@ from skactivation.calibration._labelled_logits import given_logits
 from skactivation.calibration._logits import LogitRows
 from skactivation.calibration._scaling import Messages, fit_scaling, warnings_about
 
-__all__ = ["TemperatureFit", "fit_temperature", "temperature_fit"]
+__all__ = ["TemperatureFit", "fit_temperature"]
 
 
 @dataclass(frozen=True)
@@ -50,7 +50,7 @@ class TemperatureFit:
     n_passes: int
 
 
-def temperature_fit(rows: LogitRows, *, multilabel: bool) -> tuple[TemperatureFit, Messages]:
+def fit_to_rows(rows: LogitRows, *, multilabel: bool) -> tuple[TemperatureFit, Messages]:
     """Fit the temperature of given logits; also return warnings to emit."""
     scaling = fit_scaling(rows)
     numbers = (scaling.temperatures, scaling.before, scaling.after, scaling.at_limit, scaling.gaps)
@@ -142,7 +142,7 @@ def fit_temperature(
     """
     multilabel = check_boolean(multilabel, "multilabel")
     rows, _ = given_logits(logits, y, classes, sample_weight, multilabel=multilabel)
-    fit, messages = temperature_fit(rows, multilabel=multilabel)
+    fit, messages = fit_to_rows(rows, multilabel=multilabel)
     for message, category in messages:
         warnings.warn(message, category, stacklevel=2)
     return fit

@@ -15,7 +15,7 @@ from skactivation._validation import as_floats, check_boolean
 from skactivation.calibration._held_out import checked_logits
 from skactivation.calibration._labelled_logits import given_logits
 from skactivation.calibration._temperature import losses_at
-from skactivation.calibration.temperature_fit import TemperatureFit, temperature_fit
+from skactivation.calibration.temperature_fit import TemperatureFit, fit_to_rows
 from skactivation.displays._pyplot import figure_and_axes, legend_entry, line_look, log_ticks, pyplot
 
 __all__ = ["TemperatureDisplay"]
@@ -177,7 +177,7 @@ class TemperatureDisplay:
         """
         multilabel = check_boolean(multilabel, "multilabel")
         rows, names = given_logits(logits, y, classes, sample_weight, multilabel=multilabel)
-        fit, messages = temperature_fit(rows, multilabel=multilabel)
+        fit, messages = fit_to_rows(rows, multilabel=multilabel)
         for message, category in messages:
             warnings.warn(message, category, stacklevel=2)
         grid = _around(fit.temperature) if temperatures is None else _checked(temperatures)

@@ -43,28 +43,28 @@ class FeatureUnits:
     def to_features(self, theta: Array, dtype: Any) -> tuple[Array, Array]:
         """Coefficients (P K, d) and intercepts (P K,) for the original X, from theta (P, K, D)."""
         coefficients = (theta * self.inverse_scale).reshape(-1, self.scale.size)
-        weights = coefficients[:, : self._n_features].astype(dtype)
+        coef = coefficients[:, : self._n_features].astype(dtype)
         if not self.has_intercept:
-            return weights, np.zeros(len(weights), dtype=dtype)
+            return coef, np.zeros(len(coef), dtype=dtype)
         # The intercept absorbs the centre, computed from the coefficients as stored, so that rounding cancels.
-        return weights, (coefficients[:, -1] - self._shifts(weights)).astype(dtype)
+        return coef, (coefficients[:, -1] - self._shifts(coef)).astype(dtype)
 
-    def from_features(self, weights: Array, intercepts: Array, shape: tuple[int, int, int]) -> Array:
+    def from_features(self, coef: Array, intercepts: Array, shape: tuple[int, int, int]) -> Array:
         """Inverse of `to_features`: theta (P, K, D)."""
-        theta = np.empty((len(weights), shape[-1]))
-        theta[:, : self._n_features] = weights
+        theta = np.empty((len(coef), shape[-1]))
+        theta[:, : self._n_features] = coef
         if self.has_intercept:
-            theta[:, -1] = intercepts + self._shifts(weights)
+            theta[:, -1] = intercepts + self._shifts(coef)
         return (theta * self.scale).reshape(shape)
 
-    def rounding_of_offsets(self, weights: Array, gradient: Array, largest_curvature: Array) -> Array:
+    def rounding_of_offsets(self, coef: Array, gradient: Array, largest_curvature: Array) -> Array:
         """Bound (P,) on the change of each problem's value by rounding in `from_features`, at a gradient (P, K, D).
 
         The intercept's shift by the centre is a sum in extended precision, which is accurate only to its epsilon.
         """
         if not self.has_intercept:
             return np.zeros(len(gradient))
-        sizes = (np.abs(weights.astype(np.float64)) * np.abs(self._center)).sum(axis=1)
+        sizes = (np.abs(coef.astype(np.float64)) * np.abs(self._center)).sum(axis=1)
         shifts = (self._n_features * _LONG_EPS * sizes).reshape(gradient.shape[:2])
         # The curvature of an intercept is at most a quarter of the total weight, that of two at most a half.
         lost = np.abs(gradient[:, :, -1]) * shifts + 0.25 * largest_curvature[:, np.newaxis] * shifts**2
@@ -77,6 +77,6 @@ class FeatureUnits:
             result[:, :, : self._n_features] += gradient[:, :, -1:] * self._center
         return result
 
-    def _shifts(self, weights: Array) -> Array:
+    def _shifts(self, coef: Array) -> Array:
         """Contribution of the centre to the logits (P K,), in extended precision as large offsets nearly cancel."""
-        return np.asarray((weights.astype(np.longdouble) * self._center).sum(axis=1))
+        return np.asarray((coef.astype(np.longdouble) * self._center).sum(axis=1))

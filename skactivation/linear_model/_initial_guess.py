@@ -24,7 +24,7 @@ _ROW_SPACE_TOL, _ROW_SPACE_MAX_ITER = 1e-7, 1000
 def guesses_from_smaller_problems(objective: LinearObjective, starts: list[Array]) -> list[Array]:
     """Initial guess (P, K, D) from combinations of rows or from a sample of rows; none if that does not pay.
 
-    Its cost is not counted as passes over the rows.
+    Its evaluations are not counted; passes over all rows are.
     """
     if len(starts) > 1:
         # A previous fit is a better guess.

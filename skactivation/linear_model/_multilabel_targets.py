@@ -6,8 +6,9 @@ import numpy as np
 
 from skactivation._data.indicators import Indicator
 from skactivation._data.labels import encode_labels
-from skactivation._messages import check_two_classes, listed
+from skactivation._messages import listed
 from skactivation._typing import Array
+from skactivation._validation import check_two_classes
 
 
 def indicator_of_classes(y: Any, sample_weight: Array | None, estimator: str) -> tuple[Indicator, Array, list[str]]:
@@ -52,7 +53,7 @@ def constant_intercepts(yes: Array, no: Array, names: Array, *, have_optimum: bo
     if have_optimum:
         return None, [f"Y is {which}: add rows with the other value, or drop these columns"]
     message = (
-        f"Y is {which}: their coefficients are 0, and every row gets the same probability (small for 0, large for 1); "
-        "add rows with the other value, or drop these columns"
+        f"Y is {which}: coefficients of a constant label are 0, and every row gets the same probability (small for 0, "
+        "large for 1); add rows with the other value, or drop these columns"
     )
     return np.where(constant, np.log(yes + 0.5) - np.log(no + 0.5), np.nan), [message]

@@ -10,9 +10,8 @@ from sklearn.utils.validation import check_is_fitted
 
 from skactivation._data.labels import as_labels, encode_labels, soft_targets
 from skactivation._data.targets import class_targets
-from skactivation._messages import check_two_classes
 from skactivation._typing import Array
-from skactivation._validation import check_real, check_sample_weight
+from skactivation._validation import check_real, check_sample_weight, check_two_classes
 from skactivation.activations import log_sigmoid, log_softmax, sigmoid, softmax
 from skactivation.linear_model._base import EncodedTargets, LinearLogitModel
 
@@ -111,9 +110,9 @@ class SoftmaxRegression(ClassifierMixin, LinearLogitModel):
     linear combination of rows if there are more features than rows. `n_iter_` and `n_evaluations_` do not count the
     work for these initial guesses.
 
-    X is read in blocks and never copied as a whole. float32 and float64, C and Fortran order, memory maps, CSR and CSC
-    need no conversion. Blocks are processed by as many threads as BLAS may use (OMP_NUM_THREADS, threadpoolctl); the
-    results are bitwise identical for any number of threads.
+    X is read in blocks and never changed. Only a small dense X is copied as a whole, at most 16 MB. float32 and
+    float64, C and Fortran order, memory maps, CSR and CSC need no conversion. Blocks are processed by as many threads
+    as BLAS may use (OMP_NUM_THREADS, threadpoolctl); the results are bitwise identical for any number of threads.
 
     References
     ----------

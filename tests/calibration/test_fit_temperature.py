@@ -379,7 +379,7 @@ def test_minus_infinity_takes_no_part_in_means():
     [
         (
             [-np.inf, 1, 2, 3, 4],
-            r"true class the probability 0 in rows \[3, 9\]; the first of them holds \[-inf, 1.0",
+            r"true class the probability 0 in rows \[3, 9\]; the first one holds \[-inf, 1.0",
         ),
         ([np.nan, 1, 2, 3, 4], r"must not be NaN, got NaN in rows \[3, 9\]"),
         ([np.inf, 1, 2, 3, 4], r"must not be \+inf, got it in rows \[3, 9\]"),

@@ -217,7 +217,9 @@ def test_constant_labels_get_the_logarithm_of_their_smoothed_odds(weighted):
     Y[:, 1], Y[:, 3] = 0, 1
     weights = rng.integers(1, 5, size=len(X)) if weighted else np.ones(len(X))
     frame = pd.DataFrame(Y, columns=list("abcde"))
-    with pytest.warns(UserWarning, match="always 0 for label 'b' and always 1 for label 'd': their coefficients are 0"):
+    with pytest.warns(
+        UserWarning, match="always 0 for label 'b' and always 1 for label 'd': coefficients of a constant label are 0"
+    ):
         model = SigmoidMultiLabel().fit(X, frame, weights)
     n = weights.sum()
     assert_array_equal(model.coef_[[1, 3]], 0)

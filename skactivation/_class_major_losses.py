@@ -46,15 +46,12 @@ class SoftmaxLoss:
         z -= z.max(axis=0)
         losses: Array
         if targets.ndim == 1:
-            # Indexing with flat positions is faster than with pairs of indices.
-            chosen = np.multiply(targets, targets.size, dtype=np.intp)
-            chosen += np.arange(targets.size)
             flat = z.reshape(-1)
-            gaps = flat.take(chosen)
+            gaps = flat.take(targets)
             np.exp(z, out=z)
             # The true class's residual is minus the sum of the others, because 1 - p would cancel digits.
-            own = flat.take(chosen)
-            flat[chosen] = 0
+            own = flat.take(targets)
+            flat[targets] = 0
             others = z.sum(axis=0)
             losses = np.log1p(others + (own - 1))
             losses -= gaps
@@ -62,7 +59,7 @@ class SoftmaxLoss:
             np.reciprocal(own, out=own)
             z *= own
             others *= own
-            flat[chosen] = np.negative(others, out=others)
+            flat[targets] = np.negative(others, out=others)
         else:
             gaps = expected_gaps(z, targets)
             np.exp(z, out=z)
@@ -91,7 +88,8 @@ class SoftmaxLoss:
             np.exp(logits, out=logits)
             largest = logits == 1
             # Adding the largest exponentials would round away the small ones, so these are summed separately.
-            small = np.where(largest, 0, logits).sum(axis=0)
+            np.multiply(logits, ~largest, out=curvature)
+            small = curvature.sum(axis=0)
             n_largest = largest.sum(axis=0, dtype=z.dtype)
             sums = small + n_largest
             np.subtract(sums, logits, out=curvature)
@@ -222,10 +220,16 @@ def _soft_losses_and_residuals(z: Array, yes: Array, no: Array, losses: Array) -
 
 
 def softmax_targets(encoded: Array, n_classes: int, label_smoothing: float) -> Array:
-    """Targets of a block for SoftmaxLoss: class indices (b,), or distributions (K, b) if soft or smoothed."""
+    """Targets of a block for SoftmaxLoss from codes (b,) or distributions (b, K).
+
+    Hard targets are the places (b,) of the true classes in the flattened logits (K, b): with them, NumPy indexes faster
+    than with pairs of indices. Soft or smoothed targets are distributions (K, b).
+    """
     if encoded.ndim == 1:
         if label_smoothing == 0:
-            return encoded
+            places = np.multiply(encoded, encoded.size, dtype=np.intp)
+            places += np.arange(encoded.size)
+            return places
         targets = np.zeros((n_classes, encoded.size))
         targets[encoded, np.arange(encoded.size)] = 1
         return smooth(targets, label_smoothing, n_classes)
@@ -238,7 +242,7 @@ def expected_gaps(exponents: Array, targets: Array) -> Array:
     """Sums (b,) over the classes of target times (max(z) - z), given exponents z - max(z)."""
     gaps: Array
     if targets.ndim == 1:
-        gaps = exponents[targets, np.arange(targets.size)]
+        gaps = exponents.reshape(-1)[targets]
     else:
         gaps = np.multiply(targets, exponents, out=np.zeros_like(exponents), where=targets > 0).sum(axis=0)
     return np.negative(gaps, out=gaps)

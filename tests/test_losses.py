@@ -8,7 +8,7 @@ from scipy import sparse, special
 from sklearn.metrics import log_loss
 
 import longhand
-from skactivation._class_major_losses import SigmoidLoss, SoftmaxLoss
+from skactivation._class_major_losses import SigmoidLoss, SoftmaxLoss, softmax_targets
 from skactivation.losses import sigmoid_cross_entropy, softmax_cross_entropy
 
 DTYPES = (np.float64, np.float32)
@@ -492,7 +492,9 @@ def class_major_problems():
     logits, indices, soft, _ = softmax_problem(18)
     z, _, targets, _ = sigmoid_problem(18)
     return [
-        pytest.param(softmax_losses, SoftmaxLoss(), logits.T, indices, id="softmax of indices"),
+        pytest.param(
+            softmax_losses, SoftmaxLoss(), logits.T, softmax_targets(indices, 4, 0.0), id="softmax of indices"
+        ),
         pytest.param(softmax_losses, SoftmaxLoss(), logits.T, soft.T, id="softmax of distributions"),
         pytest.param(sigmoid_losses, SigmoidLoss(), z.T, (targets.T, 1 - targets.T), id="sigmoid"),
         pytest.param(sigmoid_losses, SigmoidLoss(), z.T, (5 * targets.T, 0.5 - targets.T / 2), id="weighted sigmoid"),
@@ -565,7 +567,9 @@ def test_residuals_of_hard_targets_sum_to_zero(dtype, n_classes, lead):
         lead = min(lead, 60.0)
     logits, indices, _, _ = softmax_problem(20, 50, n_classes, scale=1.0)
     logits[np.arange(50), indices] += lead
-    _, residuals = softmax_losses(np.ascontiguousarray(logits.T, dtype=dtype), indices)
+    _, residuals = softmax_losses(
+        np.ascontiguousarray(logits.T, dtype=dtype), softmax_targets(indices, logits.shape[1], 0)
+    )
     size = np.abs(residuals).max(axis=0)
     assert size.min() > 0
     assert_allclose(residuals.sum(axis=0, dtype=float) / size, 0, atol=8 * np.finfo(dtype).eps)
@@ -574,7 +578,7 @@ def test_residuals_of_hard_targets_sum_to_zero(dtype, n_classes, lead):
 def test_residuals_are_accurate_where_the_true_class_leads_by_40():
     logits, indices, _, _ = softmax_problem(21, 10, 5, scale=1.0)
     logits[np.arange(10), indices] += 40
-    residuals = softmax_losses(np.ascontiguousarray(logits.T), indices)[1].T
+    residuals = softmax_losses(np.ascontiguousarray(logits.T), softmax_targets(indices, logits.shape[1], 0))[1].T
     for row, index, got in zip(logits, indices, residuals, strict=True):
         p = longhand.softmax(row)
         p[index] = -sum(p[k] for k in range(5) if k != index)

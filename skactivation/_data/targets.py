@@ -1,6 +1,7 @@
 """y in the form that the losses take, block by block: exclusive classes, two classes as one logit, multilabel."""
 
 from abc import ABC, abstractmethod
+from functools import cached_property
 from typing import Any
 
 import numpy as np
@@ -77,8 +78,14 @@ class ClassTargets(Targets):
         self._encoded, self._smoothing = encoded, label_smoothing
 
     def block(self, rows: slice | Array, problems: Array) -> Array:
-        encoded = self._encoded[rows]
-        return encoded if self.hard else softmax_targets(encoded, self.n_logits, self._smoothing)
+        if isinstance(rows, slice) and rows == slice(0, len(self._encoded)):
+            return self._of_all_rows
+        return softmax_targets(self._encoded[rows], self.n_logits, self._smoothing)
+
+    @cached_property
+    def _of_all_rows(self) -> Array:
+        """Targets of small data, whose only block has all rows: made once."""
+        return softmax_targets(self._encoded, self.n_logits, self._smoothing)
 
     def strata(self) -> Array:
         return _most_probable(self._encoded)

@@ -12,9 +12,10 @@ from typing import NamedTuple
 
 import numpy as np
 
+from skactivation._optimize.masks import all_of, any_of
 from skactivation._optimize.objective import Objective
 from skactivation._optimize.preconditioner import Preconditioner
-from skactivation._optimize.problems import Evaluate, Point, all_of, any_of
+from skactivation._optimize.problems import Evaluate, Point
 from skactivation._typing import Array
 
 # Newton steps of the intercepts alone. Each lowers F by at least a constant factor, so that few need as many.

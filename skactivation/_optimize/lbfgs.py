@@ -7,9 +7,10 @@ import numpy as np
 from scipy import optimize
 
 from skactivation._optimize.certificate import safe_step_lengths
+from skactivation._optimize.masks import any_of
 from skactivation._optimize.objective import Objective
 from skactivation._optimize.preconditioner import Preconditioner
-from skactivation._optimize.problems import Evaluate, NotFiniteError, Point, SinglePrecisionError, any_of
+from skactivation._optimize.problems import Evaluate, NotFiniteError, Point, SinglePrecisionError
 from skactivation._typing import Array
 
 # Pairs of points that L-BFGS remembers; fewer where they would take more than this many elements, 64 MB.

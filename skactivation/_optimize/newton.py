@@ -1,14 +1,15 @@
 """Newton's method: steps of several problems with one preconditioner while it serves them."""
 
 from collections.abc import Callable
-from typing import NamedTuple
+from typing import Any, NamedTuple
 
 import numpy as np
 
 from skactivation._optimize.certificate import safe_step_lengths
+from skactivation._optimize.masks import ALL, all_of, any_of
 from skactivation._optimize.objective import Objective
 from skactivation._optimize.preconditioner import Preconditioner
-from skactivation._optimize.problems import Evaluate, Point, all_of, any_of, rows_of_mask
+from skactivation._optimize.problems import Evaluate, Point
 from skactivation._typing import Array
 
 # The relative gap below which a Newton step that gains little shows that there is little to gain.
@@ -92,29 +93,30 @@ def _step(
     The whole step is nearly always right. If not, shorter ones are tried, down to the one that is certain to lower F
     but may be short.
     """
-    lengths, taken, pending = np.ones(active.size), np.zeros(active.size), active
+    lengths, taken = np.ones(active.size), np.zeros(active.size)
+    pending: Any = ALL if all_of(active) else active
     safe = np.full(active.size, np.nan)  # not known yet
     blind = objective.has_tiny_weights & active
     if any_of(blind):
-        safe[blind] = safe_step_lengths(objective.select(blind).logit_range(rows_of_mask(step, blind)))
+        safe[blind] = safe_step_lengths(objective.select(blind).logit_range(step[blind]))
         lengths[blind] = np.minimum(1.0, _BLIND * safe[blind])
     while True:
-        before, length = point.select(pending), rows_of_mask(lengths, pending)
-        theta = before.theta + length[:, np.newaxis, np.newaxis] * rows_of_mask(step, pending)
+        before, length = point.select(pending), lengths[pending]
+        theta = before.theta + length[:, np.newaxis, np.newaxis] * step[pending]
         trial = evaluate(objective.select(pending), theta, finite=False)
         some = preconditioner.select(pending)
         u = some.to_coordinates(trial.gradient)
-        good = _is_good(before, trial, rows_of_mask(norms, pending), some.norms_of_coordinates(u), length)
-        if all_of(good) and all_of(pending):
+        good = _is_good(before, trial, norms[pending], some.norms_of_coordinates(u), length)
+        if pending is ALL and all_of(good):
             return trial, lengths, u
-        accepted = pending.copy()
+        accepted = np.zeros(active.size, dtype=bool)
         accepted[pending] = good
         point = point.replaced(accepted, trial.select(good))
         taken[accepted] = lengths[accepted]
-        pending = pending & ~accepted
+        pending = active & (taken == 0)
         unknown = pending & np.isnan(safe)
         if any_of(unknown):
-            safe[unknown] = safe_step_lengths(objective.select(unknown).logit_range(rows_of_mask(step, unknown)))
+            safe[unknown] = safe_step_lengths(objective.select(unknown).logit_range(step[unknown]))
         # After the safe length there is nothing left to try.
         pending = pending & (lengths > safe)
         if not any_of(pending):

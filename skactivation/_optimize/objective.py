@@ -2,7 +2,7 @@
 
 from abc import ABC, abstractmethod
 from enum import Enum
-from typing import NamedTuple, Self
+from typing import Any, NamedTuple, Self
 
 import numpy as np
 
@@ -52,8 +52,8 @@ class Objective(ABC):
     """Whether evaluations are in single precision."""
 
     @abstractmethod
-    def select(self, problems: Array) -> Self:
-        """Some of the problems, given by a mask (P,)."""
+    def select(self, problems: Any) -> Self:
+        """Some of the problems, given by a mask (P,) or `ALL`."""
 
     @abstractmethod
     def center(self, theta: Array) -> None:

@@ -4,11 +4,13 @@ L-BFGS needs thousands of steps where columns differ in scale or depend on each 
 theta = L^-T u, where L L^T is close to the Hessian, it needs a few dozen, and minimises the same function.
 """
 
+from typing import Any
+
 import numpy as np
 from scipy import linalg
 
+from skactivation._optimize.masks import all_of
 from skactivation._optimize.objective import Curvature, Objective
-from skactivation._optimize.problems import all_of
 from skactivation._threads import in_threads
 from skactivation._typing import Array
 
@@ -52,8 +54,8 @@ class Preconditioner:
         self.bounds_hessian = np.zeros(shape[0], dtype=bool) if bounds_hessian is None else bounds_hessian
         self.is_exact, self.is_sampled_hessian = is_exact, is_sampled_hessian
 
-    def select(self, problems: Array) -> "Preconditioner":
-        """The preconditioner of some problems, given by a mask (P,)."""
+    def select(self, problems: Any) -> "Preconditioner":
+        """The preconditioner of some problems, given by a mask (P,) or `ALL`."""
         if all_of(problems):
             return self
         blocks_each = len(self._inverses) // self._shape[0]
@@ -226,7 +228,7 @@ def _inverse_factor(matrix: Array, ridge: Array) -> Array | None:
     if failed:
         return None
     inverse, failed = linalg.lapack.dtrtri(factor, lower=1, overwrite_c=1)
-    return None if failed or not np.isfinite(inverse).all() else np.ascontiguousarray(inverse)
+    return None if failed or not all_of(np.isfinite(inverse)) else np.ascontiguousarray(inverse)
 
 
 def _positive(diagonal: Array) -> Array:

@@ -1,4 +1,4 @@
-"""Points, selections of problems, and what a minimisation returns."""
+"""Points, evaluations, and what a minimisation returns."""
 
 from dataclasses import dataclass
 from enum import Enum
@@ -6,6 +6,7 @@ from typing import Any, NamedTuple
 
 import numpy as np
 
+from skactivation._optimize.masks import all_of, any_of
 from skactivation._optimize.objective import Objective
 from skactivation._typing import Array
 
@@ -27,11 +28,11 @@ class Point(NamedTuple):
 
     def select(self, problems: Any) -> "Point":
         """Some of the problems, given by a mask or `ALL`."""
-        return self if problems is ALL or all_of(problems) else Point(*(array[problems] for array in self))
+        return self if all_of(problems) else Point(*(array[problems] for array in self))
 
     def replaced(self, problems: Any, other: "Point") -> "Point":
         """Replace some problems by those of another point, which has only these; return a new point."""
-        if problems is ALL or all_of(problems):
+        if all_of(problems):
             return other
         arrays = [array.copy() for array in self]
         for array, new in zip(arrays, other, strict=True):
@@ -116,22 +117,3 @@ class Evaluate:
             lower = other.values < best.values
             best = best.replaced(lower, other.select(lower)) if any_of(lower) else best
         return best
-
-
-ALL = slice(None)
-"""All problems, in the place of a mask: a slice is quicker to index with, which matters for small data."""
-
-
-def any_of(problems: Array) -> bool:
-    """Whether a mask has any problem; faster than the method, which matters for small data."""
-    return bool(np.count_nonzero(problems))
-
-
-def all_of(problems: Array) -> bool:
-    """Whether a mask has all problems."""
-    return bool(np.count_nonzero(problems) == problems.size)
-
-
-def rows_of_mask(array: Array, problems: Array) -> Array:
-    """The entries (p, ...) of some problems in an array (P, ...)."""
-    return array if all_of(problems) else array[problems]

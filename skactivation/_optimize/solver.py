@@ -13,19 +13,16 @@ import numpy as np
 
 from skactivation._optimize.certificate import certify
 from skactivation._optimize.lbfgs import lbfgs_stage
+from skactivation._optimize.masks import ALL, all_of, any_of
 from skactivation._optimize.newton import newton_steps
 from skactivation._optimize.objective import Curvature, Objective
 from skactivation._optimize.preconditioner import Preconditioner, precondition
 from skactivation._optimize.problems import (
-    ALL,
     Evaluate,
     Outcome,
     Point,
     SinglePrecisionError,
     Solution,
-    all_of,
-    any_of,
-    rows_of_mask,
 )
 from skactivation._optimize.stopping_rule import StoppingRule
 from skactivation._optimize.strategy import Strategy, problems_at_once, sample_size, stronger_strategy
@@ -95,9 +92,9 @@ def minimize(
     groups = np.arange(n_problems) * n_groups // n_problems
     solutions = []
     for group in range(n_groups):
-        chosen = groups == group
+        chosen: Any = groups == group if n_groups > 1 else ALL
         run = _Run(objective.select(chosen), strategy, tol, max_iter, certified, levels[chosen])
-        solutions.append(run.solve([rows_of_mask(start, chosen) for start in starts]))
+        solutions.append(run.solve([start[chosen] for start in starts]))
     return solutions[0] if n_groups == 1 else Solution.joined(solutions)
 
 
@@ -166,7 +163,7 @@ class _Run:
 
     def _precondition(self, problems: Any) -> Any:
         """Make a preconditioner, and tell from it what each problem needs."""
-        objective, point = self._objective_of(problems), self.point.select(problems)
+        objective, point = self.objective.select(problems), self.point.select(problems)
         self.gaps[problems], self.travelled[problems] = np.inf, 0
         self.whole[problems] = self.moved[problems] = False
         strategy = self.strategy
@@ -194,7 +191,7 @@ class _Run:
         if not all_of(by_newton):
             self._switch_to_double()
         steps = newton_steps(
-            self._objective_of(problems),
+            self.objective.select(problems),
             self.point.select(problems),
             self._preconditioner_of(problems),
             self.evaluate,
@@ -220,7 +217,7 @@ class _Run:
         elif self._restart_in_double():
             return Phase.PRECONDITION
         point, gaps = certify(
-            self._objective_of(problems),
+            self.objective.select(problems),
             self.point.select(problems),
             self._preconditioner_of(problems),
             self.travelled[problems],
@@ -253,7 +250,7 @@ class _Run:
 
     def _descend(self, problems: Any) -> Any:
         """A stage of L-BFGS. All problems go on if any value fell; those whose value rose stay where they were."""
-        objective, before = self._objective_of(problems), self.point.select(problems)
+        objective, before = self.objective.select(problems), self.point.select(problems)
         made = self._preconditioner_of(problems)
         made = self._preconditioner_at(objective, before.theta) if made is None else made
         longest = min(self.strategy.longest, self.strategy.shortest << self.n_stages)
@@ -282,7 +279,7 @@ class _Run:
         """Whether each problem is close enough to its minimum for a certificate, (p,), or has no iterations left."""
         if self.n_iterations == self.max_iter:
             return np.ones(len(point.values), dtype=bool)
-        return self.rule.are_close(problems, self._objective_of(problems), point, preconditioner, self.strategy.near)
+        return self.rule.are_close(problems, self.objective.select(problems), point, preconditioner, self.strategy.near)
 
     def _stage_is_over(self, problems: Any, objective: Objective, point: Point, preconditioner: Preconditioner) -> bool:
         """Whether enough problems are close for something better than L-BFGS, or no iterations are left."""
@@ -305,9 +302,6 @@ class _Run:
         if self.preconditioner is None or problems is ALL:
             return self.preconditioner
         return self.preconditioner.select(problems[self.of_this_round])
-
-    def _objective_of(self, problems: Any) -> Objective:
-        return self.objective if problems is ALL else self.objective.select(problems)
 
     # Changes of what all problems share.
 

@@ -7,6 +7,7 @@ import numpy as np
 
 from skactivation._class_major_losses import Loss
 from skactivation._data.targets import weights_of_yes_and_no
+from skactivation._optimize.masks import all_of
 from skactivation._optimize.objective import Curvature, Objective
 from skactivation._typing import Array
 from skactivation.calibration._logits import LogitBlock, LogitRows
@@ -61,9 +62,9 @@ class AffineObjective(Objective):
             return np.broadcast_to(own[: self._n_slopes], self._n_columns), own[self._n_slopes :]
         return theta[:, 0, 0], theta[:, 0, 1]
 
-    def select(self, problems: Array) -> Self:
-        """The objective of the problems in a mask (P,)."""
-        if np.count_nonzero(problems) == problems.size:
+    def select(self, problems: Any) -> Self:
+        """The objective of the problems in a mask (P,), or of `ALL`."""
+        if all_of(problems):
             return self
         selected = copy(self)
         selected._problems = self._problems[problems]

@@ -17,7 +17,7 @@ from typing import Any, NamedTuple, Self
 import numpy as np
 
 from skactivation._activation_kernels import sum_of_others
-from skactivation._class_major_losses import LabelSigns
+from skactivation._class_major_losses import LabelSigns, expected_gaps
 from skactivation._data.blocks import CONCATENATE, Buffers, RowBlocks, absent_rows
 from skactivation._data.targets import Targets, weights_of_yes_and_no
 from skactivation._messages import abridged
@@ -193,7 +193,7 @@ def _softmax_summary(block: LogitBlock, beta: float) -> tuple[Any, ...]:
         np.maximum(z, np.finfo(z.dtype).min, out=z, where=~infinite)
         widths = top - np.min(values * block.data.unit, axis=0, where=~infinite, initial=np.inf)
         n_finite = len(z) - infinite.sum(axis=0)
-    expected = _expected(z, block.targets(np.arange(1)))
+    expected = expected_gaps(z, block.targets(np.arange(1)))
     bad = ~np.isfinite(top) | (expected == np.inf)
     if infinite is not None:
         z[infinite] = 0
@@ -303,16 +303,6 @@ def _log_sums(exponentials: Array) -> Array:
     if sums.max(initial=0) > 1 + _SMALL:
         return np.asarray(np.log(sums, out=sums))
     return np.log1p(sum_of_others(exponentials))
-
-
-def _expected(z: Array, targets: Array) -> Array:
-    """<t, D> (b,) for z = -D (K, b); entries with target 0 are left out, since D may be infinite."""
-    if targets.ndim == 1:
-        # Flat indices are faster than pairs of indices.
-        chosen = np.multiply(targets, targets.size, dtype=np.intp)
-        chosen += np.arange(targets.size)
-        return np.negative(z.reshape(-1).take(chosen))
-    return np.asarray(-np.multiply(targets, z, out=np.zeros_like(z), where=targets > 0).sum(axis=0))
 
 
 def entry_weights(targets: Any) -> Array | None:

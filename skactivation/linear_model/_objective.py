@@ -13,6 +13,7 @@ import numpy as np
 
 from skactivation._data.blocks import CONCATENATE
 from skactivation._data.features import FeatureRows
+from skactivation._optimize.masks import all_of
 from skactivation._optimize.objective import Costs, Curvature, Objective
 from skactivation._typing import Array
 from skactivation.linear_model import _terms
@@ -94,10 +95,9 @@ class LinearObjective(Objective):
         """The same objective, evaluated in double precision."""
         return self._in(np.dtype(np.float64))
 
-    def select(self, problems: Array) -> Self:
-        """The objective of selected problems, given by a mask (P,)."""
-        n_problems = np.count_nonzero(problems)
-        if n_problems == problems.size:
+    def select(self, problems: Any) -> Self:
+        """The objective of selected problems, given by a mask (P,) or `ALL`."""
+        if all_of(problems):
             return self
         selected = copy(self)
         selected._problems = self._problems[problems]
@@ -105,7 +105,7 @@ class LinearObjective(Objective):
         selected.has_tiny_weights = self.has_tiny_weights[problems]
         if len(self._null_spaces) > 1:
             selected._null_spaces = [basis for basis, chosen in zip(self._null_spaces, problems, strict=True) if chosen]
-        selected.shape = (int(n_problems), *self.shape[1:])
+        selected.shape = (selected._problems.size, *self.shape[1:])
         return selected
 
     def on(self, rows: FeatureRows) -> Self:

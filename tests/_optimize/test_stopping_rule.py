@@ -4,9 +4,10 @@ import numpy as np
 from numpy.testing import assert_array_equal
 from test_objective import sigmoid_objective
 
+from skactivation._optimize.masks import ALL
 from skactivation._optimize.objective import Curvature
 from skactivation._optimize.preconditioner import precondition
-from skactivation._optimize.problems import ALL, Evaluate
+from skactivation._optimize.problems import Evaluate
 from skactivation._optimize.stopping_rule import StoppingRule
 
 

@@ -61,11 +61,15 @@ class SoftmaxLoss:
             others *= own
             flat[targets] = np.negative(others, out=others)
         else:
-            gaps = expected_gaps(z, targets)
+            gaps, flat = expected_gaps(z, targets), z.reshape(-1)
+            top = softmax_targets(z.argmax(axis=0), len(z), 0)
             np.exp(z, out=z)
             losses = np.log1p(sum_of_others(z)) + gaps
             z /= z.sum(axis=0)
             z -= targets
+            # As above for the most probable class: for targets next to 1, p - t would cancel digits.
+            flat[top] = 0
+            flat[top] = -z.sum(axis=0)
         return losses
 
     def sums_and_residuals(self, z: Array, targets: Array, weights: Array | None) -> Array:

@@ -15,6 +15,9 @@ from skactivation._data.blocks import RowBlocks
 from skactivation._data.targets import Targets
 from skactivation._typing import Array
 
+# Larger powers of two are no floats; with this one the smallest float becomes 2^-51.
+_LARGEST_EXPONENT = 1023
+
 
 class Columns(NamedTuple):
     """Centres, ranges and units of the columns, shared by a data set and its samples."""
@@ -31,7 +34,7 @@ class Columns(NamedTuple):
         """Columns with units that keep squares in the range of single or double precision."""
         exponents = np.frexp(np.where(largest > 0, largest, 1.0))[1]
         extreme = np.abs(exponents) > (300 if dtype == np.float64 else 40)
-        return cls(center, largest, np.ldexp(1.0, np.where(extreme, -exponents, 0)))
+        return cls(center, largest, np.ldexp(1.0, np.where(extreme, np.minimum(-exponents, _LARGEST_EXPONENT), 0)))
 
     @classmethod
     def as_they_are(cls, n_features: int) -> "Columns":

@@ -103,13 +103,14 @@ class BinaryTargets(Targets):
         if self.hard:
             self._signs = np.where(encoded == 1, -1, 1).astype(np.int8)[np.newaxis]
         else:
-            second = encoded if encoded.ndim == 1 else encoded[:, 1] / encoded.sum(axis=1, dtype=np.float64)
-            self._yes = smooth(second[np.newaxis].astype(np.float64), label_smoothing, 2)
+            # The smaller probability is not the difference of 1 and the other: that would cancel its digits.
+            both = np.stack([1 - encoded, encoded]) if encoded.ndim == 1 else encoded.T / encoded.sum(axis=1)
+            self._no, self._yes = smooth(both.astype(np.float64), label_smoothing, 2)[:, np.newaxis]
 
     def block(self, rows: slice | Array, problems: Array) -> LabelTargets:
         if self.hard:
             return LabelSigns(self._signs[:, rows], None)
-        return self._yes[:, rows], 1 - self._yes[:, rows]
+        return self._yes[:, rows], self._no[:, rows]
 
     def strata(self) -> Array:
         return _most_probable(self._encoded)

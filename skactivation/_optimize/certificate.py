@@ -39,14 +39,17 @@ def certify(
     """
     wanted = tol * point.values
     bounded = np.zeros(wanted.size, dtype=bool) if preconditioner is None else preconditioner.bounds_hessian
-    norms = np.zeros(wanted.size) if preconditioner is None else preconditioner.norms(point.gradient)
+    norms = longest = np.zeros(wanted.size)
+    if preconditioner is not None:
+        longest = preconditioner.longest_steps()
+        norms = preconditioner.norms(point.gradient) + objective.gradient_rounding(point.values) * longest
     best, gaps = point, np.full(wanted.size, np.inf)
     if preconditioner is not None and any_of(bounded):
         # Next to the minimum, a bound on S that needs no look at the rows is enough.
-        ranges = objective.logit_range_bound(preconditioner.select(bounded).longest_steps())
+        ranges = objective.select(bounded).logit_range_bound(longest[bounded])
         gaps[bounded] = _bounds_after_steps(ranges, norms[bounded], travelled[bounded])
     if objective.is_strongly_convex:
-        promising = convexity_bounds(objective, np.abs(point.gradient)) <= wanted
+        promising = convexity_bounds(objective, point) <= wanted
         best, gaps = _with_strong_convexity(objective, best, gaps, promising & ~(gaps <= wanted), tol, evaluate)
     left = bounded & ~(gaps <= wanted)
     if preconditioner is not None and any_of(left):
@@ -80,9 +83,10 @@ def self_concordance_bounds(ranges: Array, norms: Array) -> Array:
     return np.where(a < 1, gaps, np.inf)
 
 
-def convexity_bounds(objective: Objective, derivatives: Array) -> Array:
-    """Bounds (P,) by strong convexity, for absolute derivatives (P, K, D) by the coefficients."""
+def convexity_bounds(objective: Objective, point: Point, drift: Array | float = 0.0) -> Array:
+    """Bounds (P,) by strong convexity in the coefficients, if derivatives may change by `drift` (P, K, D)."""
     penalty = objective.penalty
+    derivatives = np.abs(point.gradient) + objective.gradient_rounding(point.values)[:, np.newaxis, np.newaxis] + drift
     with np.errstate(all="ignore"):
         shares = np.where(penalty > 0, np.square(derivatives) / penalty, 0.0)
     return np.asarray(0.5 * shares.reshape(len(shares), -1).sum(axis=1))
@@ -107,7 +111,7 @@ def _with_strong_convexity(
 def strong_convexity_bounds(objective: Objective, point: Point, tol: float, evaluate: Evaluate) -> tuple[Point, Array]:
     """Bounds (P,) by strong convexity in the coefficients, once Newton steps have the intercepts near their minimum."""
     if (objective.penalty[:, :, -1] > 0).all():
-        return point, convexity_bounds(objective, np.abs(point.gradient))
+        return point, convexity_bounds(objective, point)
     active = np.ones(len(point.values), dtype=bool)
     gaps, least_norms = np.full(active.size, np.inf), np.full(active.size, np.inf)
     inverse, travelled = None, np.zeros(active.size)
@@ -160,12 +164,11 @@ def _bound_with_intercepts(objective: Objective, point: Point, inverse: Array, t
     gradient = point.gradient[:, :, -1]
     steps = np.einsum("pkl,pl->pk", inverse, gradient)
     norms = growth * np.sqrt(np.sum(gradient * steps, axis=1))
-    derivatives = np.abs(point.gradient)
-    own = convexity_bounds(objective, derivatives)
+    own = convexity_bounds(objective, point)
     with np.errstate(all="ignore"):
         lengths = np.where(norms > 0, -np.log1p(-ranges * norms) / ranges, 0.0)
         drift = np.exp(ranges * lengths) * lengths * np.sqrt(objective.largest_curvature)
-        gaps = convexity_bounds(objective, derivatives + drift[:, np.newaxis, np.newaxis])
+        gaps = convexity_bounds(objective, point, drift[:, np.newaxis, np.newaxis])
         gaps = gaps + self_concordance_bounds(ranges, norms)
     return _InterceptBound(steps, norms, np.where(ranges * norms < 1, gaps, np.inf), own)
 

@@ -75,6 +75,10 @@ class Objective(ABC):
     def value_rounding(self, theta: Array) -> Array:
         """A bound (P,) on the rounding of each problem's value, relative to it."""
 
+    def gradient_rounding(self, values: Array) -> Array:
+        """A bound (P,) on the rounding of each derivative in double precision, where the problems have some values."""
+        return np.zeros(self.shape[0])
+
     @abstractmethod
     def logit_range(self, step: Array) -> Array:
         """How far a step (P, K, D) spreads the logits of any row, for each problem (P,).

@@ -46,7 +46,7 @@ class StoppingRule:
         """
         wanted = share * self._strictness[problems] * point.values
         if self.certified and objective.is_strongly_convex and not (preconditioner and preconditioner.is_exact):
-            bounds = convexity_bounds(objective, np.abs(point.gradient))
+            bounds = convexity_bounds(objective, point)
             close = bounds <= wanted * _SHARE_OF_PENALTY * self.tol
         elif preconditioner is None:
             close = np.zeros(wanted.size, dtype=bool)

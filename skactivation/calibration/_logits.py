@@ -1,12 +1,13 @@
 r"""Logits with their targets, block by block, and the terms of the cross-entropy at a temperature.
 
 Exclusive classes are one problem; multilabel logits are one problem a label. With beta = 1 / T, D_k = max(z) - z_k,
-p = softmax(beta z) and targets t, a row's cross-entropy and its first two derivatives by beta are
+u = beta D, p = softmax(beta z) and targets t, a row's cross-entropy and its first two derivatives by beta are
 
-    log(sum_k exp(-beta D_k)) + beta <t, D>,    <t, D> - E_p[D],    Var_p[D]
+    log(sum_k exp(-u_k)) + beta <t, D>,    <t, D> - E_p[u] / beta,    Var_p[u] / beta^2
 
-Targets enter only through the sum of <t, D> over the rows, which is computed once. A sigmoid is the softmax of two
-classes with D = (max(z, 0), max(-z, 0)). Only -E_p[D] is negative, so cancellation costs few digits.
+All terms are computed from u, which is near 1 where p matters, whatever the sizes of the logits. Targets enter only
+through the sum of <t, D> over the rows, which is computed once. A sigmoid is the softmax of two classes with
+D = (max(z, 0), max(-z, 0)). Only -E_p[u] is negative, so cancellation costs few digits.
 """
 
 from collections.abc import Iterator
@@ -26,8 +27,17 @@ from skactivation._typing import Array
 
 # Numbers in a block, measured: smaller blocks spend time on calls, larger ones leave the cache.
 _BLOCK_SIZE = 2**17
-# Range of the mean <t, D> in which relevant squares neither overflow nor underflow.
-_LARGEST, _SMALLEST = 1e100, 1e-100
+# Logits are scaled where the mean <t, D> is larger than this, so that sums do not overflow, or the largest D smaller,
+# so that 1 / T and products with tiny weights are floats.
+_LARGEST, _SMALLEST = 1e100, 1e-8
+# Where the largest D is near the largest float, but most are not, a small scale is enough: no difference overflows.
+_WIDEST, _SPARE_EXPONENT = 1e300, 64
+# Scales are powers of two up to this exponent, so that they and their inverses are floats.
+_LARGEST_EXPONENT = 1000
+# Weights are uneven if some are smaller than this share of the largest.
+_UNEVEN = 1e-6
+# Larger u are set to this: exp(-u) is 0 for both, and the product with it must not be NaN.
+_CERTAIN = 1e4
 # If in every row of a block the other exponentials add less than this to the largest, 1, log1p keeps their digits.
 _SMALL = 1e-3
 
@@ -86,6 +96,8 @@ class LogitRows(RowBlocks):
         self.n_problems = targets.n_problems
         self.slices = even_slices(n_rows, -(-n_rows * self.n_columns // _BLOCK_SIZE))
         self._absent = absent_rows(weights)
+        # Whether some positive weights are tiny beside others.
+        self.uneven = weights is not None and _is_uneven(weights)
         # A few exponentials and reductions for each logit.
         self.work = 32.0 * values.size
         self._buffers = Buffers()
@@ -140,15 +152,19 @@ class Summary:
     logs: Array
     """Weighted sum of log(sum_k exp(-D_k)) at T = 1."""
     first: Array
-    """Weighted sum of E_p[D] at T = 1."""
+    """Weighted sum of E_p[u] at T = 1."""
     second: Array
-    """Weighted sum of Var_p[D] at T = 1."""
+    """Weighted sum of Var_p[u] at T = 1."""
     total: Array
     """Sum of the weights."""
     widest: Array
     """The largest D of any row: 0 if the logits of each row are equal."""
     worst: Array
     """The largest <t, D> of any row: 0 if the true classes have the largest logits."""
+
+
+def _is_uneven(weights: Array) -> bool:
+    return bool(np.min(weights, where=weights > 0, initial=np.inf) < _UNEVEN * weights.max())
 
 
 def prepare(rows: LogitRows) -> tuple[LogitRows, Summary]:
@@ -162,11 +178,15 @@ def prepare(rows: LogitRows) -> tuple[LogitRows, Summary]:
         For rows with NaN, ``+inf`` or only ``-inf``, or that give a true class the probability 0.
     """
     prepared, summary = _summarised(rows)
-    typical = float(np.max(summary.expected / summary.total, initial=0))
-    if typical > 0 and not _SMALLEST < typical < _LARGEST:
-        unit = float(np.ldexp(1.0, -np.frexp(min(typical, np.finfo(np.float64).max))[1]))
-        return _summarised(rows.with_(unit=unit, n_passes=prepared.n_passes))
-    return prepared, summary
+    typical = float(np.max(summary.expected / summary.total))
+    widest = float(np.max(summary.widest))
+    if typical < _LARGEST and (_SMALLEST < widest < _WIDEST or widest == 0):
+        return prepared, summary
+    exponent = -_SPARE_EXPONENT
+    if typical >= _LARGEST or widest <= _SMALLEST:
+        size = min(max(typical, widest * (widest <= _SMALLEST)), np.finfo(np.float64).max)
+        exponent = int(np.clip(-np.frexp(size)[1], -_LARGEST_EXPONENT, _LARGEST_EXPONENT))
+    return _summarised(rows.with_(unit=float(np.ldexp(1.0, exponent)), n_passes=prepared.n_passes))
 
 
 def _summarised(rows: LogitRows) -> tuple[LogitRows, Summary]:
@@ -198,7 +218,7 @@ def _softmax_summary(block: LogitBlock, beta: float) -> tuple[Any, ...]:
     if infinite is not None:
         z[infinite] = 0
     null = z.sum(axis=0) / -n_finite
-    terms = [expected, null, *softmax_terms(z, spare, beta, infinite)]
+    terms = [expected, null, *softmax_terms(scaled(z, beta, widths.max()), spare, infinite, block.data.uneven)]
     weights = block.weights()
     if weights is not None and weights.min() == 0:
         here = weights > 0
@@ -224,7 +244,7 @@ def _sigmoid_summary(block: LogitBlock, beta: float) -> tuple[Any, ...]:
     sizes = np.abs(z, out=z)
     widest, worst = sizes.max(axis=1), np.max(expected * counts, axis=1)
     null = 0.5 * entries * sizes
-    terms = sigmoid_terms(sizes, block.spare, np.full((len(z), 1), beta), infinite)
+    terms = sigmoid_terms(scaled(sizes, beta, widest.max()), block.spare, infinite)
     sums = (array @ weights for array in (expected, null, *(entries * term for term in terms), entries))
     return *sums, widest, worst, float(infinite.any()), [wrong.any(axis=0)], []
 
@@ -266,13 +286,21 @@ def _least_distance(block: LogitBlock) -> tuple[Array]:
     return (least.min(keepdims=True) if block.data.exclusive else least,)
 
 
-def softmax_terms(z: Array, spare: Array, beta: float, infinite: Array | None) -> tuple[Array, Array, Array]:
-    """log(sum_k exp(-beta D_k)), E_p[D] and Var_p[D], all (b,), for z = -D (K, b); both arrays are overwritten."""
-    np.multiply(z, beta, out=spare)
-    np.exp(spare, out=spare)
+def scaled(distances: Array, beta: Any, widest: float) -> Array:
+    """u for D or -u for -D, in place of the distances; `widest` is at least the largest D."""
+    if np.ndim(beta) or beta != 1:
+        distances *= beta
+    if not np.max(beta) * widest < np.inf:
+        np.clip(distances, -_CERTAIN, _CERTAIN, out=distances)
+    return distances
+
+
+def softmax_terms(z: Array, spare: Array, infinite: Array | None, uneven: bool) -> tuple[Array, Array, Array]:
+    """log(sum_k exp(-u_k)), E_p[u] and Var_p[u], all (b,), for z = -u (K, b); both arrays are overwritten."""
+    np.exp(z, out=spare)
     if infinite is not None:
         spare[infinite] = 0
-    logs = _log_sums(spare)
+    logs = _log_sums(spare, uneven)
     sums = spare.sum(axis=0)
     spare *= z
     first = spare.sum(axis=0)
@@ -284,25 +312,32 @@ def softmax_terms(z: Array, spare: Array, beta: float, infinite: Array | None) -
     return logs, np.negative(first, out=first), second
 
 
-def sigmoid_terms(z: Array, spare: Array, beta: Array, infinite: Array | None) -> tuple[Array, Array, Array]:
-    """The terms of `softmax_terms`, all (L, b), for sigmoids of abs(z) (L, b); both arrays are overwritten."""
-    np.multiply(z, -beta, out=spare)
+def sigmoid_terms(u: Array, spare: Array, infinite: Array | None) -> tuple[Array, Array, Array]:
+    """The terms of `softmax_terms`, all (L, b), for sigmoids of u >= 0 (L, b); both arrays are overwritten."""
+    np.negative(u, out=spare)
     np.exp(spare, out=spare)
     if infinite is not None:
         spare[infinite] = 0
     logs = np.log1p(spare)
-    z /= 1 + spare
-    spare *= z
-    z *= spare
-    return logs, spare, z
+    u /= 1 + spare
+    spare *= u
+    u *= spare
+    return logs, spare, u
 
 
-def _log_sums(exponentials: Array) -> Array:
-    """Log of the sums (b,) of class-major exponentials (K, b), the largest of which is 1."""
+def _log_sums(exponentials: Array, uneven: bool) -> Array:
+    """Log of the sums (b,) of class-major exponentials (K, b), the largest of which is 1.
+
+    With weights of very uneven sizes a small logarithm may matter beside large ones.
+    """
     sums = exponentials.sum(axis=0)
-    if sums.max(initial=0) > 1 + _SMALL:
-        return np.asarray(np.log(sums, out=sums))
-    return np.log1p(sum_of_others(exponentials))
+    if sums.max(initial=0) <= 1 + _SMALL:
+        return np.log1p(sum_of_others(exponentials))
+    logs = np.asarray(np.log(sums))
+    if uneven:
+        small = sums <= 1 + _SMALL
+        logs[small] = np.log1p(sum_of_others(exponentials[:, small]))
+    return logs
 
 
 def entry_weights(targets: Any) -> Array | None:

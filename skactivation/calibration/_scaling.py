@@ -69,7 +69,7 @@ def fit_scaling(rows: LogitRows, kind: ScalingKind = "temperature") -> Scaling:
         rows, summary = prepare(rows)
         best = best_temperatures(rows, summary)
         slopes, biases, values, gaps, limits = best.beta * rows.unit, None, best.after, best.gaps, best.limits
-        temperatures = 1 / slopes
+        temperatures = 1 / best.beta / rows.unit
         if kind != "temperature":
             # With biases there may be an optimum even if a temperature alone has none.
             slopes, biases, values, gaps = _with_biases(rows, best, shared=kind == "bias_corrected")

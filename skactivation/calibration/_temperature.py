@@ -13,12 +13,16 @@ from skactivation.calibration._logits import (
     Summary,
     entry_weights,
     prepare,
+    scaled,
     sigmoid_terms,
     smallest_margins,
     softmax_terms,
 )
 
-_EPS = float(np.finfo(np.float64).eps)
+_FLOATS = np.finfo(np.float64)
+_EPS = float(_FLOATS.eps)
+# The cross-entropies at two temperatures may differ by so much from rounding alone, relative to them.
+_ROUNDING = 1e-12
 # Sample for an initial guess: its rows, the largest number of logits in it, and how many times as many rows the data
 # must have. A larger sample costs as much as the pass that it saves; a smaller one leaves more passes over all rows.
 _SAMPLE, _SAMPLE_SIZE, _WORTH = 4096, 2**19, 4
@@ -36,7 +40,7 @@ class Limit(Enum):
     """Why the cross-entropy has no minimum at a positive and finite temperature."""
 
     CONSTANT = "all logits of each row are equal"
-    ZERO = "the true class has the largest logit in every row"
+    ZERO = "the true class has the largest logit in every row, or in all rows of noticeable weight"
     INFINITE = "the logits contradict the labels"
 
 
@@ -73,11 +77,13 @@ class _Loss(NamedTuple):
     def of(cls, rows: LogitRows, summary: Summary, chosen: Array) -> "_Loss":
         return cls(rows, summary.expected[chosen], summary.widest[chosen], np.flatnonzero(chosen))
 
-    def at(self, beta: Array) -> tuple[Array, Array, Array]:
-        """Values, first and second derivatives, all (p,), at inverse temperatures (p,)."""
+    def at(self, beta: Array) -> tuple[Array, Array, Array, Array]:
+        """Values, sums of beta <t, D>, of E_p[u] and of Var_p[u], all (p,), at inverse temperatures (p,)."""
         term = _softmax_sums if self.rows.exclusive else _sigmoid_sums
-        ((logs, first, second),) = self.rows.sum(term, beta, self.problems, size=3 * beta.size)
-        return logs + beta * self.expected, self.expected - first, second
+        widest = float(self.widest.max())
+        ((logs, first, second),) = self.rows.sum(term, beta, self.problems, widest, size=3 * beta.size)
+        expected = beta * self.expected
+        return logs + expected, expected, first, second
 
 
 def best_temperatures(rows: LogitRows, summary: Summary) -> Temperatures:
@@ -94,12 +100,18 @@ def best_temperatures(rows: LogitRows, summary: Summary) -> Temperatures:
     free = np.array([limit is None for limit in limits])
     if free.any():
         loss = _Loss.of(rows, summary, free)
-        result.beta[free], result.after[free], result.gaps[free] = _minimise(loss, _start(rows, summary, free))
+        beta, after, gaps = _within_floats(loss, *_minimise(loss, _start(rows, summary, free)))
+        # Never worse than without a calibration; if that is more than rounding, the search failed.
+        before = result.before[free]
+        failed = ~(after <= before * (1 + _ROUNDING))
+        result.beta[free] = np.where(failed, 1 / rows.unit, beta)
+        result.after[free] = np.where(failed, before, np.minimum(after, before))
+        result.gaps[free] = np.where(failed, np.inf, gaps)
     constant, zero, infinite = (result.at(limit) for limit in Limit)
     result.after[constant] = result.before[constant]
     if zero.any():
         # The other classes of the least certain row get a probability of about machine epsilon.
-        result.beta[zero] = -np.log(_EPS) / smallest_margins(rows)[zero]
+        result.beta[zero] = np.minimum(-np.log(_EPS) / smallest_margins(rows)[zero], _largest_beta(rows))
         result.after[zero] = _Loss.of(rows, summary, zero).at(result.beta[zero])[0]
     if infinite.any():
         # All finite logits are equally probable.
@@ -112,7 +124,8 @@ def losses_at(rows: LogitRows, temperatures: Array) -> Array:
     """Mean cross-entropies (G, P) at temperatures (G,); the caller holds `single_threaded_blas`."""
     rows, summary = prepare(rows)
     loss = _Loss.of(rows, summary, np.ones(rows.n_problems, dtype=bool))
-    values = [loss.at(np.full(rows.n_problems, beta))[0] for beta in 1 / (temperatures * rows.unit)]
+    betas = np.minimum(1 / (temperatures * rows.unit), np.finfo(np.float64).max)
+    values = [loss.at(np.full(rows.n_problems, beta))[0] for beta in betas]
     return np.asarray(values / summary.total)
 
 
@@ -123,7 +136,7 @@ def _limits(summary: Summary) -> list[Limit | None]:
     # If more than one limit applies, the later one in this list overwrites the earlier.
     for limit, problems in (
         (Limit.INFINITE, contradict),
-        (Limit.ZERO, summary.worst == 0),
+        (Limit.ZERO, summary.expected < _FLOATS.tiny),
         (Limit.CONSTANT, summary.widest == 0),
     ):
         for problem in np.flatnonzero(problems):
@@ -149,15 +162,15 @@ def _start(rows: LogitRows, summary: Summary, free: Array) -> Array:
 def _minimise(loss: _Loss, start: Array) -> tuple[Array, Array, Array]:
     """Minimising inverse temperatures, values and certified gaps, all (p,).
 
-    Newton's method solves log E_p[D] = log <t, D> in log beta, a nearly linear equation even for heavy tails. Bisection
-    between points of negative and positive derivative guarantees convergence. The last step is taken in beta.
+    Newton's method solves log E_p[u] = log beta <t, D> in log beta, a nearly linear equation even for heavy tails.
+    Bisection between points of negative and positive derivative guarantees convergence. The last step is taken in beta.
     """
     place, low, high = np.log(start), np.full(start.shape, -np.inf), np.full(start.shape, np.inf)
     for _ in range(_MOST_STEPS):
         beta = np.exp(place)
-        values, slopes, curvatures = loss.at(beta)
-        mean = loss.expected - slopes
-        step = np.log(mean / loss.expected) * mean / (beta * curvatures)
+        values, expected, means, curvatures = loss.at(beta)
+        slopes = expected - means
+        step = np.log(means / expected) * means / curvatures
         step = np.where(np.isfinite(step), np.clip(step, -_LONGEST, _LONGEST), -_LEAP * np.sign(slopes))
         low, high = np.where(slopes <= 0, place, low), np.where(slopes >= 0, place, high)
         if np.all((np.abs(step) <= _LAST_STEP) | (high - low <= _EPS * np.abs(place))):
@@ -166,12 +179,27 @@ def _minimise(loss: _Loss, start: Array) -> tuple[Array, Array, Array]:
         middle = 0.5 * (low + high)
         # Without a finite bracket the step is below the rounding of `place`, which then stays.
         place = np.where(inside, place + step, np.where(np.isfinite(middle), middle, place))
+    # Derivatives by beta, relative to beta: the last step is a share of it.
     step = slopes / curvatures
-    step[~(np.abs(step) <= 2 * _LAST_STEP * beta)] = 0
+    step[~(np.abs(step) <= 2 * _LAST_STEP)] = 0
     # Logits further apart than _FURTHEST / beta have probability 0 at any beta near the minimum.
-    ranges = np.minimum(loss.widest, _FURTHEST / beta) / np.sqrt(curvatures)
+    ranges = np.minimum(beta * loss.widest, _FURTHEST) / np.sqrt(curvatures)
     gaps = self_concordance_bounds(ranges, np.abs(slopes) / np.sqrt(curvatures)) / values + 8 * _EPS
-    return beta - step, values - 0.5 * (slopes * step), np.asarray(gaps)
+    certain = (curvatures > 0) & (curvatures < np.inf) & np.isfinite(beta) & (values > 0)
+    return beta * (1 - step), values - 0.5 * (slopes * step), np.where(certain, gaps, np.inf)
+
+
+def _within_floats(loss: _Loss, beta: Array, values: Array, gaps: Array) -> tuple[Array, Array, Array]:
+    """The same if the temperatures are floats with all digits; else the closest that are, without a certificate."""
+    possible = np.clip(beta, np.divide(1.0, _FLOATS.max / 2 * loss.rows.unit), _largest_beta(loss.rows))
+    if np.array_equal(possible, beta):
+        return beta, values, gaps
+    return possible, loss.at(possible)[0], np.where(possible == beta, gaps, np.inf)
+
+
+def _largest_beta(rows: LogitRows) -> float:
+    """The largest inverse temperature, in the rows' unit, for which the temperature is a float with all digits."""
+    return float(np.minimum(np.divide(1.0, _FLOATS.tiny * rows.unit), _FLOATS.max))
 
 
 def _guesses(summary: Summary, unit: float) -> Array:
@@ -187,7 +215,7 @@ def _guesses(summary: Summary, unit: float) -> Array:
     of_targets = summary.total / summary.expected
     guesses = np.where(np.isfinite(guesses) & (guesses > 1e-9 * of_targets), guesses, of_targets)
     for problem, (fall, null, first, second) in enumerate(
-        zip(falls, summary.null, summary.first, summary.second / unit, strict=True)
+        zip(falls, summary.null / unit, summary.first, summary.second, strict=True)
     ):
         if not (0 < first < null and second > 0):
             continue
@@ -205,16 +233,18 @@ def _guesses(summary: Summary, unit: float) -> Array:
     return guesses
 
 
-def _softmax_sums(block: LogitBlock, beta: Array, problems: Array) -> tuple[Array]:
+def _softmax_sums(block: LogitBlock, beta: Array, problems: Array, widest: float) -> tuple[Array]:
     """Sums (3, 1) of the `softmax_terms`."""
-    terms, weights = softmax_terms(block.z, block.spare, beta[0], block.infinite), block.weights()
+    z, weights = scaled(block.z, beta[0], widest), block.weights()
+    terms = softmax_terms(z, block.spare, block.infinite, block.data.uneven)
     return (np.array([[array.sum() if weights is None else weights @ array] for array in terms]),)
 
 
-def _sigmoid_sums(block: LogitBlock, beta: Array, problems: Array) -> tuple[Array]:
+def _sigmoid_sums(block: LogitBlock, beta: Array, problems: Array, widest: float) -> tuple[Array]:
     """Sums (3, p) of the `sigmoid_terms`."""
     block, targets = block.select(problems)
     entries, weights = entry_weights(targets), block.weights()
-    terms = sigmoid_terms(np.abs(block.z, out=block.z), block.spare, beta[:, np.newaxis], block.infinite)
+    sizes = np.abs(block.z, out=block.z)
+    terms = sigmoid_terms(scaled(sizes, beta[:, np.newaxis], widest), block.spare, block.infinite)
     weighted = terms if entries is None else tuple(array * entries for array in terms)
     return (np.array([array.sum(axis=1) if weights is None else array @ weights for array in weighted]),)

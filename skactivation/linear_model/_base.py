@@ -170,7 +170,7 @@ class LinearLogitModel(BaseEstimator, ABC):
         weights = None if encoded.weights is None else encoded.weights / unit
         units = unit * encoded.units
         rows = rows_of(X, encoded.targets, weights, fit_intercept=parameters.fit_intercept)
-        objective = LinearObjective(rows, np.divide(1.0, parameters.C) / units)
+        objective = LinearObjective(rows, np.divide(1.0, parameters.C), units)
         starts = self._starts(objective, encoded, previous)
         starts += guesses_from_smaller_problems(objective, starts)
         strategy, _ = cheapest_strategy(objective.shape, objective.costs, has_penalty=objective.is_strongly_convex)

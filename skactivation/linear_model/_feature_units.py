@@ -8,8 +8,11 @@ from skactivation._data.features import FeatureRows
 from skactivation._typing import Array
 
 _LONG_EPS = float(np.finfo(np.longdouble).eps)
-# A penalty of this strength already makes a coefficient 0 to working precision.
-_STRONGEST = 1e300
+# The largest number that the penalty on a coefficient of the solver's columns may be. Such a coefficient is 0 to
+# working precision; where it is set to exactly 0, the value and its bounds hold for the penalty in the units of X, too.
+STRONGEST = 1e300
+# Exponents of the scales: beyond, a power of two or its inverse would not be a float.
+_LEAST_EXPONENT = -1022
 
 
 class FeatureUnits:
@@ -24,26 +27,35 @@ class FeatureUnits:
         self.has_intercept = rows.fit_intercept
         largest = rows.columns.largest
         exponents = np.zeros(rows.n_columns, dtype=np.intc)
-        exponents[: self._n_features] = np.frexp(np.where(largest > 0, largest, 1.0))[1] - 1
+        exponents[: self._n_features] = np.maximum(
+            np.frexp(np.where(largest > 0, largest, 1.0))[1] - 1, _LEAST_EXPONENT
+        )
+        self._exponents = exponents
         self.scale = np.ldexp(1.0, exponents)
         self.inverse_scale = np.ldexp(1.0, -exponents)
         self.block_scale = self.inverse_scale.copy()
         """Factors (D,) from theta to coefficients of the blocks' columns."""
         self.block_scale[: self._n_features] /= rows.columns.units
 
-    def penalty(self, strengths: Array, n_logits: int) -> Array:
-        """Penalty (P, K, D) on theta, from strengths (P,) in the units of X."""
+    def penalty(self, strengths: Array, units: Array, n_logits: int) -> Array:
+        """Penalty (P, K, D) on theta, from strengths (P,) in the units of X for values in some units (P,).
+
+        Mantissas and exponents are combined separately, so that nothing overflows or underflows on the way.
+        """
         penalty = np.zeros((strengths.size, n_logits, self.scale.size))
+        (mantissas, exponents), (unit_mantissas, unit_exponents) = np.frexp(strengths), np.frexp(units)
+        shifts = np.subtract.outer(exponents - unit_exponents, 2 * self._exponents[: self._n_features])
         with np.errstate(all="ignore"):
-            of_features = np.outer(strengths, np.square(self.inverse_scale[: self._n_features]))
-        of_features = np.where(strengths[:, np.newaxis] > 0, np.minimum(of_features, _STRONGEST), 0)
-        penalty[:, :, : self._n_features] = of_features[:, np.newaxis]
+            of_features = np.ldexp((mantissas / unit_mantissas)[:, np.newaxis], shifts)
+        penalty[:, :, : self._n_features] = np.minimum(of_features, STRONGEST)[:, np.newaxis]
         return penalty
 
     def to_features(self, theta: Array, dtype: Any) -> tuple[Array, Array]:
         """Coefficients (P K, d) and intercepts (P K,) for the original X, from theta (P, K, D)."""
         coefficients = (theta * self.inverse_scale).reshape(-1, self.scale.size)
-        coef = coefficients[:, : self._n_features].astype(dtype)
+        # Without a penalty, columns with a tiny range may need larger coefficients than there are.
+        largest = np.finfo(dtype).max
+        coef = np.clip(coefficients[:, : self._n_features], -largest, largest).astype(dtype)
         if not self.has_intercept:
             return coef, np.zeros(len(coef), dtype=dtype)
         # The intercept absorbs the centre, computed from the coefficients as stored, so that rounding cancels.

@@ -17,7 +17,7 @@ from skactivation._optimize.masks import all_of
 from skactivation._optimize.objective import Costs, Curvature, Objective
 from skactivation._typing import Array
 from skactivation.linear_model import _terms
-from skactivation.linear_model._feature_units import FeatureUnits
+from skactivation.linear_model._feature_units import STRONGEST, FeatureUnits
 from skactivation.linear_model._terms import LinearPoint
 
 _EPS = float(np.finfo(np.float64).eps)
@@ -39,20 +39,23 @@ class LinearObjective(Objective):
     rows : FeatureRows
         X with targets and weights.
     penalty : float or ndarray of shape (P,)
-        Penalty strength of each problem, 1 / C in the units of the weights; 0 for none.
+        Penalty strength of each problem, 1 / C; 0 for none.
+    units : float or ndarray of shape (P,)
+        What the weights of each problem were divided by: the objective is divided by it, too.
     problems : ndarray of shape (P,) or None
         The numbers by which the rows know the problems; None for all of them.
     """
 
     offers = frozenset(Curvature)
 
-    def __init__(self, rows: FeatureRows, penalty: Any, problems: Array | None = None) -> None:
+    def __init__(self, rows: FeatureRows, penalty: Any, units: Any = 1.0, problems: Array | None = None) -> None:
         targets = rows.targets
         self.rows, self.units = rows, FeatureUnits(rows)
         self._loss = targets.loss
-        self._strengths = np.asarray(penalty) if np.ndim(penalty) else np.full(targets.n_problems, penalty)
+        size = np.size(penalty) if np.ndim(penalty) else targets.n_problems
+        self._strengths, self._units = (np.broadcast_to(each, size) for each in (penalty, units))
         self.shape = (self._strengths.size, targets.n_logits, rows.n_columns)
-        self.penalty = self.units.penalty(self._strengths, targets.n_logits)
+        self.penalty = self.units.penalty(self._strengths, self._units, targets.n_logits)
         self.is_strongly_convex = bool(np.all(self.penalty[:, :, : rows.n_features] > 0))
         self._problems = np.arange(self.shape[0]) if problems is None else problems
         self.has_tiny_weights = np.zeros(self.shape[0], dtype=bool)
@@ -78,6 +81,14 @@ class LinearObjective(Objective):
         logit_cost = _SOFTMAX_COST if self.shape[1] > 1 else _SIGMOID_COST
         return Costs(rows.n_rows, rows.n_entries, rows.gram_cost, logit_cost)
 
+    def gradient_rounding(self, values: Array) -> Array:
+        """Bound (P,) on the rounding of each derivative, for columns scaled to at most 2.
+
+        The residual of a row is at most 1; for hard targets it is at most the row's loss, and rounding relative to it.
+        """
+        total = self._of_problems(self.rows.weight_facts.total)
+        return np.asarray(4 * _EPS * (np.minimum(total, values) if self.rows.targets.hard else total))
+
     @property
     def largest_curvature(self) -> Array:
         """Bound (P,) on the diagonal of the Hessian without the penalty, for columns scaled to at most 2."""
@@ -101,7 +112,8 @@ class LinearObjective(Objective):
             return self
         selected = copy(self)
         selected._problems = self._problems[problems]
-        selected._strengths, selected.penalty = self._strengths[problems], self.penalty[problems]
+        selected._strengths, selected._units = self._strengths[problems], self._units[problems]
+        selected.penalty = self.penalty[problems]
         selected.has_tiny_weights = self.has_tiny_weights[problems]
         if len(self._null_spaces) > 1:
             selected._null_spaces = [basis for basis, chosen in zip(self._null_spaces, problems, strict=True) if chosen]
@@ -110,7 +122,7 @@ class LinearObjective(Objective):
 
     def on(self, rows: FeatureRows) -> Self:
         """The same problems on other rows with the same targets."""
-        return type(self)(rows, self._strengths, self._problems)
+        return type(self)(rows, self._strengths, self._units, self._problems)
 
     def sample(self, theta: Array, n_rows: int) -> Self:
         """The objective on a sample of rows, drawn in proportion to `curvature_shares`, so that rare classes occur.
@@ -290,7 +302,7 @@ class LinearObjective(Objective):
 
     def to_features(self, theta: Array, dtype: Any) -> tuple[Array, Array]:
         """Coefficients (P K, d) and intercepts (P K,) for the original X."""
-        theta = theta.copy()
+        theta = np.where(self.penalty < STRONGEST, theta, 0.0)
         self.center(theta)
         return self.units.to_features(theta, dtype)
 

@@ -10,6 +10,7 @@ import pytest
 from numpy.testing import assert_allclose, assert_array_equal
 from scipy import sparse
 from sklearn.datasets import load_digits, load_iris
+from sklearn.exceptions import ConvergenceWarning
 from sklearn.metrics import log_loss
 from threadpoolctl import threadpool_limits
 
@@ -480,7 +481,7 @@ def test_limits_of_some_labels_leave_the_others_alone():
         fit = fit_temperature(logits, INDICATOR, multilabel=True)
     messages = sorted(str(warning.message) for warning in caught)
     assert [message.split(":")[0] for message in messages] == [
-        "in the columns [0] the true class has the largest logit in every row",
+        "in the columns [0] the true class has the largest logit in every row, or in all rows of noticeable weight",
         "in the columns [2] the logits contradict the labels",
     ]
     assert_array_equal(fit.at_limit, [True, False, True])
@@ -563,3 +564,51 @@ def test_memory_above_the_logits_is_little():
     _, peak = tracemalloc.get_traced_memory()
     tracemalloc.stop()
     assert peak < 64 * n + 20e6
+
+
+# fit_temperature: weights and logits of very different sizes
+
+
+def test_a_contradicting_row_of_tiny_weight_keeps_the_temperature_low():
+    fit = fit_temperature([5.0, 1.0], [1, 0], classes=[0, 1], sample_weight=[1.0, 1e-160])
+    # At the minimum 5 exp(-5 beta) = 1e-160.
+    assert_allclose(fit.temperature, 5 / (160 * np.log(10) + np.log(5)), rtol=1e-3)
+    assert fit.loss_after < 1e-157
+    assert fit.optimality_gap < 1e-12
+
+
+def test_a_soft_target_near_zero_is_no_scale():
+    y = np.array([[1 - 1e-220, 1e-220], [1.0, 0.0], [0.0, 1.0]])
+    logits = np.array([[2.0, 0.0], [1.0, 0.0], [0.5, 0.0]])
+    fit = fit_temperature(logits, y)
+    assert_allclose(fit.temperature, fit_temperature(logits, [0, 0, 1]).temperature, rtol=1e-12)
+
+
+@pytest.mark.parametrize("scale", [1.0, 1e-20, 1e-60])
+def test_a_row_whose_weight_is_next_to_nothing_leads_to_a_tiny_temperature_and_no_nan(scale):
+    logits = scale * np.array([[4.0, 1.0, 9.0], [-18.0, 10.0, -2.7]])
+    fit = fit_temperature(logits, ["cat", "cat"], classes=["bird", "cat", "dog"], sample_weight=[1e-293, 1.0])
+    # At the minimum 12.7 exp(-12.7 beta) = 8e-293, but for the third class.
+    assert_allclose(fit.temperature / scale, 12.7 / np.log(12.7 / 8e-293), rtol=0.02)
+    assert 0 < fit.loss_after < 1e-290
+    assert fit.optimality_gap < 1e-6
+
+
+def test_labels_whose_logits_differ_by_1e100_and_more_in_scale():
+    rng = np.random.default_rng(0)
+    y = rng.integers(2, size=(40, 4))
+    logits = rng.normal(size=(40, 4)) + 2 * y - 1
+    scales = np.array([1.0, 1e100, 1e-100, 1e200])
+    alone = [fit_temperature(column, labels).temperature for column, labels in zip(logits.T, y.T, strict=True)]
+    fit = fit_temperature(logits * scales, y, multilabel=True)
+    assert_allclose(fit.temperature / scales, alone, rtol=1e-11)
+    assert (fit.optimality_gap < 1e-12).all()
+
+
+def test_a_temperature_too_small_for_a_float_comes_without_a_certificate():
+    logits = np.array([[0, 0, 0], [1e-323, 1e-323, 2e-323], [1e-253, 0, 0], [2e-322, 2.4e-320, -9e-320]])
+    with pytest.warns((ConvergenceWarning, UserWarning)):
+        fit = fit_temperature(logits, [0, 1, 1, 0], classes=[0, 1, 2], sample_weight=[1e-5, 1e-160, 1e-160, 1e150])
+    assert fit.temperature > 0
+    assert fit.loss_after <= fit.loss_before
+    assert fit.optimality_gap == np.inf or fit.at_limit

@@ -110,7 +110,7 @@ class SoftmaxRegression(ClassifierMixin, LinearLogitModel):
     linear combination of rows if there are more features than rows. `n_iter_` and `n_evaluations_` do not count the
     work for these initial guesses.
 
-    X is read in blocks and never changed. Only a small dense X is copied as a whole, at most 16 MB. float32 and
+    X is read in blocks and never changed. Only a small dense X is copied as a whole, at most 24 MB. float32 and
     float64, C and Fortran order, memory maps, CSR and CSC need no conversion. Blocks are processed by as many threads
     as BLAS may use (OMP_NUM_THREADS, threadpoolctl); the results are bitwise identical for any number of threads.
 

@@ -120,7 +120,7 @@ def in_threads(task: Callable[[int], T], n_tasks: int) -> list[T]:
 
 
 def even_slices(n_rows: int, n_blocks: int) -> list[slice]:
-    """At least `n_blocks` slices of nearly the same length: a multiple of 8 or 2, so that threads get equal shares."""
+    """About `n_blocks` slices of nearly the same length: a multiple of 8 or 2, if there are rows enough for it."""
     multiple = 8 if n_blocks > 8 else 2 if n_blocks > 1 else 1
     n_blocks = -(-n_blocks // multiple) * multiple
     n_blocks = max(1, min(n_blocks, n_rows))
@@ -128,7 +128,7 @@ def even_slices(n_rows: int, n_blocks: int) -> list[slice]:
 
 
 def over_slices(task: Callable[[slice], T], length: int, numbers_each: int) -> list[T]:
-    """The results of a task for consecutive slices of `length` rows, in order.
+    """The results of a task for the slices of 0 to `length`, in order.
 
     The slices follow from the arguments alone. The caller holds `threads_for` at least as many numbers. A task must not
     call this function: all threads might wait.

@@ -120,7 +120,7 @@ def best_temperature(logits, targets, weights=None):
 def bin_edges(probabilities, weights, n_bins, strategy):
     """Upper edges of bins. For equal weights, an edge is the least probability that covers its share of the rows."""
     if strategy == "uniform":
-        return [float(edge) for edge in np.linspace(0, 1, n_bins + 1)[1:]]
+        return [float(edge) for edge in np.linspace(0, 1, n_bins + 1)[1:] + 5e-7]
     repeated = np.repeat(
         np.sort(probabilities), np.asarray(weights, dtype=int)[np.argsort(probabilities, kind="stable")]
     )

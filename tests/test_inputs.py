@@ -13,7 +13,7 @@ from scipy import sparse
 from sklearn.datasets import load_iris
 from sklearn.exceptions import DataConversionWarning
 
-from skactivation import SoftmaxRegression
+from skactivation import SigmoidMultiLabel, SoftmaxRegression
 from skactivation._optimize import strategy
 
 IRIS, SPECIES = load_iris(return_X_y=True)
@@ -227,7 +227,7 @@ def with_entry(y, value):
 @pytest.mark.parametrize(
     ("y", "error", "message"),
     [
-        (np.zeros(150), ValueError, r"at least two classes, but the rows of positive weight hold one class.*\[0"),
+        (np.zeros(150), ValueError, r"at least two classes, but y holds one class.*\[0"),
         (np.linspace(0, 1, 150), ValueError, "Unknown label type: continuous"),
         (with_entry(SPECIES, None), ValueError, "contains NaN or None: row 3"),
         (with_entry(NAMES[SPECIES], np.nan), ValueError, "contains NaN or None: row 3"),
@@ -307,9 +307,8 @@ WEIGHTS = np.ones(150)
         (WEIGHTS[:149], ValueError, r"sample_weight has the shape \(149,\)"),
         (np.ones((150, 3)), ValueError, r"sample_weight has the shape \(150, 3\)"),
         (np.ma.masked_array(WEIGHTS), TypeError, "sample_weight must not be a masked array"),
-        ((SPECIES == 1).astype(float), ValueError, "at least two classes"),
     ],
-    ids=["negative", "NaN", "inf", "strings", "zero", "length", "2-D", "masked", "one class left"],
+    ids=["negative", "NaN", "inf", "strings", "zero", "length", "2-D", "masked"],
 )
 def test_bad_weights_are_an_error_that_leaves_the_estimator_unfitted(sample_weight, error, message):
     model = SoftmaxRegression()
@@ -318,13 +317,55 @@ def test_bad_weights_are_an_error_that_leaves_the_estimator_unfitted(sample_weig
     assert vars(model) == vars(SoftmaxRegression())
 
 
-def test_a_class_of_weight_zero_is_ignored():
-    weights = (SPECIES != 1).astype(float)
-    for parameters in ({}, {"class_weight": "balanced"}):
-        weighted = SoftmaxRegression(**parameters).fit(IRIS, SPECIES, weights)
-        removed = SoftmaxRegression(**parameters).fit(IRIS[SPECIES != 1], SPECIES[SPECIES != 1])
-        assert_array_equal(weighted.classes_, [0, 2])
-        assert_allclose(weighted.coef_, removed.coef_, rtol=1e-8)
+@pytest.mark.parametrize("absent", [[0], [1], [2], [0, 2], [1, 2]])
+@pytest.mark.parametrize("parameters", [{}, {"class_weight": "balanced"}, {"label_smoothing": 0.1}])
+def test_a_class_without_weight_stays_in_classes_and_the_others_are_fitted_without_it(absent, parameters):
+    y = np.where(np.arange(150) % 10 == 0, 3, SPECIES)  # four classes, so that three may be left
+    present = ~np.isin(y, absent)
+    with pytest.warns(UserWarning, match="no row of positive weight for the classes"):
+        model = SoftmaxRegression(**parameters).fit(IRIS, y, present.astype(float))
+    assert_array_equal(model.classes_, [0, 1, 2, 3])
+    p = model.predict_proba(IRIS)
+    assert_allclose(p.sum(axis=1), 1, rtol=1e-12)
+    assert p[:, absent].max() <= 0.5 / (present.sum() + 0.5)
+    removed = SoftmaxRegression(**parameters).fit(IRIS[present], y[present])
+    others = np.delete(p, absent, axis=1)
+    assert_allclose(others / others.sum(axis=1, keepdims=True), removed.predict_proba(IRIS), rtol=1e-6, atol=1e-9)
+    assert_allclose(model.loss_, removed.loss_, rtol=1e-9)
+    assert model.optimality_gap_ <= 1e-6
+
+
+@pytest.mark.parametrize("classes", [["a", "b"], ["a", "b", "c"]])
+def test_one_class_with_weight_gets_nearly_all_probability(classes):
+    y = np.array(classes)[np.arange(150) % len(classes)]
+    with pytest.warns(UserWarning, match="no row of positive weight"):
+        model = SoftmaxRegression().fit(IRIS, y, (y == "b").astype(float))
+    assert_array_equal(model.classes_, classes)
+    assert (model.predict(IRIS) == "b").all()
+    n_rows = (y == "b").sum()
+    assert_allclose(model.predict_proba(IRIS)[:, 0], 0.5 / (n_rows + 0.5 + 0.5 * (len(classes) - 1)), rtol=1e-12)
+    assert model.converged_
+    with pytest.warns(UserWarning, match="always 1"):
+        labels = SigmoidMultiLabel().fit(IRIS, np.arange(150) % 2, (np.arange(150) % 2).astype(float))
+    assert_array_equal(labels.classes_, [0, 1])
+
+
+def test_a_class_weight_of_zero_takes_the_class_out():
+    with pytest.warns(UserWarning, match=r"no row of positive weight for the classes \[1\]"):
+        model = SoftmaxRegression(class_weight={1: 0}).fit(IRIS, SPECIES)
+    assert_array_equal(model.classes_, [0, 1, 2])
+    assert (model.predict(IRIS) != 1).all()
+    with pytest.raises(ValueError, match="0 in every row"):
+        SoftmaxRegression(class_weight={0: 0, 1: 0, 2: 0}).fit(IRIS, SPECIES)
+
+
+def test_class_weights_may_name_classes_that_a_fold_lacks():
+    y = np.array(["cat", "dog"])[SPECIES[:100]]
+    model = SoftmaxRegression(class_weight={"cat": 1, "dog": 2, "emu": 9}).fit(IRIS[:100], y)
+    expected = SoftmaxRegression(class_weight={"cat": 1, "dog": 2}).fit(IRIS[:100], y)
+    assert_array_equal(model.coef_, expected.coef_)
+    with pytest.raises(ValueError, match="got 'emu', and no weight for 'cat'"):
+        SoftmaxRegression(class_weight={"emu": 9, "dog": 2}).fit(IRIS[:100], y)
 
 
 @pytest.mark.parametrize(

@@ -39,6 +39,8 @@ def check_name(value):
 @pytest.mark.filterwarnings("ignore:y holds . classes that exclude each other:UserWarning")
 @pytest.mark.filterwarnings("ignore:.*(lower|higher) the temperature:UserWarning")
 @pytest.mark.filterwarnings("ignore:The least populated class in y:UserWarning")
+@pytest.mark.filterwarnings("ignore:y has no row of positive weight:UserWarning")
+@pytest.mark.filterwarnings("ignore:Y is always:UserWarning")
 @pytest.mark.parametrize(
     ("estimator", "check"),
     [pair for estimator in ESTIMATORS for pair in estimator_checks_generator(estimator)],
@@ -51,6 +53,8 @@ def test_scikit_learns_checks_pass(estimator, check):
 @pytest.mark.filterwarnings("ignore:y holds . classes that exclude each other:UserWarning")
 @pytest.mark.filterwarnings("ignore:.*(lower|higher) the temperature:UserWarning")
 @pytest.mark.filterwarnings("ignore:The least populated class in y:UserWarning")
+@pytest.mark.filterwarnings("ignore:y has no row of positive weight:UserWarning")
+@pytest.mark.filterwarnings("ignore:Y is always:UserWarning")
 @pytest.mark.skipif("SCIPY_ARRAY_API" not in os.environ, reason="scikit-learn needs SCIPY_ARRAY_API=1 to run them all")
 @pytest.mark.parametrize("estimator", ESTIMATORS, ids=repr)
 def test_scikit_learn_skips_no_check(estimator):

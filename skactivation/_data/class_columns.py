@@ -57,10 +57,12 @@ def encode_columns(
 def _classes_found(found: Array, n_columns: int, advice: str, name: str) -> Array:
     if found.size == n_columns:
         return found
-    if found.dtype.kind in "iu" and found[0] == 0 and found[-1] < n_columns:
-        return np.arange(n_columns)
-    if found.dtype.kind == "b" and n_columns == 2:
-        return np.array([False, True])
+    if found.dtype.kind in "biuf":
+        if n_columns == 2 and np.isin(found, (0, 1)).all():
+            return np.array([0, 1]).astype(found.dtype)
+        # Integers, also as floats, are column numbers if they count from 0.
+        if found[0] == 0 and found[-1] < n_columns and np.array_equal(found, np.floor(found)):
+            return np.arange(n_columns).astype(found.dtype)
     raise ValueError(
         f"{name} holds {found.size} different labels, {abridged(found)}, for {n_columns} columns: which label belongs "
         f"to which column isn't clear. {advice}"

@@ -1,6 +1,6 @@
 """X in blocks, with targets and weights: the data of a linear model's objective.
 
-X is centred and scaled block by block; only a small dense X is kept as a centred copy. Coefficients of shape (K, D)
+X is centred and scaled block by block; a small dense X is kept as a centred copy. Coefficients of shape (K, D)
 belong to *columns*: the centred columns of X and, with an intercept, a column of ones. Centring keeps the digits of
 columns with a large common offset. Rows of weight 0 are ignored, whatever they hold: their columns and logits are 0.
 """

@@ -84,8 +84,10 @@ class ClassTargets(Targets):
 
     @cached_property
     def _of_all_rows(self) -> Array:
-        """Targets of small data, whose only block has all rows: made once."""
-        return softmax_targets(self._encoded, self.n_logits, self._smoothing)
+        """Targets of data in one block: made once."""
+        targets = softmax_targets(self._encoded, self.n_logits, self._smoothing)
+        targets.setflags(write=False)
+        return targets
 
     def strata(self) -> Array:
         return _most_probable(self._encoded)

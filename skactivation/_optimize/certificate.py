@@ -39,12 +39,11 @@ def certify(
     """
     wanted = tol * point.values
     bounded = np.zeros(wanted.size, dtype=bool) if preconditioner is None else preconditioner.bounds_hessian
-    norms = longest = np.zeros(wanted.size)
-    if preconditioner is not None:
-        longest = preconditioner.longest_steps()
-        norms = preconditioner.norms(point.gradient) + objective.gradient_rounding(point.values) * longest
+    norms = np.zeros(wanted.size)
     best, gaps = point, np.full(wanted.size, np.inf)
     if preconditioner is not None and any_of(bounded):
+        longest = preconditioner.longest_steps()
+        norms = preconditioner.norms(point.gradient) + objective.gradient_rounding(point.values) * longest
         # Next to the minimum, a bound on S that needs no look at the rows is enough.
         ranges = objective.select(bounded).logit_range_bound(longest[bounded])
         gaps[bounded] = _bounds_after_steps(ranges, norms[bounded], travelled[bounded])

@@ -45,7 +45,7 @@ class Phase:
     CERTIFY = 3
     DESCEND = 4
     STALLED = 5
-    """No stage lowers its value. Once no problem is active, double precision or another strategy is tried."""
+    """No stage lowers its value. Once all others are done, double precision or another strategy is tried."""
     DONE = 6
 
 
@@ -249,7 +249,7 @@ class _Run:
             self._finish(active, ALL, Outcome.MAX_ITER)
 
     def _descend(self, problems: Any) -> Any:
-        """A stage of L-BFGS. All problems go on if any value fell; those whose value rose stay where they were."""
+        """A stage of L-BFGS. All go on if any value fell; those whose value did not fall stay where they were."""
         objective, before = self.objective.select(problems), self.point.select(problems)
         made = self._preconditioner_of(problems)
         made = self._preconditioner_at(objective, before.theta) if made is None else made

@@ -107,7 +107,13 @@ def _class_targets(y: Any, n_columns: int, weights: Array | None, classes: Array
     n_classes = max(2, n_columns)
     soft = soft_targets(y, _ADVICE)
     if soft is None:
+        given = classes is not None
         encoded, classes = encode_columns(y, n_classes, weights, classes=classes, advice=_NAME_THEM)
+        if not given and encoded.min() == encoded.max():
+            raise ValueError(
+                f"y holds one class, {abridged(classes[encoded[:1]])}: its temperature would say nothing about others. "
+                f"Use more rows. If that is what you want: {_NAME_THEM}"
+            )
         shares = np.bincount(encoded, weights, minlength=n_classes)
     else:
         encoded, names = soft

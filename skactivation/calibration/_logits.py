@@ -251,8 +251,8 @@ def _sigmoid_summary(block: LogitBlock, beta: float) -> tuple[Any, ...]:
 
 def _refuse(rows: LogitRows, bad: Array) -> None:
     """Raise an error about rows of invalid logits, given by their places."""
-    first = rows.values[bad[0]]
-    numbers = bad if rows.numbers is None else np.unique(rows.numbers[bad])
+    of_rows = bad if rows.numbers is None else rows.numbers[bad]
+    first, numbers = rows.values[bad[of_rows.argmin()]], np.unique(of_rows)
     places = f"rows {abridged(numbers)}; the first one holds {abridged(first)}"
     if numbers.size == 1:
         places = f"row {numbers[0]}, which holds {abridged(first)}"

@@ -191,8 +191,6 @@ class LinearLogitModel(BaseEstimator, ABC):
         check_is_fitted(self)
         X = check_features(self, X, reset=False)
         transposed, intercept = self.coef_.T, self.intercept_
-        if check_boolean(self.prior_correction, "prior_correction"):
-            intercept = (intercept - self.prior_shift_).astype(intercept.dtype)
         slices = dense_slices(X.shape[0], sum(transposed.shape), transposed.dtype)
 
         def activations(rows: slice) -> Array:
@@ -226,7 +224,7 @@ class LinearLogitModel(BaseEstimator, ABC):
         shape = (encoded.null_logits.size, objective.rows.n_features)
         if not same or "coef_" not in previous:
             return [start]
-        coef, intercept = _dense(previous["coef_"])[encoded.fitted], previous["intercept_"][encoded.fitted]
+        coef, intercept = _dense(previous["coef_"])[encoded.fitted], previous["uncorrected_intercept_"][encoded.fitted]
         return [start, objective.from_features(coef, intercept)] if coef.shape == shape else [start]
 
     def _store(
@@ -263,6 +261,9 @@ class LinearLogitModel(BaseEstimator, ABC):
             all_coef[fitted], all_intercepts[fitted], all_gaps[fitted] = coef, intercept, gaps
             coef, intercept, gaps = all_coef, all_intercepts, all_gaps
         self.coef_, self.intercept_ = coef, intercept
+        self.uncorrected_intercept_ = intercept
+        if self.prior_correction:
+            self.intercept_ = (intercept - self.prior_shift_).astype(intercept.dtype)
         self.optimality_gap_ = float(gaps.max())
         self._store_gaps(gaps)
 

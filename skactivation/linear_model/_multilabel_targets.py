@@ -11,10 +11,10 @@ from skactivation._typing import Array
 from skactivation._validation import check_two_classes
 
 
-def indicator_of_classes(y: Any, sample_weight: Array | None, estimator: str) -> tuple[Indicator, Array, list[str]]:
+def indicator_of_classes(y: Any, estimator: str) -> tuple[Indicator, Array, list[str]]:
     """Return exclusive classes y (n,) as an indicator with one column per sigmoid, the sorted classes, and messages."""
     try:
-        codes, classes = encode_labels(y, sample_weight)
+        codes, classes = encode_labels(y, None)
     except ValueError as error:
         hint = "for unknown or soft values of a single label pass a column: y.reshape(-1, 1), or frame[['name']]"
         raise ValueError(f"{error} ({hint})") from error

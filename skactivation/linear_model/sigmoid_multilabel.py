@@ -53,9 +53,9 @@ class SigmoidMultiLabel(ClassifierMixin, LinearLogitModel):
         weights of a label's entries 0 and 1: both values then weigh n0. (`class_weight="balanced"` gives both n / 2,
         which is equivalent up to the value of C.) A factor shifts the probabilities: see `prior_correction`.
     prior_correction : bool, default=False
-        Whether predictions subtract log(pos_weight) from all logits, so that probabilities match the unweighted data.
+        Whether `fit` subtracts log(pos_weight) from the intercepts, so that probabilities match the unweighted data.
         This is exact only for a well-specified model (log-odds linear in the features) with a negligible penalty.
-        `predict` and `threshold` use the corrected probabilities. May be changed without refitting.
+        `predict` and `threshold` use the corrected probabilities.
     label_smoothing : float in [0, 1), default=0.0
         With e, targets become (1 - e) t + e / 2.
     threshold : float or array-like of shape (L,), default=0.5
@@ -78,7 +78,9 @@ class SigmoidMultiLabel(ClassifierMixin, LinearLogitModel):
     coef_ : ndarray of shape (L, d)
         Coefficients w of each label; float32 if X is float32.
     intercept_ : ndarray of shape (L,)
-        Intercepts b.
+        Intercepts b, with which the logits are X W^T + b.
+    uncorrected_intercept_ : ndarray of shape (L,)
+        Intercepts that minimise F: without the subtraction of `prior_correction`.
     prior_shift_ : ndarray of shape (L,)
         log(pos_weight), 0 for constant labels.
     n_iter_ : ndarray of shape (1,)
@@ -338,7 +340,7 @@ class SigmoidMultiLabel(ClassifierMixin, LinearLogitModel):
         return (X.shape[0], *np.shape(y)[1:]) if is_indicator(y) else (X.shape[0],)
 
     def _encode(self, y: Any, sample_weight: Array | None) -> tuple[EncodedTargets, list[str]]:
-        indicator, names, attributes, messages = self._indicator_of(y, sample_weight)
+        indicator, names, attributes, messages = self._indicator_of(y)
         targets = IndicatorTargets(indicator, sample_weight)
         yes, no = targets.yes, targets.no
         unknown = yes + no == 0
@@ -367,7 +369,7 @@ class SigmoidMultiLabel(ClassifierMixin, LinearLogitModel):
         )
         return encoded, messages + more_messages
 
-    def _indicator_of(self, y: Any, sample_weight: Array | None) -> tuple[Indicator, Array, dict[str, Any], list[str]]:
+    def _indicator_of(self, y: Any) -> tuple[Indicator, Array, dict[str, Any], list[str]]:
         """Return y as an indicator, the label names, the fitted attributes that describe y, and messages."""
         if is_indicator(y):
             indicator = Indicator(y)
@@ -376,7 +378,7 @@ class SigmoidMultiLabel(ClassifierMixin, LinearLogitModel):
             self._container = indicator.container
             return indicator, indicator.names, {"classes_": classes_of_labels, "label_names_": indicator.names}, []
         self.__dict__.pop("label_names_", None)
-        indicator, classes, messages = indicator_of_classes(y, sample_weight, type(self).__name__)
+        indicator, classes, messages = indicator_of_classes(y, type(self).__name__)
         return indicator, classes[-indicator.n_labels :], {"classes_": classes}, messages
 
     def _store_gaps(self, gaps: Array) -> None:

@@ -1,5 +1,6 @@
 """Softmax regression for exclusive classes."""
 
+from dataclasses import replace
 from typing import Any, Self
 
 import numpy as np
@@ -10,6 +11,7 @@ from sklearn.utils.validation import check_is_fitted
 
 from skactivation._data.labels import as_labels, encode_labels, soft_targets
 from skactivation._data.targets import class_targets
+from skactivation._messages import abridged
 from skactivation._typing import Array
 from skactivation._validation import check_real, check_sample_weight, check_two_classes
 from skactivation.activations import log_sigmoid, log_softmax, sigmoid, softmax
@@ -41,12 +43,12 @@ class SoftmaxRegression(ClassifierMixin, LinearLogitModel):
     fit_intercept : bool, default=True
         Whether to fit b, which is not penalised.
     class_weight : dict or "balanced", default=None
-        Positive factors on the weights of each class's rows, 1 for classes missing in a dict. "balanced" gives all
-        classes the same total weight. Not allowed with soft targets.
+        Factors on the weights of each class's rows, 1 for classes missing in a dict; classes that y lacks are ignored
+        if all others have a factor. "balanced" gives all classes the same total weight. Not allowed with soft targets.
     prior_correction : bool, default=False
-        Whether predictions subtract the logarithms of the class factors from the logits, so that probabilities match
-        the unweighted data. This is exact only for a well-specified model (log-odds linear in the features) with a
-        negligible penalty. May be changed without refitting; `coef_` and `intercept_` do not change.
+        Whether `fit` subtracts the logarithms of the class factors from the intercepts, so that probabilities match the
+        unweighted data. This is exact only for a well-specified model (log-odds linear in the features) with a
+        negligible penalty.
     label_smoothing : float in [0, 1), default=0.0
         With e, targets become (1 - e) t + e / K for K classes.
     tol : float, default=1e-6
@@ -66,7 +68,9 @@ class SoftmaxRegression(ClassifierMixin, LinearLogitModel):
         Coefficients W, with sum 0 over the classes; for two classes, those of the logit of ``classes_[1]``. float32 if
         X is float32.
     intercept_ : ndarray of shape (K,) or (1,)
-        Intercepts b.
+        Intercepts b, with which the logits are X W^T + b.
+    uncorrected_intercept_ : ndarray of shape (K,) or (1,)
+        Intercepts that minimise F: without the subtraction of `prior_correction`.
     prior_shift_ : ndarray of shape (K,) or (1,)
         Logarithms of the class factors; for two classes, their difference.
     n_iter_ : ndarray of shape (1,)
@@ -103,16 +107,18 @@ class SoftmaxRegression(ClassifierMixin, LinearLogitModel):
     the expected accuracy. Cross-validate with ``KFold(shuffle=True)`` and this score or
     `skactivation.metrics.neg_cross_entropy`: scikit-learn's other scorers and its stratified splitters require labels.
 
-    Rows of weight 0 are ignored: a class that occurs in no other row is not in `classes_`.
+    Rows of weight 0 are ignored, but for their classes. A class that occurs in no other row has the coefficients 0 and
+    the logit log(0.5 / (n + 0.5)), for n rows of positive weight, beside logits of the others with mean 0.
 
     The solver is SciPy's L-BFGS with a preconditioner from the Hessian, or Newton's method if that costs no more. It
     starts from the class frequencies; from the solution on a sample of rows if there are many rows; or from the best
     linear combination of rows if there are more features than rows. `n_iter_` and `n_evaluations_` do not count the
     work for these initial guesses.
 
-    X is read in blocks and never changed. Only a small dense X is copied as a whole, at most 24 MB. float32 and
-    float64, C and Fortran order, memory maps, CSR and CSC need no conversion. Blocks are processed by as many threads
-    as BLAS may use (OMP_NUM_THREADS, threadpoolctl); the results are bitwise identical for any number of threads.
+    X is read in blocks and never changed. Copies are made of blocks, of a small dense X (24 MB at most), and of a CSC
+    array, in CSR format. float32 and float64, C and Fortran order and memory maps need no conversion. Blocks are
+    processed by as many threads as BLAS may use (OMP_NUM_THREADS, threadpoolctl); the results are bitwise identical
+    for any number of threads.
 
     References
     ----------
@@ -293,9 +299,12 @@ class SoftmaxRegression(ClassifierMixin, LinearLogitModel):
         soft = soft_targets(y)
         messages: list[str] = []
         if soft is None:
-            encoded, classes = encode_labels(y, sample_weight)
+            encoded, classes = encode_labels(y, None)
+            check_two_classes(classes, type(self).__name__)
             factors = self._class_factors(encoded, classes, sample_weight)
             weights = self._weigh_classes(encoded, factors, sample_weight)
+            if weights is not None:
+                return self._encode_present(encoded, classes, factors, weights)
         elif self.class_weight is not None:
             raise ValueError("class_weight can't be given with soft targets; use sample_weight instead")
         else:
@@ -303,21 +312,52 @@ class SoftmaxRegression(ClassifierMixin, LinearLogitModel):
             classes = np.arange(encoded.shape[1]) if names is None else names
             messages = self._check_shares(encoded, classes, weights)
             factors = np.ones(classes.size)
-        check_two_classes(classes, type(self).__name__)
-        shares, log_factors = self._shares(encoded, classes, weights), np.log(factors)
-        null_logits = np.log(shares)
-        if classes.size == 2:
-            # A softmax over two classes is a sigmoid of one logit.
-            null_logits, log_factors = np.log(shares[1:] / shares[:1]), log_factors[1:] - log_factors[:1]
-        encoded_targets = EncodedTargets(
-            targets=class_targets(encoded, classes.size, float(self.label_smoothing)),
+            check_two_classes(classes, type(self).__name__)
+        return self._encoded(encoded, classes, factors, weights), messages
+
+    def _encoded(
+        self, encoded: Array, classes: Array, factors: Array, weights: Array | None, n_present: int | None = None
+    ) -> EncodedTargets:
+        """Targets of classes that all have weight; `classes` may hold others, of which nothing is fitted."""
+        n_classes = classes.size if n_present is None else n_present
+        shares = self._shares(encoded, n_classes, weights)
+        # A softmax over two classes is a sigmoid of one logit.
+        null_logits = np.log(shares[1:] / shares[:1]) if n_classes == 2 else np.log(shares)
+        log_factors = np.log(factors)
+        return EncodedTargets(
+            targets=class_targets(encoded, n_classes, float(self.label_smoothing)),
             weights=weights,
-            null_logits=null_logits,
+            null_logits=null_logits if n_classes > 1 else null_logits[:0],
             attributes={"classes_": classes},
-            prior_shift=log_factors,
+            prior_shift=log_factors[1:] - log_factors[:1] if classes.size == 2 else log_factors,
             units=np.ones(1),
         )
-        return encoded_targets, messages
+
+    def _encode_present(
+        self, codes: Array, classes: Array, factors: Array, weights: Array
+    ) -> tuple[EncodedTargets, list[str]]:
+        """Encode labels with weights; a class without any weight gets a constant logit."""
+        n_rows = np.bincount(codes, weights > 0, minlength=classes.size)
+        present = n_rows > 0
+        if present.all():
+            return self._encoded(codes, classes, factors, weights), []
+        factors = np.where(present, factors, 1.0)
+        # Rows of absent classes have the weight 0: their codes do not matter.
+        codes = np.maximum(np.cumsum(present) - 1, 0)[codes] * present[codes]
+        encoded = self._encoded(codes, classes, factors, weights, int(np.count_nonzero(present)))
+        logit = np.log(0.5) - np.log(n_rows.sum() + 0.5)
+        message = (
+            f"y has no row of positive weight for the classes {abridged(classes[~present])}: the others are fitted "
+            "without them, and every row gives them a probability near 0. Add such rows, or weights"
+        )
+        return replace(encoded, constant=np.where(present, np.nan, logit)), [message]
+
+    def _store_outputs(self, encoded: EncodedTargets, coef: Array, intercept: Array, gaps: Array) -> None:
+        """Insert the logits of classes without weight: no coefficients, and constant intercepts."""
+        if encoded.constant is not None:
+            coef, intercept = _with_absent_classes(coef, intercept, encoded.constant)
+            gaps, encoded = np.append(gaps, 0.0), replace(encoded, constant=None)
+        super()._store_outputs(encoded, coef, intercept, gaps)
 
     def _class_factors(self, codes: Array, classes: Array, sample_weight: Array | None) -> Array:
         """Factor (K,) on the row weights of each class."""
@@ -325,24 +365,33 @@ class SoftmaxRegression(ClassifierMixin, LinearLogitModel):
         if self.class_weight is None:
             return factors
         if isinstance(self.class_weight, dict):
+            places = {label: place for place, label in enumerate(classes.tolist())}
+            unknown = []
             for label, factor in self.class_weight.items():
-                place = np.flatnonzero(classes == label)
-                if place.size != 1:
-                    raise ValueError(f"class_weight must name classes of y, {classes.tolist()}, got {label!r}")
-                factors[place] = check_real(factor, f"class_weight[{label!r}]", allow_low=False, allow_high=False)
+                number = check_real(factor, f"class_weight[{label!r}]", allow_high=False)
+                if label in places:
+                    factors[places.pop(label)] = number
+                else:
+                    unknown.append(label)
+            # Names of classes that y lacks are right in a fold of a search; if others lack a weight, they are mistakes.
+            if unknown and places:
+                raise ValueError(
+                    f"class_weight must name classes of y, {classes.tolist()}, got {unknown[0]!r}, and no weight for "
+                    f"{next(iter(places))!r}"
+                )
             return factors
         if self.class_weight != "balanced":
             raise ValueError(f"class_weight must be a dict, 'balanced' or None, got {self.class_weight!r}")
         counted = slice(None) if sample_weight is None else sample_weight > 0
-        return np.asarray(
-            compute_class_weight(
-                "balanced",
-                classes=np.arange(classes.size),
-                y=codes[counted],
-                # Weights relative to the largest, because sums of huge weights overflow.
-                sample_weight=None if sample_weight is None else sample_weight[counted] / sample_weight.max(),
-            )
+        present = np.unique(codes[counted])
+        factors[present] = compute_class_weight(
+            "balanced",
+            classes=present,
+            y=codes[counted],
+            # Weights relative to the largest, because sums of huge weights overflow.
+            sample_weight=None if sample_weight is None else sample_weight[counted] / sample_weight.max(),
         )
+        return factors
 
     def _weigh_classes(self, codes: Array, factors: Array, sample_weight: Array | None) -> Array | None:
         """Row weights times class factors."""
@@ -351,8 +400,8 @@ class SoftmaxRegression(ClassifierMixin, LinearLogitModel):
         weights: Array = factors[codes]
         if sample_weight is not None:
             weights = weights * sample_weight
-            if not (np.isfinite(weights.max()) and weights.max() > 0):
-                raise ValueError("class_weight times sample_weight overflows or is 0 in every row; rescale one of them")
+        if not (np.isfinite(weights.max()) and weights.max() > 0):
+            raise ValueError("class_weight times sample_weight overflows or is 0 in every row; rescale one of them")
         return weights
 
     def _check_shares(self, targets: Array, classes: Array, sample_weight: Array | None) -> list[str]:
@@ -367,14 +416,14 @@ class SoftmaxRegression(ClassifierMixin, LinearLogitModel):
             "no finite optimum (they tend to -inf); drop these columns"
         ]
 
-    def _shares(self, encoded: Array, classes: Array, weights: Array | None) -> Array:
+    def _shares(self, encoded: Array, n_classes: int, weights: Array | None) -> Array:
         """Fraction (K,) of each class in the targets, at least 1e-9, so that its logarithm is finite."""
         if encoded.ndim == 1:
-            shares = np.bincount(encoded, weights, minlength=classes.size)
+            shares = np.bincount(encoded, weights, minlength=n_classes)
         else:
             shares = np.average(encoded, axis=0, weights=weights)
         shares = shares / shares.sum()
-        return np.asarray(np.maximum((1 - self.label_smoothing) * shares + self.label_smoothing / classes.size, 1e-9))
+        return np.asarray(np.maximum((1 - self.label_smoothing) * shares + self.label_smoothing / n_classes, 1e-9))
 
     def _separated(self, largest_residuals: Array) -> str:
         names = self.classes_[np.broadcast_to(largest_residuals < _CERTAIN, self.classes_.shape)].tolist()
@@ -382,6 +431,25 @@ class SoftmaxRegression(ClassifierMixin, LinearLogitModel):
         if len(names) == self.classes_.size:
             return f"the classes {listed} completely"
         return f"class{'es' if len(names) > 1 else ''} {listed} from the others" if names else ""
+
+
+def _with_absent_classes(coef: Array, intercept: Array, constant: Array) -> tuple[Array, Array]:
+    """Coefficients and intercepts of all classes from those of the classes that are fitted.
+
+    Per row, the fitted logits have the mean 0 and so a maximum of at least 0: a constant logit is small beside it.
+    """
+    fitted = np.isnan(constant)
+    n_fitted = int(np.count_nonzero(fitted))
+    if len(coef) == 1:
+        # One logit, of the second of two classes.
+        coef, intercept = np.vstack([-coef, coef]) / 2, np.concatenate([-intercept, intercept]) / 2
+    all_coef = np.zeros((constant.size, coef.shape[1]), coef.dtype)
+    all_intercepts = np.where(fitted, 0.0, constant).astype(coef.dtype)
+    if n_fitted > 1:
+        all_coef[fitted], all_intercepts[fitted] = coef, intercept - intercept.mean()
+    if constant.size == 2:
+        return all_coef[1:] - all_coef[:1], all_intercepts[1:] - all_intercepts[:1]
+    return all_coef, all_intercepts
 
 
 def _probabilities(logits: Array) -> Array:

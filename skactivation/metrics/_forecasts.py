@@ -16,7 +16,7 @@ from skactivation._data.labels import as_label_columns, is_indicator
 from skactivation._messages import abridged
 from skactivation._threads import over_slices, threads_for
 from skactivation._typing import Array
-from skactivation._validation import as_array, as_floats, check_row_sums, check_sample_weight
+from skactivation._validation import as_array, as_floats, check_row_sums, check_sample_weight, sum_tolerance
 
 # Columns that are read together: one cache line of float64.
 _TOGETHER = 8
@@ -99,6 +99,8 @@ class Forecasts:
             self.names, self._truth = _read_labels(y_true, y_proba, labels, probabilities.shape, weights)
         self._probabilities, self._weights = probabilities, weights
         self._largest_weight = 1.0 if weights is None else float(weights.max())
+        # 0.4 as a float32 or with six digits is on the edge 0.4, also after a copy into float64.
+        self.edge_tolerance = 2.0**-11 if given.dtype == np.float16 else 5e-7
         # Epsilon of the given dtype, since float16 has been converted to float32 above.
         self.epsilon = float(np.finfo(given.dtype if given.dtype.char in "ef" else np.float64).eps)
 
@@ -236,7 +238,7 @@ def _read_indicator(y_true: Any, y_proba: Any, labels: Any, shape: tuple[int, ..
 def check_probabilities(probabilities: Array, *, exclusive: bool, dtype: Any = np.float64) -> None:
     """Raise an error unless all lie in [0, 1] and, for exclusive classes (n, K), each row sums to 1.
 
-    The tolerance is the square root of machine epsilon, that of float16 if `dtype` (the given one) is float16.
+    `dtype` is the given one, on which the tolerance depends.
     """
     if not probabilities.size:
         return
@@ -250,7 +252,7 @@ def check_probabilities(probabilities: Array, *, exclusive: bool, dtype: Any = n
     with threads_for(probabilities.size), np.errstate(all="ignore"):
         of_slices = over_slices(extremes, len(probabilities), probabilities[0].size)
     (lowest, *_), (*_, highest, furthest) = np.min(of_slices, axis=0), np.max(of_slices, axis=0)
-    tolerance = np.sqrt(np.finfo(np.float16 if dtype == np.float16 else probabilities.dtype).eps)
+    tolerance = sum_tolerance(ones.size, dtype)
     if not (lowest >= 0 and highest <= 1 + tolerance):
         raise ValueError("y_proba must hold probabilities, got values outside [0, 1] or NaN; convert logits first")
     if furthest > tolerance:

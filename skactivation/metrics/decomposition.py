@@ -104,6 +104,7 @@ def calibration_decomposition(
         the second of two classes. The log loss clips them to [eps, 1 - eps], with the machine epsilon of their dtype,
         as scikit-learn does.
     scoring : {"log_loss", "brier_score"}, default="log_loss"
+        "brier" is another name of "brier_score".
         Cross-entropy, :math:`-y \log p - (1 - y) \log(1 - p)`, or squared error, :math:`(y - p)^2`.
     labels : array-like of shape (K,), default=None
         The class of each column of `y_proba`; see `expected_calibration_error`.
@@ -132,7 +133,7 @@ def calibration_decomposition(
     >>> print(f"{parts.score:.3f} = {parts.miscalibration:.3f} - {parts.discrimination:.3f} + {parts.uncertainty:.3f}")
     0.198 = 0.098 - 0.140 + 0.240
     """
-    scoring = check_choice(scoring, "scoring", SCORES)
+    scoring = check_choice("brier_score" if scoring == "brier" else scoring, "scoring", SCORES)
     forecasts = Forecasts(y_true, y_proba, labels, sample_weight)
     parts: dict[Any, CalibrationDecomposition] = {}
     weights: list[float] = []

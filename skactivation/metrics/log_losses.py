@@ -117,7 +117,8 @@ def cross_entropy(y_true: ArrayLike, y_proba: ArrayLike, *, sample_weight: Array
         probabilities = _as_probabilities(y_proba, truth.shape)
     weights = check_sample_weight(sample_weight, truth.shape[:1])
     p = np.maximum(probabilities, np.finfo(probabilities.dtype).eps).astype(np.float64)
-    losses = -(truth * np.log(p)).sum(axis=1)
+    # Both are distributions up to rounding: divided by their sums, they are so exactly.
+    losses = np.log(p.sum(axis=1)) - (truth * np.log(p)).sum(axis=1) / truth.sum(axis=1)
     return _mean(losses, np.ones(losses.shape) if weights is None else weights)
 
 

@@ -262,19 +262,20 @@ def _bin_each(forecasts: Forecasts, kind: str, n_bins: int, strategy: str) -> li
     with threads_for(_BINNING * forecasts.size), np.errstate(all="ignore"):
         batches = forecasts.batches() if kind == "classwise" else [[(None, forecasts.top_label())]]
         return [
-            (name, _bin(forecast, n_bins, strategy), forecast.weight_in_mean)
+            (name, _bin(forecast, n_bins, strategy, forecasts.edge_tolerance), forecast.weight_in_mean)
             for batch in batches
             for name, forecast in batch
         ]
 
 
-def _bin(forecast: Forecast, n_bins: int, strategy: str) -> _Bins:
-    """Bins of one event."""
+def _bin(forecast: Forecast, n_bins: int, strategy: str, tolerance: float) -> _Bins:
+    """Bins of one event; a probability within the tolerance of a uniform edge is on it."""
     p, outcomes, weights, _ = forecast
-    edges = np.linspace(0, 1, n_bins + 1) if strategy == "uniform" else _quantiles(p, weights, n_bins)
+    edges = np.arange(n_bins + 1) / n_bins if strategy == "uniform" else _quantiles(p, weights, n_bins)
+    inner = edges[1:-1] + (tolerance if strategy == "uniform" else 0)
 
     def sums(rows: slice) -> list[Array]:
-        numbers = _bin_numbers(p[rows], edges[1:-1])
+        numbers = _bin_numbers(p[rows], inner)
         values = [outcomes[rows], p[rows]]
         if weights is not None:
             w = weights[rows]
@@ -283,7 +284,7 @@ def _bin(forecast: Forecast, n_bins: int, strategy: str) -> _Bins:
 
     def squares(rows: slice) -> Array:
         # Squares of fractions of the bin's weight: squares of the weights themselves could underflow.
-        numbers = _bin_numbers(p[rows], edges[1:-1])
+        numbers = _bin_numbers(p[rows], inner)
         of_rows = np.ones(numbers.size) if weights is None else weights[rows]
         return np.bincount(numbers, (of_rows / totals[numbers]) ** 2, n_bins)
 

@@ -181,16 +181,28 @@ def test_integers_are_columns_where_zero_is_among_them():
     [
         (LOGITS[Y > 0], Y[Y > 0]),
         (LOGITS[Y != 2], 10 + Y[Y != 2]),
-        (LOGITS[Y != 2], Y[Y != 2].astype(float)),
         (LOGITS[Y != 2], np.array(list("abcde"))[Y[Y != 2]]),
-        (LOGITS[:, 0], np.ones(N, dtype=int)),
         (LOGITS[:, :3], Y),
     ],
-    ids=["1..K-1", "other integers", "floats", "strings", "one label", "more than columns"],
+    ids=["1..K-1", "other integers", "strings", "more than columns"],
 )
 def test_labels_whose_columns_are_not_clear_are_an_error_that_asks_for_classes(logits, y):
     with pytest.raises(ValueError, match=r"isn't clear\. Pass `classes`"):
         fit_temperature(logits, y)
+
+
+def test_integers_as_floats_are_column_numbers():
+    chosen = Y != 2
+    expected = fit_temperature(LOGITS[chosen], Y[chosen])
+    assert fit_temperature(LOGITS[chosen], Y[chosen].astype(float)) == expected
+
+
+@pytest.mark.filterwarnings("ignore:the logits contradict:UserWarning")
+@pytest.mark.parametrize("label", [0, 1.0, True])
+def test_one_class_is_an_error_unless_classes_are_given(label):
+    with pytest.raises(ValueError, match="y holds one class"):
+        fit_temperature(LOGITS[:, 0], np.full(N, label))
+    assert fit_temperature(LOGITS[:, 0], np.full(N, label), classes=[label, 2]).n_passes
 
 
 def test_classes_name_the_columns_in_any_order():

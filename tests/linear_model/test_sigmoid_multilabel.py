@@ -179,8 +179,13 @@ def test_the_prior_correction_subtracts_the_logarithm_of_pos_weight():
     X, Y, _ = problem()
     model = SigmoidMultiLabel(pos_weight=4.0).fit(X, Y)
     logits, probabilities = model.decision_function(X), model.predict_proba(X)
-    model.set_params(prior_correction=True)
+    model.set_params(prior_correction=True).fit(X, Y)
     assert_allclose(model.decision_function(X), logits - np.log(4), rtol=1e-12, atol=1e-12)
+    # Whoever reads the coefficients gets the same model.
+    assert_allclose(X @ model.coef_.T + model.intercept_, model.decision_function(X), rtol=1e-12, atol=1e-12)
+    assert_allclose(model.uncorrected_intercept_ - model.intercept_, np.log(4), rtol=1e-12)
+    again = model.set_params(warm_start=True).fit(X, Y)
+    assert_allclose(again.decision_function(X), logits - np.log(4), rtol=1e-9, atol=1e-9)
     odds = model.predict_proba(X) / (1 - model.predict_proba(X))
     assert_allclose(odds, probabilities / (1 - probabilities) / 4, rtol=1e-9)
 
@@ -192,7 +197,7 @@ def test_the_prior_correction_brings_back_the_shares_of_a_well_specified_model()
     Y = (rng.random(truth.shape) < truth).astype(int)
     weighted = SigmoidMultiLabel(pos_weight="balanced").fit(X, Y)
     assert weighted.predict_proba(X).mean() > 2 * Y.mean()
-    weighted.set_params(prior_correction=True)
+    weighted.set_params(prior_correction=True).fit(X, Y)
     assert_allclose(weighted.predict_proba(X), truth, atol=0.03)
     # The correction for class weights works alike.
     softmax_model = SoftmaxRegression(class_weight="balanced", prior_correction=True).fit(X, Y[:, 0])
@@ -207,8 +212,10 @@ def test_the_prior_correction_of_class_weights_subtracts_their_logarithms(n_clas
     model = SoftmaxRegression(class_weight=factors).fit(X, y)
     log_p = model.predict_log_proba(X)
     log_p[:, :2] -= np.log([2.0, 0.25])
-    model.set_params(prior_correction=True)
+    model.set_params(prior_correction=True).fit(X, y)
     assert_allclose(model.predict_proba(X), softmax(log_p), rtol=1e-9, atol=1e-12)
+    logits = X @ model.coef_.T + model.intercept_
+    assert_allclose(logits.squeeze(), model.decision_function(X), rtol=1e-12, atol=1e-12)
 
 
 @pytest.mark.parametrize("weighted", [False, True])

@@ -521,7 +521,7 @@ def test_a_class_without_any_share_of_soft_targets_keeps_finite_coefficients():
             model = SoftmaxRegression().fit(X, targets)
     assert np.isfinite(both(model)).all()
     assert model.predict_proba(X)[:, 3].max() < 1e-4
-    with pytest.raises(ValueError, match="at least two classes, but the rows of positive weight hold one class"):
+    with pytest.raises(ValueError, match="at least two classes, but y holds one class"):
         SoftmaxRegression().fit(X, np.eye(4)[np.zeros_like(y)])
 
 

@@ -201,7 +201,7 @@ def test_a_temperature_reduces_miscalibration():
     assert_allclose(after.uncertainty, before.uncertainty, rtol=1e-13)
 
 
-@pytest.mark.parametrize("scoring", ["brier", None, "neg_log_loss"])
+@pytest.mark.parametrize("scoring", ["brier_loss", None, "neg_log_loss"])
 def test_an_unknown_score_is_an_error(scoring):
     with pytest.raises(ValueError, match="scoring must be 'log_loss' or 'brier_score'"):
         calibration_decomposition(Y, P, scoring=scoring)

@@ -36,7 +36,7 @@ THREE = np.array([[0.6, 0.3, 0.1], [0.1, 0.8, 0.1], [0.2, 0.3, 0.5], [0.4, 0.4, 
             r"y_true holds 2 different labels, \['a', 'b'\], for 3 columns.*`labels`",
         ),
         ([1, 2, 2, 1], THREE, {}, ValueError, "which label belongs to which column isn't clear"),
-        ([1, 1], [0.5, 0.4], {}, ValueError, "y_true holds 1 different labels"),
+        ([2, 2], [0.5, 0.4], {}, ValueError, "y_true holds 1 different labels"),
         (
             ["a", "b", "c", "d"],
             THREE,
@@ -97,8 +97,8 @@ def test_columns_of_frames_name_the_classes_if_they_have_names(metric):
 
 @pytest.mark.parametrize("metric", METRICS)
 @pytest.mark.parametrize("dtype", [np.float64, np.float32])
-def test_tolerances_are_the_root_of_epsilon(metric, dtype):
-    root = np.sqrt(np.finfo(dtype).eps)
+def test_sums_may_differ_from_one_as_far_as_printed_digits_lead(metric, dtype):
+    root = 1e-4
     p = np.array([[0.25, 0.75], [0.5, 0.5]])
     metric([0, 1], (p * (1 + 0.5 * root)).astype(dtype))
     for wrong in (p * (1 + 3 * root), p * (1 - 3 * root)):

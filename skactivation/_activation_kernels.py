@@ -119,8 +119,13 @@ def log_sigmoid_block(x: Array, temperature: float) -> Array:
 
 def sigmoid_derivative_block(x: Array, temperature: float) -> Array:
     # The square root of exp(-abs(x) / T) does not underflow before the division by T.
-    root = _decay(*_quotient(x.astype(np.float64, copy=False), 2 * temperature))
-    slope: Array = root / temperature * (root / np.square(1 + np.square(root)))
+    x = x.astype(np.float64, copy=False)
+    # Of x / 2 and 2 T, take the one that is exact.
+    root = _decay(*(_quotient(x, 2 * temperature) if temperature < 1 else _quotient(0.5 * x, temperature)))
+    # Half of T's exponent goes to each factor, so that neither overflows before the product does.
+    mantissa, exponent = np.frexp(temperature)
+    half = exponent // 2
+    slope: Array = np.ldexp(root, -half) / mantissa * np.ldexp(root / np.square(1 + np.square(root)), half - exponent)
     return slope
 
 
@@ -155,6 +160,8 @@ def _differences(z: Array, temperature: float) -> tuple[Array, Array]:
     if temperature != 1:
         # In float32, the temperature could round to 0 or infinity.
         error = np.divide(error, temperature, dtype=np.float64).astype(z.dtype, copy=False)
+        # Infinite where the quotient is, too.
+        np.copyto(error, 0, where=~np.isfinite(error))
     if quotient_error is not None:
         error += quotient_error
     return quotient, error

@@ -3,7 +3,7 @@
 import os
 from collections.abc import Callable
 from concurrent.futures import Future, ThreadPoolExecutor, wait
-from contextlib import AbstractContextManager, nullcontext
+from contextlib import AbstractContextManager, nullcontext, suppress
 from functools import cache
 from itertools import count
 from threading import Lock
@@ -50,11 +50,15 @@ class _SingleThreadedBlas:
                     self._executor = None
 
     def submit(self, work: Callable[[], None], n_times: int) -> list[Future[None]]:
-        """Let threads that live until the last holder leaves do some work, the same in each."""
+        """Let up to `n_times` threads that live until the last holder leaves do some work, the same in each."""
         with self._lock:
             if self._executor is None:
                 self._executor = ThreadPoolExecutor(max(1, _cores() - 1), "skactivation")
-            return [self._executor.submit(work) for _ in range(n_times)]
+            submitted: list[Future[None]] = []
+            # Once the interpreter shuts down, no thread can be had: the caller does all the work.
+            with suppress(RuntimeError):
+                submitted.extend(self._executor.submit(work) for _ in range(n_times))
+            return submitted
 
     def n_allowed(self) -> int:
         """A holder's share of the threads that BLAS might have used, were it not for the limit.

@@ -56,11 +56,11 @@ def check_integer(value: Any, name: str, *, low: int) -> int:
     return int(value)
 
 
-def check_two_classes(classes: Any, estimator: str) -> None:
-    """Raise an error if y holds fewer than two classes."""
+def check_two_classes(classes: Any, estimator: str, holder: str = "y holds") -> None:
+    """Raise an error for fewer than two classes."""
     if len(classes) < 2:
         raise ValueError(
-            f"{estimator} needs at least two classes, but y holds one class: {np.asarray(classes).tolist()}"
+            f"{estimator} needs at least two classes, but {holder} one class: {np.asarray(classes).tolist()}"
         )
 
 
@@ -91,6 +91,37 @@ def as_floats(values: Any, name: str) -> Array:
         raise TypeError(f"{got}: {error}") from error
     except (ValueError, OverflowError) as error:
         raise ValueError(f"{got}: {error}") from error
+
+
+def check_structure(array: Any, name: str) -> None:
+    """Raise an error for a sparse array with invalid indices, on which SciPy may crash. It is not changed.
+
+    SciPy's `check_format` would change the caller's array.
+    """
+    if array.format in ("csr", "csc"):
+        n_slots, width = array.shape if array.format == "csr" else array.shape[::-1]
+        pointers = array.indptr
+        if (
+            pointers.size != n_slots + 1
+            or pointers[0] != 0
+            or np.any(np.diff(pointers) < 0)
+            or pointers[-1] > min(array.indices.size, array.data.size)
+        ):
+            raise ValueError(
+                f"{name} is not a valid sparse array: its indptr must increase from 0 to the number of entries"
+            )
+        _check_range(array.indices[: pointers[-1]], width, "indices", name)
+    elif array.format == "coo":
+        for width, coordinates, which in zip(array.shape, (array.row, array.col), ("row", "col"), strict=True):
+            _check_range(coordinates, width, which, name)
+
+
+def _check_range(numbers: Array, width: int, which: str, name: str) -> None:
+    if numbers.size and not (numbers.min() >= 0 and numbers.max() < width):
+        raise ValueError(
+            f"{name} is not a valid sparse array: its {which} must be from 0 to {width - 1}, got {numbers.min()} to "
+            f"{numbers.max()}"
+        )
 
 
 def check_sample_weight(sample_weight: Any, shape: tuple[int, ...], *, allow_rows: bool = True) -> Array | None:

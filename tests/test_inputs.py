@@ -259,9 +259,11 @@ def test_bad_y_is_an_error_that_leaves_the_estimator_unfitted(y, error, message)
     assert vars(model) == vars(SoftmaxRegression())
 
 
-def test_one_row_is_an_error():
-    with pytest.raises(ValueError, match="class"):
-        SoftmaxRegression().fit(IRIS[:1], [1])
+@pytest.mark.parametrize("estimator", [SoftmaxRegression(), SigmoidMultiLabel()])
+@pytest.mark.parametrize("y", [[1], [[1, 0]]], ids=["labels", "columns"])
+def test_one_row_is_an_error(estimator, y):
+    with pytest.raises(ValueError, match=r"1 sample.* while a minimum of 2 is required"):
+        estimator.fit(IRIS[:1], y)
 
 
 @pytest.mark.parametrize("frame", [pd.DataFrame, pl.DataFrame])

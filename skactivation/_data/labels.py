@@ -10,7 +10,7 @@ from sklearn.utils.multiclass import check_classification_targets
 
 from skactivation._messages import abridged
 from skactivation._typing import Array
-from skactivation._validation import as_array, as_distributions
+from skactivation._validation import as_array, as_distributions, check_structure
 
 _EXCLUSIVE = "divide each row by its sum; if the labels don't exclude each other, use SigmoidMultiLabel"
 
@@ -41,7 +41,15 @@ def shape_of(y: Any) -> tuple[int, ...]:
 def as_labels(y: Any, name: str = "y") -> Array:
     """Check labels and return them as an array (n,) of one kind."""
     array = _as_array(y, name)
+    if array.dtype.kind == "T":
+        # NumPy's strings of variable length, which scikit-learn does not know.
+        array = array.astype(object)
     labels = _unwrapped(array if array.ndim == 1 else column_or_1d(array, warn=True), name)
+    if labels.dtype == object and labels.size and not isinstance(labels[0], (str, bytes)):
+        raise TypeError(
+            f"{name} must hold strings, numbers or bools, got labels such as {labels[0]!r}, which scikit-learn does "
+            "not know; convert them to strings"
+        )
     # Integers, bools and strings are labels whatever their values.
     if labels.dtype.kind not in "iubU":
         try:
@@ -188,6 +196,7 @@ def as_label_columns(Y: Any, name: str = "Y") -> LabelColumns:
     if sparse.issparse(Y):
         if Y.ndim != 2 or Y.shape[1] == 0:
             raise ValueError(f"{name} must have the shape (n, L) with L >= 1, got {Y.shape}")
+        check_structure(Y, name)
         values = sparse.csr_array(Y)
         if not values.has_canonical_format:
             values = values.copy()

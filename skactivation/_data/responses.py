@@ -113,6 +113,16 @@ def logits_of(estimator: Any, X: Any, *, multilabel: bool) -> Array:
     return np.asarray(logits[:, 1:] - logits[:, :1]) if n_classes == 2 else logits
 
 
+def predictions_of(estimator: Any, X: Any) -> Array:
+    """Predicted labels (n,) of a fitted classifier, which may give them as a column."""
+    predicted = as_array(estimator.predict(X), "predict")
+    if predicted.ndim == 2 and predicted.shape[1] == 1:
+        predicted = predicted[:, 0]
+    if predicted.ndim != 1:
+        raise ValueError(f"{estimator_name(estimator)}'s predict gives the shape {predicted.shape}, but (n,) is needed")
+    return predicted
+
+
 def _log_odds(probabilities: Array) -> Array:
     """Logits (n, L) of probabilities; p and 1 - p are floored at machine epsilon."""
     eps = np.finfo(probabilities.dtype).eps

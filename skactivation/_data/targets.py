@@ -16,6 +16,7 @@ from skactivation._class_major_losses import (
     softmax_targets,
 )
 from skactivation._data.indicators import Indicator
+from skactivation._data.labels import is_soft
 from skactivation._typing import Array
 
 
@@ -46,6 +47,10 @@ class Targets(ABC):
     def least_weights(self) -> Array:
         """Smallest positive weight (P,) that the targets carry; their largest is at most 1."""
         return np.ones(self.n_problems)
+
+    def can_be_separated(self) -> bool:
+        """Whether each target is 0 or 1, also where it is given as a distribution: else there is an optimum."""
+        return self.hard
 
 
 class _SomeTargets(Targets):
@@ -92,6 +97,9 @@ class ClassTargets(Targets):
     def strata(self) -> Array:
         return _most_probable(self._encoded)
 
+    def can_be_separated(self) -> bool:
+        return self._smoothing == 0 and not is_soft(self._encoded)
+
 
 class BinaryTargets(Targets):
     """Two exclusive classes as one logit: codes (n,) of 0 and 1, or distributions (n, 2)."""
@@ -101,7 +109,7 @@ class BinaryTargets(Targets):
     def __init__(self, encoded: Array, label_smoothing: float = 0.0) -> None:
         self.loss = SigmoidLoss()
         self.hard = encoded.ndim == 1 and label_smoothing == 0
-        self._encoded = encoded
+        self._encoded, self._smoothing = encoded, label_smoothing
         if self.hard:
             self._signs = np.where(encoded == 1, -1, 1).astype(np.int8)[np.newaxis]
         else:
@@ -116,6 +124,9 @@ class BinaryTargets(Targets):
 
     def strata(self) -> Array:
         return _most_probable(self._encoded)
+
+    def can_be_separated(self) -> bool:
+        return self._smoothing == 0 and not is_soft(self._encoded)
 
 
 def class_targets(encoded: Array, n_classes: int, label_smoothing: float = 0.0) -> ClassTargets | BinaryTargets:

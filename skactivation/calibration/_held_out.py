@@ -10,7 +10,7 @@ from sklearn.utils import _safe_indexing, get_tags, indexable
 from sklearn.utils.parallel import Parallel, delayed
 
 from skactivation._data.labels import columns_of_labels, encode_labels, shape_of
-from skactivation._data.responses import classes_of, estimator_name, logits_of
+from skactivation._data.responses import classes_of, estimator_name, logits_of, predictions_of
 from skactivation._messages import abridged
 from skactivation._typing import Array
 
@@ -90,28 +90,40 @@ def held_out_logits(
     training rows is a ValueError.
     """
     X, y = indexable(X, y)
-    n_rows = shape_of(y)[0]
-    pairwise = get_tags(estimator).input_tags.pairwise
-
-    def held_out(train: Array, test: Array) -> HeldOut:
-        params = {name: _select_rows(value, train, n_rows) for name, value in fit_params.items()}
-        X_train, X_test = (X[np.ix_(rows, train)] if pairwise else _safe_indexing(X, rows) for rows in (train, test))
-        copy = clone(estimator).fit(X_train, _safe_indexing(y, train), **params)
-        logits = logits_of(copy, X_test, multilabel=classes is None)
-        if classes is None:
-            return HeldOut(test, logits, copy, None)
-        _check_that_classes_are_known(copy, _safe_indexing(y, test), None if weights is None else weights[test])
-        own_classes = classes_of(copy)
-        disagreements = _count_disagreements(copy, X_test, logits, own_classes)
-        return HeldOut(test, align_columns(logits, own_classes, classes), copy, disagreements)
-
     pairs = [(_as_numbers(train), _as_numbers(test)) for train, test in splits]
     pairs = [(train, test) for train, test in pairs if test.size]
     if not pairs:
         raise ValueError("cv must leave some rows out, but every split has an empty test set; use another splitter")
-    parts: list[HeldOut] = Parallel(n_jobs=n_jobs)(delayed(held_out)(*pair) for pair in pairs)
+    parts: list[HeldOut] = Parallel(n_jobs=n_jobs)(
+        delayed(_hold_out)(estimator, X, y, fit_params, classes, weights, *pair) for pair in pairs
+    )
     _check_that_they_agree([part.disagreements for part in parts if part.disagreements is not None])
     return parts
+
+
+def _hold_out(
+    estimator: Any,
+    X: Any,
+    y: Any,
+    fit_params: dict[str, Any],
+    classes: Array | None,
+    weights: Array | None,
+    train: Array,
+    test: Array,
+) -> HeldOut:
+    """One split of `held_out_logits`: a function of the module, so that processes can be given it."""
+    n_rows = shape_of(y)[0]
+    params = {name: _select_rows(value, train, n_rows) for name, value in fit_params.items()}
+    pairwise = get_tags(estimator).input_tags.pairwise
+    X_train, X_test = (X[np.ix_(rows, train)] if pairwise else _safe_indexing(X, rows) for rows in (train, test))
+    copy = clone(estimator).fit(X_train, _safe_indexing(y, train), **params)
+    logits = logits_of(copy, X_test, multilabel=classes is None)
+    if classes is None:
+        return HeldOut(test, logits, copy, None)
+    _check_that_classes_are_known(copy, _safe_indexing(y, test), None if weights is None else weights[test])
+    own_classes = classes_of(copy)
+    disagreements = _count_disagreements(copy, X_test, logits, own_classes)
+    return HeldOut(test, align_columns(logits, own_classes, classes), copy, disagreements)
 
 
 def _as_numbers(rows: Any) -> Array:
@@ -139,11 +151,13 @@ def _count_disagreements(estimator: Any, X: Any, logits: Array, classes: Array) 
     step = -(-len(logits) // _COMPARED)
     if step > 1:
         X, logits = _safe_indexing(indexable(X)[0], np.arange(0, len(logits), step)), logits[::step]
-    predicted = columns_of_labels(estimator.predict(X), classes)
+    predicted = columns_of_labels(predictions_of(estimator, X), classes)
     if logits.shape[1] == 1:
-        wrong = ((logits[:, 0] > 0) != predicted) & (logits[:, 0] != 0)
+        size = np.abs(logits[:, 0])
+        wrong = ((logits[:, 0] > 0) != predicted) & (size > _tie(size))
     else:
-        wrong = logits[np.arange(predicted.size), predicted] < logits.max(axis=1)
+        top = logits.max(axis=1)
+        wrong = logits[np.arange(predicted.size), predicted] < top - _tie(np.abs(top))
     example = ""
     if wrong.any():
         row, names = int(np.argmax(wrong)), classes.tolist()
@@ -153,6 +167,11 @@ def _count_disagreements(estimator: Any, X: Any, logits: Array, classes: Array) 
             f"{abridged(logits[row])}, are largest for {largest!r}"
         )
     return _Disagreements(int(np.count_nonzero(wrong)), wrong.size, example)
+
+
+def _tie(sizes: Array) -> Array:
+    """Differences of logits of these sizes that may come from rounding, in the logits or the probabilities behind."""
+    return np.asarray(10 * np.sqrt(np.finfo(sizes.dtype).eps) * np.maximum(1, sizes))
 
 
 def _check_that_they_agree(compared: list[_Disagreements]) -> None:
@@ -169,7 +188,9 @@ def _check_that_they_agree(compared: list[_Disagreements]) -> None:
 
 def _select_rows(value: Any, rows: Array, n_rows: int) -> Any:
     """The given rows of a fit parameter that has as many rows as X; any other parameter unchanged."""
-    if isinstance(value, (str, dict)) or not any(hasattr(value, name) for name in ("shape", "__len__", "__array__")):
+    if isinstance(value, (list, tuple)):
+        # The items may be anything: arrays of different lengths, dicts.
+        return [value[row] for row in rows.tolist()] if len(value) == n_rows else value
+    if isinstance(value, (str, dict)) or not any(hasattr(value, name) for name in ("shape", "__array__")):
         return value
-    shape = shape_of(value)
-    return _safe_indexing(indexable(value)[0], rows) if shape[:1] == (n_rows,) else value
+    return _safe_indexing(indexable(value)[0], rows) if shape_of(value)[:1] == (n_rows,) else value

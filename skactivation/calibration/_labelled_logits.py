@@ -11,7 +11,7 @@ from skactivation._data.labels import encode_labels, shape_of, soft_targets
 from skactivation._data.targets import BinaryTargets, ClassTargets, IndicatorTargets
 from skactivation._messages import abridged
 from skactivation._typing import Array
-from skactivation._validation import as_floats, check_sample_weight
+from skactivation._validation import as_floats, check_sample_weight, sum_tolerance
 from skactivation.calibration._logits import LogitRows
 
 _ADVICE = (
@@ -93,11 +93,23 @@ def labelled_logits(
     return LogitRows(logits, targets, weights, numbers), names
 
 
-def classes_in(y: Any, weights: Array | None) -> Array:
+def look_like_probabilities(logits: Array) -> str | None:
+    """A message if all rows (n, K) lie in [0, 1] and sum to 1, as probabilities do and logits do not."""
+    if logits.ndim != 2 or logits.shape[1] < 2 or not np.all((logits >= 0) & (logits <= 1)):
+        return None
+    if np.abs(logits.sum(axis=1) - 1).max() > sum_tolerance(logits.shape[1], logits.dtype):
+        return None
+    return (
+        "the logits look like probabilities: all rows lie in [0, 1] and sum to 1. A temperature for probabilities is "
+        "wrong for logits. Pass the logits, or np.log(np.maximum(p, np.finfo(p.dtype).eps))"
+    )
+
+
+def classes_in(y: Any) -> Array:
     """The classes (K,) that labels or distributions y contain."""
     soft = soft_targets(y)
     if soft is None:
-        return encode_labels(y, weights)[1]
+        return encode_labels(y, None)[1]
     targets, names = soft
     return np.arange(targets.shape[1]) if names is None else names
 

@@ -13,9 +13,9 @@ from sklearn.utils.metadata_routing import MetadataRouter, MethodMapping
 from sklearn.utils.validation import check_is_fitted, validate_data
 
 from skactivation._data.class_columns import named_columns
-from skactivation._data.inputs import check_logits
-from skactivation._data.labels import LabelClasses, is_indicator, is_soft, shape_of
-from skactivation._data.responses import classes_of, gives_indicator, logits_of, response_method_of
+from skactivation._data.inputs import check_logits, refuse_unreadable
+from skactivation._data.labels import LabelClasses, as_labels, encode_labels, is_indicator, is_soft, shape_of
+from skactivation._data.responses import classes_of, gives_indicator, logits_of, predictions_of, response_method_of
 from skactivation._typing import Array
 from skactivation._validation import (
     check_boolean,
@@ -27,7 +27,7 @@ from skactivation._validation import (
 from skactivation.activations import log_sigmoid
 from skactivation.calibration._fitted_scaling import FittedScaling
 from skactivation.calibration._held_out import HeldOut, align_columns, checked_logits, held_out_logits, splits_of
-from skactivation.calibration._labelled_logits import classes_in, labelled_logits
+from skactivation.calibration._labelled_logits import classes_in, labelled_logits, look_like_probabilities
 from skactivation.calibration._metadata import routed_params
 from skactivation.calibration._scaling import SCALINGS, Messages, ScalingKind
 from skactivation.linear_model import SoftmaxRegression
@@ -233,7 +233,8 @@ class TemperatureCalibrator(ClassifierMixin, MetaEstimatorMixin, BaseEstimator):
         """
         check_is_fitted(self)
         if hasattr(self, "estimator_") and self._scaling.keeps_order:
-            return self.estimator_.predict(X)
+            refuse_unreadable(X)
+            return self.estimator_.predict(X) if self._multilabel else predictions_of(self.estimator_, X)
         probabilities = self.predict_proba(X)
         if self._multilabel:
             return (probabilities >= 0.5).astype(np.intp)
@@ -365,11 +366,14 @@ class TemperatureCalibrator(ClassifierMixin, MetaEstimatorMixin, BaseEstimator):
         logits = check_logits(self, X, reset=True)
         check_consistent_length(logits, y)
         weights = check_sample_weight(sample_weight, logits.shape[:1])
-        return self._calibrate(None, logits, y, weights, named_columns(X, y, weights))
+        unlikely = look_like_probabilities(logits)
+        messages: Messages = [] if unlikely is None else [(unlikely, UserWarning)]
+        return messages + self._calibrate(None, logits, y, weights, named_columns(X, y, weights))
 
     def _fit_classifier(self, X: Any, y: Any, sample_weight: Any, fit_params: dict[str, Any]) -> Messages:
         """Fit the classifier and calibrate its logits of rows that are new to it; return warnings to emit."""
         estimator = self._classifier()
+        refuse_unreadable(X)
         y, weights = self._check_targets(estimator, X, y, sample_weight)
         params, split_params, messages = routed_params(self, estimator, sample_weight, fit_params)
         if isinstance(estimator, FrozenEstimator):
@@ -377,10 +381,11 @@ class TemperatureCalibrator(ClassifierMixin, MetaEstimatorMixin, BaseEstimator):
             classes = None if gives_indicator(estimator, y, X) else classes_of(estimator)
             return messages + self._calibrate(estimator, checked_logits(estimator, X, classes), y, weights, classes)
         if len(shape_of(y)) == 1:
-            check_two_classes(classes_in(y, weights), type(self).__name__)
+            _, weighted = encode_labels(y, weights)
+            check_two_classes(weighted, type(self).__name__, "the rows of positive weight hold")
         fitted = None
         if self.ensemble:
-            classes = None if gives_indicator(estimator, y) else classes_in(y, weights)
+            classes = None if gives_indicator(estimator, y) else classes_in(y)
         else:
             fitted = clone(estimator).fit(X, y, **params)
             check_is_fitted(fitted)
@@ -402,6 +407,9 @@ class TemperatureCalibrator(ClassifierMixin, MetaEstimatorMixin, BaseEstimator):
         check_consistent_length(X, y)
         if shape_of(y)[1:] == (1,) and not is_indicator(y):
             y = column_or_1d(y, warn=True)
+        if len(shape_of(y)) == 1:
+            # NumPy's integers and bools, where classifiers would make floats of nullable ones.
+            y = as_labels(y)
         shape = shape_of(y)
         by_entry = len(shape) == 2 and gives_indicator(estimator, y)
         return y, check_sample_weight(sample_weight, shape if by_entry else shape[:1])
@@ -465,5 +473,6 @@ class TemperatureCalibrator(ClassifierMixin, MetaEstimatorMixin, BaseEstimator):
         """Logits (n, K) before calibration."""
         if self.response_method_ is None:
             return check_logits(self, X, reset=False)
+        refuse_unreadable(X)
         logits = logits_of(self.estimator_, X, multilabel=self._multilabel)
         return logits if self._multilabel else align_columns(logits, classes_of(self.estimator_), self.classes_)

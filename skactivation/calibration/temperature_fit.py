@@ -9,7 +9,7 @@ from typing import Any
 from numpy.typing import ArrayLike
 
 from skactivation._validation import check_boolean
-from skactivation.calibration._labelled_logits import given_logits
+from skactivation.calibration._labelled_logits import given_logits, look_like_probabilities
 from skactivation.calibration._logits import LogitRows
 from skactivation.calibration._scaling import Messages, fit_scaling, warnings_about
 
@@ -53,10 +53,12 @@ class TemperatureFit:
 def fit_to_rows(rows: LogitRows, *, multilabel: bool) -> tuple[TemperatureFit, Messages]:
     """Fit the temperature of given logits; also return warnings to emit."""
     scaling = fit_scaling(rows)
+    unlikely = None if multilabel else look_like_probabilities(rows.values)
     numbers = (scaling.temperatures, scaling.before, scaling.after, scaling.at_limit, scaling.gaps)
     temperature, before, after, at_limit, gap = (array if multilabel else array[0].item() for array in numbers)
     fit = TemperatureFit(temperature, before, after, at_limit, gap, scaling.n_passes)
-    return fit, warnings_about(scaling, multilabel=multilabel)
+    messages: Messages = [] if unlikely is None else [(unlikely, UserWarning)]
+    return fit, messages + warnings_about(scaling, multilabel=multilabel)
 
 
 def fit_temperature(
@@ -74,7 +76,7 @@ def fit_temperature(
     ``sigmoid(logits, temperature=fit.temperature)``; for multilabel logits ``sigmoid(logits / fit.temperature)``. Both
     functions are in `skactivation.activations`.
 
-    Do not pass probabilities: they are not detected, and T is then wrong for logits. Pass
+    Do not pass probabilities: T is then wrong for logits. A warning says if all rows lie in [0, 1] and sum to 1. Pass
     ``np.log(np.maximum(p, np.finfo(p.dtype).eps))``.
 
     Parameters

@@ -155,7 +155,7 @@ class LinearLogitModel(BaseEstimator, ABC):
         check_real(self.label_smoothing, "label_smoothing", high=1.0, allow_high=False)
         return _Parameters(
             C=check_real(self.C, "C", allow_low=False),
-            tol=check_real(self.tol, "tol", allow_low=False),
+            tol=check_real(self.tol, "tol", allow_low=False, allow_high=False),
             max_iter=check_integer(self.max_iter, "max_iter", low=1),
             fit_intercept=check_boolean(self.fit_intercept, "fit_intercept"),
             warm_start=check_boolean(self.warm_start, "warm_start"),
@@ -260,7 +260,8 @@ class LinearLogitModel(BaseEstimator, ABC):
             all_gaps = np.zeros(fitted.size)
             all_coef[fitted], all_intercepts[fitted], all_gaps[fitted] = coef, intercept, gaps
             coef, intercept, gaps = all_coef, all_intercepts, all_gaps
-        self.coef_, self.intercept_ = coef, intercept
+        # With the transpose contiguous, products with a few sparse rows need no copy of it.
+        self.coef_, self.intercept_ = np.asfortranarray(coef), intercept
         self.uncorrected_intercept_ = intercept
         if self.prior_correction:
             self.intercept_ = (intercept - self.prior_shift_).astype(intercept.dtype)
@@ -290,7 +291,7 @@ class LinearLogitModel(BaseEstimator, ABC):
         """Message for a fit whose gap is not certified to be at most tol."""
         worst = solution.outcomes[int(np.argmax(solution.gaps))]
         separated = ""
-        if worst in (Outcome.STALLED, Outcome.SEPARATED):
+        if worst in (Outcome.STALLED, Outcome.SEPARATED) and encoded.targets.can_be_separated():
             # SEPARATED means that the solver found every row classified correctly; otherwise residuals decide.
             residuals = objective.largest_residuals(solution.theta)
             residuals[[outcome is Outcome.SEPARATED for outcome in solution.outcomes]] = 0.0

@@ -917,14 +917,16 @@ def test_worker_processes_fit_what_one_process_fits():
 
 @pytest.mark.filterwarnings("ignore:divide by zero:RuntimeWarning")
 @pytest.mark.parametrize("classifier", [LogisticRegression(max_iter=1000), GaussianNB()], ids=str)
-def test_a_class_of_weight_zero_is_none_in_an_ensemble(classifier):
+def test_a_class_of_weight_zero_is_one_of_the_classes_of_an_ensemble(classifier):
     y = (X_TWO[:, 0] > 0).astype(int)
     y[np.random.default_rng(0).random(300) < 0.2] ^= 1
     weights = np.ones(300)
     y[:30], weights[:30] = 2, 0
     model = TemperatureCalibrator(classifier, ensemble=True, cv=3).fit(X_TWO, y, weights)
-    assert_array_equal(model.classes_, [0, 1])
-    assert model.predict_proba(X_TWO).shape == (300, 2)
+    assert_array_equal(model.classes_, [0, 1, 2])
+    p = model.predict_proba(X_TWO)
+    assert p.shape == (300, 3)
+    assert p[:, 2].max() < 1e-3
     assert np.all(np.isfinite(model.temperature_))
 
 

@@ -10,12 +10,26 @@ import sklearn
 from numpy.testing import assert_allclose, assert_array_equal
 from sklearn.base import clone
 from sklearn.datasets import load_digits, load_iris, make_multilabel_classification
-from sklearn.linear_model import LogisticRegression
+from sklearn.ensemble import (
+    AdaBoostClassifier,
+    BaggingClassifier,
+    ExtraTreesClassifier,
+    GradientBoostingClassifier,
+    HistGradientBoostingClassifier,
+    RandomForestClassifier,
+    StackingClassifier,
+    VotingClassifier,
+)
+from sklearn.linear_model import LogisticRegression, RidgeClassifier
 from sklearn.model_selection import GridSearchCV, KFold, cross_val_predict, cross_val_score, cross_validate
 from sklearn.multioutput import ClassifierChain
-from sklearn.naive_bayes import GaussianNB
+from sklearn.naive_bayes import BernoulliNB, GaussianNB
+from sklearn.neighbors import KNeighborsClassifier
+from sklearn.neural_network import MLPClassifier
 from sklearn.pipeline import make_pipeline
 from sklearn.preprocessing import StandardScaler
+from sklearn.svm import SVC, LinearSVC
+from sklearn.tree import DecisionTreeClassifier
 from sklearn.utils.estimator_checks import check_estimator, estimator_checks_generator
 
 from skactivation import SigmoidMultiLabel, SoftmaxRegression, TemperatureCalibrator
@@ -61,6 +75,37 @@ def test_scikit_learn_skips_no_check(estimator):
     results = check_estimator(estimator, on_skip=None, on_fail=None)
     assert len(results) > 50
     assert {result["status"] for result in results} == {"passed"}
+
+
+# Weights are not repeats where rows are drawn into folds.
+OF_FOLDS = {"check_sample_weight_equivalence_on_dense_data", "check_sample_weight_equivalence_on_sparse_data"}
+
+
+@pytest.mark.filterwarnings("ignore")
+@pytest.mark.parametrize(
+    "classifier",
+    [
+        DecisionTreeClassifier(random_state=0),
+        RandomForestClassifier(5, random_state=0),
+        ExtraTreesClassifier(5, random_state=0),
+        KNeighborsClassifier(),
+        HistGradientBoostingClassifier(max_iter=3, random_state=0),
+        GradientBoostingClassifier(n_estimators=3, random_state=0),
+        SVC(),
+        LinearSVC(random_state=0),
+        MLPClassifier(5, solver="lbfgs", max_iter=30, random_state=0),
+        BernoulliNB(),
+        make_pipeline(StandardScaler(), LogisticRegression()),
+        RidgeClassifier(),
+    ],
+    ids=lambda classifier: type(classifier).__name__,
+)
+def test_a_calibrated_classifier_passes_the_checks_that_it_passes_alone(classifier):
+    def failed(estimator):
+        results = check_estimator(estimator, on_skip=None, on_fail=None)
+        return {result["check_name"] for result in results if result["status"] == "failed"}
+
+    assert failed(TemperatureCalibrator(classifier)) - failed(classifier) <= OF_FOLDS
 
 
 def test_a_pipeline_is_tuned_by_log_loss_with_worker_processes_as_without():
@@ -173,3 +218,22 @@ def test_weights_of_entries_are_routed():
         model = SigmoidMultiLabel().set_fit_request(sample_weight=True)
         pipeline = make_pipeline("passthrough", model).fit(X_LABELS, Y_LABELS, sample_weight=weights)
     assert_array_equal(pipeline[-1].coef_, direct.coef_)
+
+
+@pytest.mark.filterwarnings("ignore:y has no row of positive weight:UserWarning")
+@pytest.mark.filterwarnings("ignore:.*lower the temperature:UserWarning")
+def test_ensembles_keep_classes_without_weight():
+    weights = (Y != 2).astype(float)
+    models = [("one", SoftmaxRegression()), ("other", SoftmaxRegression(C=0.1))]
+    voting = VotingClassifier(models, voting="soft").fit(X, Y, sample_weight=weights)
+    assert voting.predict_proba(X).shape == (150, 3)
+    stacking = StackingClassifier(models, final_estimator=SoftmaxRegression()).fit(X, Y, sample_weight=weights)
+    assert stacking.predict_proba(X).shape == (150, 3)
+    calibrated = TemperatureCalibrator(SoftmaxRegression()).fit(X, Y, sample_weight=weights)
+    assert_array_equal(calibrated.classes_, [0, 1, 2])
+    few = (np.arange(60) > 57).astype(int)
+    for ensemble in (
+        BaggingClassifier(SoftmaxRegression(), 20, random_state=0),
+        AdaBoostClassifier(SoftmaxRegression()),
+    ):
+        assert ensemble.fit(X[:60], few).predict_proba(X).shape == (150, 2)

@@ -5,7 +5,7 @@ from typing import Any
 
 import numpy as np
 
-from skactivation._data.labels import as_labels, encode_labels, recode_labels, shape_of
+from skactivation._data.labels import as_labels, column_names, encode_labels, recode_labels, shape_of
 from skactivation._messages import abridged
 from skactivation._typing import Array
 
@@ -26,7 +26,7 @@ def named_columns(columns: Any, y: Any, sample_weight: Array | None, name: str =
     They do if they are all strings or all integers and include every label in rows of positive weight. The integers 0
     to K - 1 in order don't: they are pandas' default names.
     """
-    names, shape = list(getattr(columns, "columns", [])), shape_of(y)
+    names, shape = column_names(columns, "the data frame") or [], shape_of(y)
     are_names = any(all(isinstance(each, kind) for each in names) for kind in (str, Integral))
     if not are_names or len(names) < 2 or names == list(range(len(names))) or (len(shape) == 2 and shape[1] > 1):
         return None

@@ -20,17 +20,31 @@ def soft_targets(y: Any, advice: str = _EXCLUSIVE) -> tuple[Array, Array | None]
     shape = _as_array(y).shape
     if len(shape) != 2 or shape[1] < 2:
         return None
-    names = getattr(y, "columns", None)
+    names = column_names(y, "y")
     targets = as_distributions(y, "y", advice)
     if names is None:
         return targets, None
     columns = np.empty(shape[1], dtype=object)
-    columns[:] = list(names)
+    columns[:] = names
     if len(set(columns.tolist())) < columns.size:
         raise ValueError(
             f"y must have a column for each class, got columns of the same name: {columns.tolist()}; rename them"
         )
     return targets, _unwrapped(columns)
+
+
+def column_names(frame: Any, name: str) -> list[Any] | None:
+    """The names of a data frame's columns; None for anything without. Names that cannot be read are an error."""
+    columns = getattr(frame, "columns", None)
+    if columns is None or callable(columns):
+        return None
+    names = list(columns)
+    if any(hasattr(each, "__array__") and not isinstance(each, np.generic) for each in names):
+        raise TypeError(
+            f"{name} has columns whose names cannot be read, got a {type(frame).__name__}; pass a pandas or polars "
+            "data frame"
+        )
+    return names
 
 
 def shape_of(y: Any) -> tuple[int, ...]:
@@ -226,7 +240,7 @@ def as_label_columns(Y: Any, name: str = "Y") -> LabelColumns:
             f"{name} must hold 0 and 1 (numbers between for soft labels, NaN for unknown) if it has two dimensions, "
             f"got {entries[wrong][0]}; pass labels of exclusive classes in one dimension"
         )
-    columns = getattr(Y, "columns", None)
+    columns = column_names(Y, name)
     return LabelColumns(values, np.arange(values.shape[1]) if columns is None else _names(columns), dtype)
 
 

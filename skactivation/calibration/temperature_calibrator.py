@@ -346,7 +346,6 @@ class TemperatureCalibrator(ClassifierMixin, MetaEstimatorMixin, BaseEstimator):
             of_classifier = get_tags(self._classifier())
             tags.input_tags = of_classifier.input_tags
             tags.classifier_tags = of_classifier.classifier_tags or tags.classifier_tags
-            tags.target_tags.multi_output = of_classifier.target_tags.multi_output
         return tags
 
     def _classifier(self) -> Any:

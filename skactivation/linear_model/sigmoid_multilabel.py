@@ -9,7 +9,7 @@ from sklearn.utils import check_consistent_length
 from sklearn.utils.validation import check_is_fitted
 
 from skactivation._data.indicators import Indicator
-from skactivation._data.labels import LabelClasses, as_labels, is_indicator
+from skactivation._data.labels import LabelClasses, as_labels, column_names, is_indicator
 from skactivation._data.targets import IndicatorTargets
 from skactivation._messages import listed
 from skactivation._typing import Array
@@ -318,7 +318,7 @@ class SigmoidMultiLabel(ClassifierMixin, LinearLogitModel):
         n_labels = len(self.classes_)
         if indicator.n_labels != n_labels:
             raise ValueError(f"y must have a column for each of the {n_labels} labels, got {indicator.n_labels}")
-        if hasattr(y, "columns") and not np.array_equal(indicator.names, self.label_names_):
+        if column_names(y, "y") and not np.array_equal(indicator.names, self.label_names_):
             raise ValueError(
                 f"y must have the columns {self.label_names_.tolist()} in this order, got {indicator.names.tolist()}"
             )

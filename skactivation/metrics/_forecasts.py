@@ -12,7 +12,7 @@ import numpy as np
 from scipy import sparse
 
 from skactivation._data.class_columns import encode_columns, given_classes, named_columns
-from skactivation._data.labels import as_label_columns, is_indicator
+from skactivation._data.labels import as_label_columns, column_names, is_indicator
 from skactivation._messages import abridged
 from skactivation._threads import over_slices, threads_for
 from skactivation._typing import Array
@@ -221,9 +221,9 @@ def _read_indicator(y_true: Any, y_proba: Any, labels: Any, shape: tuple[int, ..
             f"y_proba must have y_true's shape {truth.values.shape}, got {shape}; for exclusive classes pass y_true "
             "as a one-dimensional array of labels"
         )
-    columns = list(getattr(y_proba, "columns", []))
+    columns, true_columns = column_names(y_proba, "y_proba"), column_names(y_true, "y_true")
     # Columns without names get the numbers 0, 1, ... from pandas, which can't be compared with those of y_true.
-    if columns and hasattr(y_true, "columns") and columns not in (list(y_true.columns), list(range(len(columns)))):
+    if columns and true_columns and columns not in (true_columns, list(range(len(columns)))):
         raise ValueError(
             f"y_proba must have the columns of y_true in the same order, {abridged(truth.names)}, got "
             f"{abridged(np.array(columns, dtype=object))}"

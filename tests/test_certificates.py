@@ -1,6 +1,7 @@
 """Certificates against the truth: a few of the problems of `truth.py`; run it for thousands."""
 
 import pytest
+
 from truth import judge_linear, judge_temperature
 
 

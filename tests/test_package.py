@@ -132,7 +132,7 @@ def test_every_public_name_has_a_docstring_with_an_example():
 
 
 def test_importing_skactivation_imports_no_optional_package():
-    optional = {"matplotlib", "pandas", "polars", "mpmath", "pytest"}
+    optional = {"matplotlib", "pandas", "polars", "mpmath", "hypothesis", "pytest"}
     for path in FILES:
         tree = ast.parse(path.read_text(encoding="utf-8"))
         # What functions import is imported where it is needed.

@@ -11,7 +11,7 @@ from typing import Any
 import numpy as np
 from scipy import sparse
 from sklearn.base import BaseEstimator
-from sklearn.utils import assert_all_finite
+from sklearn.utils import assert_all_finite, check_consistent_length
 
 from skactivation._typing import Array
 
@@ -54,6 +54,21 @@ def check_integer(value: Any, name: str, *, low: int) -> int:
     if value < low:
         raise ValueError(f"{name} must be an integer >= {low}, got {value!r}")
     return int(value)
+
+
+def check_same_rows(**arrays: Any) -> None:
+    """Raise an error that names two arrays with different numbers of rows."""
+    try:
+        check_consistent_length(*arrays.values())
+    except ValueError as error:
+        numbers = [_num_rows(array) for array in arrays.values()]
+        raise ValueError(
+            f"{' and '.join(arrays)} must have the same number of rows, got {' and '.join(map(str, numbers))}"
+        ) from error
+
+
+def _num_rows(array: Any) -> int:
+    return int(array.shape[0]) if hasattr(array, "shape") else len(array)
 
 
 def check_two_classes(classes: Any, estimator: str, holder: str = "y holds") -> None:

@@ -18,6 +18,7 @@ from sklearn.exceptions import ConvergenceWarning
 from sklearn.frozen import FrozenEstimator
 from sklearn.gaussian_process import GaussianProcessClassifier
 from sklearn.linear_model import LogisticRegression
+from sklearn.model_selection import KFold
 from sklearn.naive_bayes import GaussianNB
 
 from longhand import sigmoid_derivative as exact_derivative
@@ -440,3 +441,86 @@ def test_calls_after_the_main_thread_has_ended_are_served(start):
     result = subprocess.run([sys.executable, "-W", "ignore", "-c", code], capture_output=True, text=True, timeout=120)
     assert result.returncode == 0, result.stderr
     assert result.stdout == "done\n", result.stderr
+
+
+# Messages.
+
+
+def test_messages_name_what_is_wrong_and_what_to_do():
+    frame = pd.DataFrame(X, columns=list("abcd"))
+    with pytest.raises(ValueError, match=r"its column 'city' holds strings; encode it.*OneHotEncoder"):
+        SoftmaxRegression().fit(frame.assign(city="x"), Y)
+    for dates in (frame.assign(d=pd.Timestamp("2020-01-01")), pd.DataFrame({"d": pd.to_datetime(Y, unit="D")})):
+        with pytest.raises(TypeError, match=r"its column 'd' is of type datetime64.*make numbers of it"):
+            SoftmaxRegression().fit(dates, Y)
+    with pytest.raises(ValueError, match=r"cv must be .* got 'prefit'.*FrozenEstimator"):
+        TemperatureCalibrator(GaussianNB(), cv="prefit").fit(X, Y)
+    with pytest.raises(ValueError, match="logits and y must have the same number of rows, got 150 and 149"):
+        fit_temperature(np.log(P), Y[:-1])
+    with pytest.raises(ValueError, match="must be an array of real numbers"):
+        SoftmaxRegression().fit(X, P.astype(str))
+
+
+@pytest.mark.filterwarnings("ignore:split 1 of cv:UserWarning")
+def test_warnings_of_an_ensemble_name_the_split():
+    with pytest.warns(UserWarning, match=r"split 0 of cv: the true class"):
+        TemperatureCalibrator(LogisticRegression(), ensemble=True, cv=2).fit(X[:100], Y[:100])
+
+
+class Given(ClassifierMixin, BaseEstimator):
+    """X holds the logits of the first two of three classes."""
+
+    def fit(self, X, y):
+        self.classes_ = np.array([0, 1, 2])
+        return self
+
+    def predict(self, X):
+        return self.decision_function(X).argmax(axis=1)
+
+    def decision_function(self, X):
+        return np.column_stack([X, np.zeros(len(X))])
+
+
+@pytest.mark.parametrize(
+    ("rows", "message"),
+    [([40, 5], r"rows \[5, 40\]; the first one holds \[nan, 5\.0"), ([40], r"row 40, which holds \[nan, 40\.0")],
+)
+def test_an_error_about_held_out_rows_shows_the_first_of_them(rows, message):
+    logits, y = np.random.default_rng(0).normal(size=(60, 2)), np.arange(60) % 3
+    logits[rows] = [[np.nan, row] for row in rows]
+    with warnings.catch_warnings():
+        warnings.simplefilter("ignore", RuntimeWarning)
+        with pytest.raises(ValueError, match=message):
+            TemperatureCalibrator(Given(), cv=KFold(3, shuffle=True, random_state=0)).fit(logits, y)
+
+
+@pytest.mark.parametrize("scaling", ["vector", "bias_corrected"])
+@pytest.mark.parametrize("offset", [1e6, 1e9])
+def test_offsets_of_columns_cost_no_digits(scaling, offset):
+    generator = np.random.default_rng(0)
+    logits = np.round(generator.normal(size=(300, 3)), 3)
+    y = (logits + generator.gumbel(size=(300, 3))).argmax(axis=1)
+    plain, shifted = (
+        TemperatureCalibrator("logits", scaling=scaling).fit(logits + np.array([0, shift, 0]), y)
+        for shift in (0.0, offset)
+    )
+    assert_allclose(shifted.loss_after_, plain.loss_after_, rtol=1e-6)
+    assert_allclose(shifted.slope_, plain.slope_, rtol=1e-4)
+    assert shifted.optimality_gap_ < 1e-8
+
+
+def test_logits_of_several_labels_are_calibrated_in_a_pipeline():
+    generator = np.random.default_rng(0)
+    logits = 3 * generator.normal(size=(200, 3))
+    y = (logits / 3 + generator.logistic(size=(200, 3)) > 0).astype(int)
+    model = TemperatureCalibrator("multilabel_logits").fit(logits, y)
+    assert_array_equal(model.temperature_, fit_temperature(logits, y, multilabel=True).temperature)
+    assert model.predict_proba(logits).shape == model.predict(logits).shape == (200, 3)
+    assert_array_equal(model.predict(logits), logits > 0)
+    assert 0 < model.score(logits, y) < 1
+
+
+def test_rows_of_weight_zero_must_be_finite_too():
+    features = np.vstack([X, np.full((1, 4), np.nan)])
+    with pytest.raises(ValueError, match="contains NaN"):
+        SoftmaxRegression().fit(features, np.append(Y, 0), np.append(np.ones(150), 0))

@@ -14,18 +14,24 @@ from skactivation._validation import check_structure
 def check_features(estimator: BaseEstimator, X: Any, *, reset: bool) -> Any:
     """Return X as a dense, CSR or CSC array of float32 or float64, copied only if needed."""
     refuse_unreadable(X)
-    # Nothing can be learned from one row, which has one class.
-    X = validate_data(
-        estimator,
-        X,
-        reset=reset,
-        ensure_min_samples=2 if reset else 1,
-        accept_sparse=("csr", "csc"),
-        accept_large_sparse=True,
-        dtype=[np.float64, np.float32],
-    )
+    _refuse_dates(X)
+    try:
+        checked = validate_data(
+            estimator,
+            X,
+            reset=reset,
+            # Nothing can be learned from one row, which has one class.
+            ensure_min_samples=2 if reset else 1,
+            accept_sparse=("csr", "csc"),
+            accept_large_sparse=True,
+            dtype=[np.float64, np.float32],
+        )
+    except ValueError as error:
+        if "could not convert string" in str(error):
+            _refuse_strings(X, error)
+        raise
     # Products and slices of rows are several times as fast in CSR format as in CSC.
-    return X.tocsr() if sparse.issparse(X) else X
+    return checked.tocsr() if sparse.issparse(checked) else checked
 
 
 def refuse_unreadable(X: Any) -> None:
@@ -39,6 +45,23 @@ def refuse_unreadable(X: Any) -> None:
         raise TypeError(f"X must hold numbers, got an array of dtype {X.dtype}; convert it")
     if sparse.issparse(X):
         check_structure(X, "X")
+
+
+def _refuse_dates(X: Any) -> None:
+    """Raise an error that names a data frame's first column of dates or times: it would be taken as numbers."""
+    for name, dtype in zip(getattr(X, "columns", []), getattr(X, "dtypes", []), strict=False):
+        if str(dtype).lower().startswith(("date", "time", "duration", "period")):
+            raise TypeError(f"X must hold numbers, but its column {name!r} is of type {dtype}; make numbers of it")
+
+
+def _refuse_strings(X: Any, error: ValueError) -> None:
+    """Raise an error that names a data frame's first column of strings, if there is one."""
+    for name in getattr(X, "columns", []):
+        if any(isinstance(entry, str) for entry in X[name]):
+            raise ValueError(
+                f"X must hold numbers, but its column {name!r} holds strings; encode it, for example with "
+                "OneHotEncoder in a ColumnTransformer"
+            ) from error
 
 
 def check_logits(estimator: BaseEstimator, X: Any, *, reset: bool) -> Array:

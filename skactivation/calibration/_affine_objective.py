@@ -39,8 +39,12 @@ class AffineObjective(Objective):
         weights = rows.weights
         tiny = weights is not None and weights[weights > 0].min(initial=1) < _TINY * weights.max()
         self.has_tiny_weights = np.full(rows.n_problems, tiny)
-        # Smallest and largest finite logit of each column (K,), over rows of positive weight.
-        self._low, self._high = self._rows.sum(_range, size=2 * self._n_columns, combine=(np.minimum, np.maximum))
+        # Smallest and largest finite logit of each column (K,), over rows of positive weight, once columns are centred:
+        # large offsets would cost digits.
+        low, high = self._rows.sum(_range, size=2 * self._n_columns, combine=(np.minimum, np.maximum))
+        self._centers = 0.5 * low + 0.5 * high
+        self._rows = self._rows.with_(centers=self._centers)
+        self._low, self._high = low - self._centers, high - self._centers
         # The slope of a constant column is fixed: its bias has the same effect.
         constant = self._low == self._high
         self._pinned = np.zeros((rows.n_problems, size), dtype=bool)
@@ -53,10 +57,22 @@ class AffineObjective(Objective):
         """Coefficients with the given slopes (P,) and biases of 0."""
         theta = np.zeros(self.shape)
         theta[:, 0, : self._n_slopes if self._rows.exclusive else 1] = beta[:, np.newaxis]
+        slopes, _ = self._slopes_and_biases(theta)
+        shifts = slopes * self._centers[self._columns()]
+        if self._rows.exclusive:
+            theta[0, 0, self._n_slopes :] = shifts
+        else:
+            theta[:, 0, 1] = shifts
         return theta
 
     def slopes_and_biases(self, theta: Array) -> tuple[Array, Array]:
-        """Slopes and biases of each column, both (K,)."""
+        """Slopes and biases of each column, both (K,); biases of exclusive classes have the mean 0."""
+        slopes, biases = self._slopes_and_biases(theta)
+        biases = biases - slopes * self._centers[self._columns()]
+        return slopes, biases - biases.mean() if self._rows.exclusive else biases
+
+    def _slopes_and_biases(self, theta: Array) -> tuple[Array, Array]:
+        """The same for centred columns."""
         if self._rows.exclusive:
             own = theta[0, 0]
             return np.broadcast_to(own[: self._n_slopes], self._n_columns), own[self._n_slopes :]
@@ -145,11 +161,11 @@ class AffineObjective(Objective):
         return np.arange(self._n_columns) if self._rows.exclusive else self._problems
 
     def _map(self, theta: Array) -> "_Map":
-        return _Map(self._loss, *self.slopes_and_biases(theta), self._problems)
+        return _Map(self._loss, *self._slopes_and_biases(theta), self._problems)
 
     def _logit_ends(self, theta: Array) -> Array:
         """Scaled logits (2, .) at both ends of each column's range."""
-        slopes, biases = self.slopes_and_biases(theta)
+        slopes, biases = self._slopes_and_biases(theta)
         columns = self._columns()
         return np.array([slopes * z + biases for z in (self._low[columns], self._high[columns])])
 

@@ -3,7 +3,7 @@
 from typing import Any
 
 import numpy as np
-from sklearn.utils import _safe_indexing, check_consistent_length, indexable
+from sklearn.utils import _safe_indexing, indexable
 
 from skactivation._data.class_columns import encode_columns, given_classes, named_columns
 from skactivation._data.indicators import Indicator
@@ -11,7 +11,7 @@ from skactivation._data.labels import encode_labels, shape_of, soft_targets
 from skactivation._data.targets import BinaryTargets, ClassTargets, IndicatorTargets
 from skactivation._messages import abridged
 from skactivation._typing import Array
-from skactivation._validation import as_floats, check_sample_weight, sum_tolerance
+from skactivation._validation import as_floats, check_same_rows, check_sample_weight, sum_tolerance
 from skactivation.calibration._logits import LogitRows
 
 _ADVICE = (
@@ -31,7 +31,7 @@ def given_logits(logits: Any, y: Any, classes: Any, sample_weight: Any, *, multi
     if multilabel and z.ndim == 1:
         raise ValueError("logits must have the shape (n, L) if multilabel=True, got one dimension; use reshape(-1, 1)")
     z = z.reshape(len(z), -1)
-    check_consistent_length(z, y)
+    check_same_rows(logits=z, y=y)
     weights = check_sample_weight(sample_weight, z.shape if multilabel else z.shape[:1])
     if multilabel and classes is not None:
         raise ValueError(

@@ -105,6 +105,8 @@ class LogitRows(RowBlocks):
         # row, which is subtracted; whether there are infinite logits.
         self.unit = 1.0
         self.tops: Array | None = None
+        # Subtracted from the columns (K,), where biases make up for it.
+        self.centers: Array | None = None
         self.has_infinite = False
 
     def with_(self, **changes: Any) -> Self:
@@ -132,6 +134,8 @@ class LogitRows(RowBlocks):
                 np.subtract(values, self.tops[rows], out=z)
             elif values is not z:
                 np.copyto(z, values)
+            if self.centers is not None:
+                z -= self.centers[:, np.newaxis]
             if self._absent is not None:
                 z[:, self._absent[rows]] = 0
             infinite = np.isinf(z) if self.has_infinite else None

@@ -8,7 +8,7 @@ from scipy.special import logsumexp
 from sklearn import get_config
 from sklearn.base import BaseEstimator, ClassifierMixin, MetaEstimatorMixin, clone, is_classifier
 from sklearn.frozen import FrozenEstimator
-from sklearn.utils import check_consistent_length, column_or_1d, get_tags
+from sklearn.utils import column_or_1d, get_tags
 from sklearn.utils.metadata_routing import MetadataRouter, MethodMapping
 from sklearn.utils.validation import check_is_fitted, validate_data
 
@@ -20,6 +20,7 @@ from skactivation._typing import Array
 from skactivation._validation import (
     check_boolean,
     check_choice,
+    check_same_rows,
     check_sample_weight,
     check_two_classes,
     unchanged_on_error,
@@ -34,7 +35,7 @@ from skactivation.linear_model import SoftmaxRegression
 
 __all__ = ["TemperatureCalibrator"]
 
-_LOGITS = "logits"
+_LOGITS, _MULTILABEL_LOGITS = "logits", "multilabel_logits"
 
 
 class TemperatureCalibrator(ClassifierMixin, MetaEstimatorMixin, BaseEstimator):
@@ -50,10 +51,11 @@ class TemperatureCalibrator(ClassifierMixin, MetaEstimatorMixin, BaseEstimator):
 
     Parameters
     ----------
-    estimator : estimator, "logits" or None, default=None
+    estimator : estimator, "logits", "multilabel_logits" or None, default=None
         A classifier with `decision_function` or `predict_proba`; None for `SoftmaxRegression()`. A `FrozenEstimator` is
         not fitted again: all rows given to `fit`, which must be new to it, calibrate it. With "logits" there is no
-        classifier: X holds the logits, (n, K) or (n, 1), of any model for rows that are new to it.
+        classifier: X holds the logits, (n, K) or (n, 1), of any model for rows that are new to it; with
+        "multilabel_logits" those of L labels, (n, L), and y is an indicator.
     cv : int, cross-validation generator, iterable or None, default=None
         Splits, as in scikit-learn: None for 5 folds. If a row is held out more than once, all its logits count. Not
         used with a frozen estimator or "logits".
@@ -207,13 +209,20 @@ class TemperatureCalibrator(ClassifierMixin, MetaEstimatorMixin, BaseEstimator):
                 delattr(self, name)
             check_choice(self.scaling, "scaling", SCALINGS)
             check_boolean(self.ensemble, "ensemble")
+            if isinstance(self.cv, str):
+                raise ValueError(
+                    f"cv must be an integer, a splitter or splits, got {self.cv!r}; for a classifier that is fitted "
+                    "already use TemperatureCalibrator(FrozenEstimator(classifier))"
+                )
             classifier = self._classifier()
             if isinstance(classifier, str):
                 messages = self._fit_logits(X, y, sample_weight, fit_params)
             elif hasattr(classifier, "fit") and is_classifier(classifier):
                 messages = self._fit_classifier(X, y, sample_weight, fit_params)
             else:
-                raise TypeError(f"estimator must be a classifier, 'logits' or None, got {self.estimator!r}")
+                raise TypeError(
+                    f"estimator must be a classifier, 'logits', 'multilabel_logits' or None, got {self.estimator!r}"
+                )
             for message, category in messages:
                 warnings.warn(message, category, stacklevel=2)
         return self
@@ -358,12 +367,19 @@ class TemperatureCalibrator(ClassifierMixin, MetaEstimatorMixin, BaseEstimator):
 
     def _fit_logits(self, X: Any, y: Any, sample_weight: Any, fit_params: dict[str, Any]) -> Messages:
         """Calibrate given logits; return warnings to emit."""
-        if self.estimator != _LOGITS:
-            raise ValueError(f"estimator must be a classifier, 'logits' or None, got {self.estimator!r}")
+        if self.estimator not in (_LOGITS, _MULTILABEL_LOGITS):
+            raise ValueError(
+                f"estimator must be a classifier, 'logits', 'multilabel_logits' or None, got {self.estimator!r}"
+            )
         if fit_params:
-            raise TypeError(f"with estimator='logits' fit takes X, y and sample_weight only, got {sorted(fit_params)}")
+            raise TypeError(
+                f"with estimator={self.estimator!r} fit takes X, y and sample_weight only, got {sorted(fit_params)}"
+            )
         logits = check_logits(self, X, reset=True)
-        check_consistent_length(logits, y)
+        check_same_rows(X=logits, y=y)
+        if self.estimator == _MULTILABEL_LOGITS:
+            weights = check_sample_weight(sample_weight, logits.shape)
+            return self._calibrate(None, logits, y, weights, None, multilabel=True)
         weights = check_sample_weight(sample_weight, logits.shape[:1])
         unlikely = look_like_probabilities(logits)
         messages: Messages = [] if unlikely is None else [(unlikely, UserWarning)]
@@ -403,7 +419,7 @@ class TemperatureCalibrator(ClassifierMixin, MetaEstimatorMixin, BaseEstimator):
         if y is None:
             # This raises scikit-learn's error for a missing y.
             validate_data(self, X, y, skip_check_array=True)
-        check_consistent_length(X, y)
+        check_same_rows(X=X, y=y)
         if shape_of(y)[1:] == (1,) and not is_indicator(y):
             y = column_or_1d(y, warn=True)
         if len(shape_of(y)) == 1:
@@ -414,13 +430,21 @@ class TemperatureCalibrator(ClassifierMixin, MetaEstimatorMixin, BaseEstimator):
         return y, check_sample_weight(sample_weight, shape if by_entry else shape[:1])
 
     def _calibrate(
-        self, fitted: Any, logits: Array, y: Any, weights: Array | None, classes: Any, rows: Array | None = None
+        self,
+        fitted: Any,
+        logits: Array,
+        y: Any,
+        weights: Array | None,
+        classes: Any,
+        rows: Array | None = None,
+        *,
+        multilabel: bool = False,
     ) -> Messages:
         """Fit the scaling to logits of some rows, and set the fitted attributes; return warnings to emit.
 
-        `fitted` is None with "logits". Without `classes`, a classifier is multilabel, and y names columns of "logits".
+        `fitted` is None for given logits, whose columns y names. A classifier without `classes` is multilabel.
         """
-        multilabel = fitted is not None and classes is None
+        multilabel = multilabel or (fitted is not None and classes is None)
         every_class = self.scaling != "temperature"
         labelled, self.classes_ = labelled_logits(
             logits, y, weights, classes=classes, multilabel=multilabel, numbers=rows, every_class=every_class
@@ -430,7 +454,9 @@ class TemperatureCalibrator(ClassifierMixin, MetaEstimatorMixin, BaseEstimator):
         if fitted is not None:
             self.estimator_, self.response_method_ = fitted, response_method_of(fitted)
             self._take_features_of(fitted)
-        if multilabel:
+        if multilabel and fitted is None:
+            self.classes_ = LabelClasses([np.array([0, 1])] * logits.shape[1])
+        elif multilabel:
             # cross_val_predict asks for the shape of classes_, which a list lacks.
             self.classes_ = LabelClasses(fitted.classes_) if type(fitted.classes_) is list else fitted.classes_
         for name in ("temperature", "slope", "bias", "loss_before", "loss_after", "at_limit", "optimality_gap"):
@@ -442,9 +468,10 @@ class TemperatureCalibrator(ClassifierMixin, MetaEstimatorMixin, BaseEstimator):
     ) -> Messages:
         """Calibrate each classifier of an ensemble on the rows that its split held out; return warnings to emit."""
         every, messages = [], []
-        for part in held_out:
+        for number, part in enumerate(held_out):
             one = TemperatureCalibrator(FrozenEstimator(part.classifier), cv=self.cv, scaling=self.scaling)
-            messages += one._calibrate(part.classifier, part.logits, y, weights, classes, part.rows)
+            of_split = one._calibrate(part.classifier, part.logits, y, weights, classes, part.rows)
+            messages += [(f"split {number} of cv: {message}", category) for message, category in of_split]
             every.append(one)
         self.calibrated_estimators_ = every
         self.classes_, self.response_method_ = every[0].classes_, every[0].response_method_

@@ -10,7 +10,6 @@ import numpy as np
 from scipy import sparse
 from sklearn.base import BaseEstimator
 from sklearn.exceptions import ConvergenceWarning
-from sklearn.utils import check_consistent_length
 from sklearn.utils.validation import check_is_fitted, validate_data
 
 from skactivation._data.dense import dense_slices
@@ -22,7 +21,14 @@ from skactivation._optimize.solver import minimize
 from skactivation._optimize.strategy import cheapest_strategy
 from skactivation._threads import in_threads, single_threaded_blas
 from skactivation._typing import Array
-from skactivation._validation import check_boolean, check_integer, check_real, check_sample_weight, unchanged_on_error
+from skactivation._validation import (
+    check_boolean,
+    check_integer,
+    check_real,
+    check_same_rows,
+    check_sample_weight,
+    unchanged_on_error,
+)
 from skactivation.linear_model._convergence_message import convergence_message
 from skactivation.linear_model._initial_guess import guesses_from_smaller_problems
 from skactivation.linear_model._objective import LinearObjective
@@ -134,7 +140,7 @@ class LinearLogitModel(BaseEstimator, ABC):
                 # validate_data raises scikit-learn's standard error for a missing y.
                 validate_data(self, X, y, accept_sparse=True, skip_check_array=True)
             X = check_features(self, X, reset=True)
-            check_consistent_length(X, y)
+            check_same_rows(X=X, y=y)
             weights = check_sample_weight(sample_weight, self._shape_of_weights(X, y))
             encoded, messages = self._encode(y, weights)
             for message in messages:

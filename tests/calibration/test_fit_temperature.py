@@ -520,7 +520,7 @@ def test_many_blocks_of_several_labels(monkeypatch):
         ((LOGITS[:0], Y[:0]), {}, ValueError, "logits must have the shape"),
         ((LOGITS * 1j, Y), {}, TypeError, "logits must be an array of real numbers"),
         ((sparse.csr_array(LOGITS), Y), {}, TypeError, "logits must be dense"),
-        ((LOGITS, Y[:-1]), {}, ValueError, "inconsistent numbers of samples"),
+        ((LOGITS, Y[:-1]), {}, ValueError, "must have the same number of rows"),
         ((LOGITS, LOGITS), {}, ValueError, "y must hold a distribution"),
         ((LOGITS, np.full((N, 3), 1 / 3)), {}, ValueError, "y must have a column for each of the 5 classes, got 3"),
         ((LOGITS, Y), {"multilabel": "yes"}, TypeError, "multilabel must be True or False"),

@@ -747,7 +747,11 @@ def test_it_is_cloned_searched_and_pickled():
     [
         ({"scaling": "isotonic"}, ValueError, "scaling must be 'temperature', 'bias_corrected' or 'vector'"),
         ({"ensemble": "auto"}, TypeError, "ensemble must be True or False"),
-        ({"estimator": "probabilities"}, ValueError, "estimator must be a classifier, 'logits' or None"),
+        (
+            {"estimator": "probabilities"},
+            ValueError,
+            "estimator must be a classifier, 'logits', 'multilabel_logits' or None",
+        ),
         ({"cv": [(np.arange(150), np.arange(0))]}, ValueError, "cv must leave some rows out"),
     ],
 )
@@ -870,7 +874,10 @@ def test_a_frame_of_logits_may_name_classes_that_rows_lack():
 
 @pytest.mark.parametrize("estimator", [RandomForestRegressor(), StandardScaler(), make_pipeline(LinearRegression()), 5])
 def test_what_is_no_classifier_is_an_error_before_anything_is_fitted(estimator):
-    with pytest.raises(TypeError, match=r"estimator must be a classifier, 'logits' or None, got|is not an estimator"):
+    with pytest.raises(
+        TypeError,
+        match=r"estimator must be a classifier, 'logits', 'multilabel_logits' or None, got|is not an estimator",
+    ):
         TemperatureCalibrator(estimator).fit(X, Y)
 
 

@@ -374,7 +374,7 @@ def test_repeated_entries_of_a_sparse_Y_are_added_up_and_Y_is_left_alone():
         pytest.param([{"a"}, {"a", "b"}], TypeError, "MultiLabelBinarizer", id="sets"),
         ([0.0, np.nan], ValueError, r"contains NaN.*y.reshape\(-1, 1\)"),
         ([[np.nan, np.nan]] * 2, ValueError, "no known entry of positive weight for labels 0, 1"),
-        ([[0, 1]], ValueError, "inconsistent numbers of samples"),
+        ([[0, 1]], ValueError, "must have the same number of rows"),
         (np.zeros((2, 0)), ValueError, "L >= 1"),
         (np.zeros((2, 2, 2)), ValueError, "shape"),
         (np.zeros((2, 2), dtype=complex), TypeError, "got entries like 0j"),

@@ -30,24 +30,43 @@ class _SingleThreadedBlas:
         self._executor: ThreadPoolExecutor | None = None
 
     def __enter__(self) -> None:
-        with self._lock:
-            if self._libraries is None:
-                # Looking for the libraries takes milliseconds, hence once.
-                self._libraries = ThreadpoolController().select(user_api="blas").lib_controllers
-            if self._holders == 0:
-                self._found = [library.num_threads for library in self._libraries]
-                self._set([1] * len(self._found))
-            self._holders += 1
+        entered = False
+        try:
+            with self._lock:
+                if self._libraries is None:
+                    # Looking for the libraries takes milliseconds, hence once.
+                    self._libraries = ThreadpoolController().select(user_api="blas").lib_controllers
+                if self._holders == 0:
+                    self._found = [library.num_threads for library in self._libraries]
+                    self._set([1] * len(self._found))
+                self._holders += 1
+                entered = True
+        except BaseException:
+            # An interrupt, such as Ctrl-C, in between.
+            if entered:
+                self.__exit__()
+            elif self._holders == 0:
+                self._set(self._found)
+            raise
 
     def __exit__(self, *exception: object) -> None:
         with self._lock:
             self._holders -= 1
-            if self._holders == 0:
-                self._set(self._found)
-                if self._executor is not None:
-                    # No thread is left behind to disturb a fork.
-                    self._executor.shutdown()
-                    self._executor = None
+            if self._holders > 0:
+                return
+            try:
+                self._release()
+            except BaseException:
+                # An interrupt in between: once more, and to the end.
+                self._release()
+                raise
+
+    def _release(self) -> None:
+        """Lift the limit, and leave no thread behind to disturb a fork."""
+        self._set(self._found)
+        if self._executor is not None:
+            self._executor.shutdown()
+            self._executor = None
 
     def submit(self, work: Callable[[], None], n_times: int) -> list[Future[None]]:
         """Let up to `n_times` threads that live until the last holder leaves do some work, the same in each."""
@@ -78,7 +97,7 @@ class _SingleThreadedBlas:
             self._set(self._found)
 
     def _set(self, numbers: list[int]) -> None:
-        for library, number in zip(self._libraries or [], numbers, strict=True):
+        for library, number in zip(self._libraries or [], numbers, strict=False):
             if library.num_threads == number:
                 continue
             # From threadpoolctl 3.8 on, a limit set by one thread is, silently, not another's to change. This one

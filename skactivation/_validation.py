@@ -239,6 +239,6 @@ def unchanged_on_error(estimator: BaseEstimator) -> Iterator[None]:
     try:
         yield
     except BaseException:
-        estimator.__dict__.clear()
-        estimator.__dict__.update(before)
+        # One step, which a second interrupt cannot divide.
+        estimator.__dict__ = before
         raise

@@ -15,6 +15,9 @@ from sklearn.utils import assert_all_finite, check_consistent_length
 
 from skactivation._typing import Array
 
+ENTRY_TOLERANCE = 1e-3
+"""How far a probability may be above 1, by rounding to float16 or to printed digits."""
+
 
 def check_real(
     value: Any, name: str, *, low: float = 0.0, high: float = np.inf, allow_low: bool = True, allow_high: bool = True
@@ -113,14 +116,18 @@ def check_structure(array: Any, name: str) -> None:
 
     SciPy's `check_format` would change the caller's array.
     """
-    if array.format in ("csr", "csc"):
-        n_slots, width = array.shape if array.format == "csr" else array.shape[::-1]
+    if array.ndim != 2:
+        return
+    if array.format in ("csr", "csc", "bsr"):
+        n_slots, width = array.shape if array.format != "csc" else array.shape[::-1]
+        if array.format == "bsr":
+            n_slots, width = n_slots // array.blocksize[0], width // array.blocksize[1]
         pointers = array.indptr
         if (
             pointers.size != n_slots + 1
             or pointers[0] != 0
             or np.any(np.diff(pointers) < 0)
-            or pointers[-1] > min(array.indices.size, array.data.size)
+            or pointers[-1] > min(array.indices.size, len(array.data))
         ):
             raise ValueError(
                 f"{name} is not a valid sparse array: its indptr must increase from 0 to the number of entries"
@@ -129,6 +136,8 @@ def check_structure(array: Any, name: str) -> None:
     elif array.format == "coo":
         for width, coordinates, which in zip(array.shape, (array.row, array.col), ("row", "col"), strict=True):
             _check_range(coordinates, width, which, name)
+    elif array.format == "lil":
+        _check_range(np.array([number for row in array.rows for number in row]), array.shape[1], "rows", name)
 
 
 def _check_range(numbers: Array, width: int, which: str, name: str) -> None:
@@ -201,10 +210,10 @@ def as_distributions(targets: Any, name: str, advice: str) -> Array:
     given = as_array(targets, name)
     array = as_floats(given, name)
     assert_all_finite(array, input_name=name)
-    tolerance = sum_tolerance(array.shape[1], given.dtype)
+    tolerance = sum_tolerance(given.dtype)
     for place in (int(array.argmin()), int(array.argmax())) if array.size else ():
         entry = array.flat[place]
-        if not 0 <= entry <= 1 + tolerance:
+        if not 0 <= entry <= 1 + ENTRY_TOLERANCE:
             row, column = divmod(place, array.shape[1])
             raise ValueError(
                 f"{name} must hold a distribution in each row if it has two dimensions: entries from 0 to 1, "
@@ -214,9 +223,9 @@ def as_distributions(targets: Any, name: str, advice: str) -> Array:
     return array
 
 
-def sum_tolerance(n_columns: int, dtype: Any) -> float:
-    """How far a row of n probabilities may be from a sum of 1: as far as six printed digits or float16 may lead."""
-    return (0.03 if dtype == np.float16 else 1e-4) + 5e-7 * n_columns
+def sum_tolerance(dtype: Any) -> float:
+    """How far a row of probabilities may be from a sum of 1: as far as float16 or printed digits lead."""
+    return 0.03 if dtype == np.float16 else 1e-3
 
 
 def check_row_sums(array: Array, name: str, advice: str, tolerance: float) -> None:

@@ -20,6 +20,8 @@ from sklearn.gaussian_process import GaussianProcessClassifier
 from sklearn.linear_model import LogisticRegression
 from sklearn.model_selection import KFold
 from sklearn.naive_bayes import GaussianNB
+from sklearn.pipeline import make_pipeline
+from sklearn.preprocessing import OneHotEncoder
 
 from longhand import sigmoid_derivative as exact_derivative
 from skactivation import SigmoidMultiLabel, SoftmaxRegression, TemperatureCalibrator, fit_temperature
@@ -524,3 +526,94 @@ def test_rows_of_weight_zero_must_be_finite_too():
     features = np.vstack([X, np.full((1, 4), np.nan)])
     with pytest.raises(ValueError, match="contains NaN"):
         SoftmaxRegression().fit(features, np.append(Y, 0), np.append(np.ones(150), 0))
+
+
+def test_frames_in_another_order_are_never_paired_by_position():
+    generator = np.random.default_rng(0)
+    p = pd.DataFrame(P, columns=["a", "b", "c"])
+    y = (generator.random((150, 3)) < P).astype(int)
+    indicator = pd.DataFrame(y, columns=["b", "a", "c"])
+    soft = pd.DataFrame(P[:, ::-1], columns=["c", "b", "a"])
+    for call in (
+        lambda: multilabel_log_loss(indicator, p),
+        lambda: cross_entropy(soft, p),
+        lambda: fit_temperature(np.log(p), indicator, multilabel=True),
+        lambda: fit_temperature(np.log(p), soft),
+        lambda: TemperatureCalibrator("multilabel_logits").fit(np.log(p), indicator),
+        lambda: TemperatureCalibrator("logits").fit(np.log(p), soft),
+        lambda: expected_calibration_error(indicator, p),
+    ):
+        with pytest.raises(ValueError, match=r"must have the columns of .* in the same order"):
+            call()
+    cross_entropy(soft[["a", "b", "c"]], p)
+    fit_temperature(np.log(p), soft[["a", "b", "c"]])
+
+
+def test_the_cross_entropy_of_no_distribution_is_an_error():
+    with pytest.raises(ValueError, match=r"row 0 sums to 0\.9"):
+        cross_entropy(P, 0.9 * P)
+
+
+def test_a_series_as_X_is_an_error_of_its_shape():
+    for estimator in (SoftmaxRegression(), SigmoidMultiLabel()):
+        with pytest.raises(ValueError, match="Expected"):
+            estimator.fit(pd.Series(X[:, 0]), Y)
+
+
+def test_nan_in_probabilities_is_named():
+    p = P.copy()
+    p[7, 1] = np.nan
+    with pytest.raises(ValueError, match="got NaN in row 7"):
+        expected_calibration_error(Y, p)
+
+
+@pytest.mark.filterwarnings("ignore:y has no row of positive weight:UserWarning")
+@pytest.mark.parametrize("factors", [{0: 1000, 1: 1000, 2: 0}, {0: 0, 1: 1000, 2: 0.01}, {0: 5, 1: 0, 2: 0}], ids=repr)
+@pytest.mark.parametrize("n_classes", [2, 3])
+def test_the_prior_correction_never_favours_a_class_without_weight(factors, n_classes):
+    some = n_classes > Y
+    factors = {label: factor for label, factor in factors.items() if label < n_classes}
+    model = SoftmaxRegression(class_weight=factors, prior_correction=True).fit(X[some], Y[some])
+    absent = [label for label, factor in factors.items() if factor == 0]
+    if not absent:
+        return
+    n_rows = np.isin(Y[some], absent, invert=True).sum()
+    assert model.predict_proba(X)[:, absent].max() <= 0.5 / (n_rows + 1) * (1 + 1e-12)
+
+
+@pytest.mark.parametrize("what", ["index", "negative", "indptr", "lil"])
+def test_malformed_sparse_arrays_of_other_formats_are_an_error(what):
+    blocks = sparse.bsr_array(np.kron(np.eye(75), np.ones((2, 2))), blocksize=(2, 2))
+    if what == "lil":
+        blocks = blocks.tolil()
+        blocks.rows[0] = [999]
+        blocks.data[0] = [1.0]
+    elif what == "indptr":
+        blocks.indptr[-1] = 10**6
+    else:
+        blocks.indices[0] = 90 if what == "index" else -3
+    with pytest.raises(ValueError, match="X is not a valid sparse array"):
+        SoftmaxRegression().fit(blocks, Y)
+
+
+def test_a_sparse_X_of_one_dimension_is_an_error_of_its_shape():
+    with pytest.raises(ValueError, match="Expected 2D"):
+        SoftmaxRegression().fit(sparse.coo_array(X[:, 0]), Y)
+
+
+def test_pipelines_around_anything_get_it():
+    grades = np.array(["low", "high"])[(X[:, :2] > X[:, :2].mean(axis=0)).astype(int)].astype("S")
+    model = TemperatureCalibrator(make_pipeline(OneHotEncoder(), LogisticRegression())).fit(grades, Y)
+    assert model.predict_proba(grades).shape == (150, 3)
+
+
+class Indexed(GaussianNB):
+    def fit(self, X, y):
+        assert list(X.index) == list(y.index)
+        return super().fit(X, y)
+
+
+@pytest.mark.parametrize("dtype", ["int64", "Int64", "object"])
+def test_a_series_keeps_its_index_on_the_way_to_the_classifier(dtype):
+    index = np.arange(150) + 1000
+    TemperatureCalibrator(Indexed(), cv=3).fit(pd.DataFrame(X, index), pd.Series(Y, index, dtype=dtype))

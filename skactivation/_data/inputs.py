@@ -14,13 +14,14 @@ from skactivation._validation import check_structure
 def check_features(estimator: BaseEstimator, X: Any, *, reset: bool) -> Any:
     """Return X as a dense, CSR or CSC array of float32 or float64, copied only if needed."""
     refuse_unreadable(X)
+    refuse_dates_and_bytes(X)
     _refuse_dates(X)
     try:
         checked = validate_data(
             estimator,
             X,
             reset=reset,
-            # Nothing can be learned from one row, which has one class.
+            # Nothing can be learned from one row.
             ensure_min_samples=2 if reset else 1,
             accept_sparse=("csr", "csc"),
             accept_large_sparse=True,
@@ -35,21 +36,25 @@ def check_features(estimator: BaseEstimator, X: Any, *, reset: bool) -> Any:
 
 
 def refuse_unreadable(X: Any) -> None:
-    """Raise an error for an X that scikit-learn would misread, or crash on.
-
-    That is a masked array, an array of dates or of bytes, and a sparse array that is not valid.
-    """
+    """Raise an error for an X that scikit-learn would misread or crash on: a masked array, an invalid sparse array."""
     if isinstance(X, np.ma.MaskedArray):
         raise TypeError("X must not be a masked array: fill or drop the masked entries")
-    if isinstance(X, np.ndarray) and X.ndim == 2 and X.dtype.kind in "mMS":
-        raise TypeError(f"X must hold numbers, got an array of dtype {X.dtype}; convert it")
     if sparse.issparse(X):
         check_structure(X, "X")
 
 
+def refuse_dates_and_bytes(X: Any) -> None:
+    """Raise an error for an array of dates, durations or bytes: scikit-learn would take them as numbers."""
+    if isinstance(X, np.ndarray) and X.ndim == 2 and X.dtype.kind in "mMS":
+        raise TypeError(f"X must hold numbers, got an array of dtype {X.dtype}; convert it")
+
+
 def _refuse_dates(X: Any) -> None:
     """Raise an error that names a data frame's first column of dates or times: it would be taken as numbers."""
-    for name, dtype in zip(getattr(X, "columns", []), getattr(X, "dtypes", []), strict=False):
+    columns = getattr(X, "columns", None)
+    if columns is None or not hasattr(X, "dtypes"):
+        return
+    for name, dtype in zip(columns, X.dtypes, strict=False):
         if str(dtype).lower().startswith(("date", "time", "duration", "period")):
             raise TypeError(f"X must hold numbers, but its column {name!r} is of type {dtype}; make numbers of it")
 
@@ -67,6 +72,7 @@ def _refuse_strings(X: Any, error: ValueError) -> None:
 def check_logits(estimator: BaseEstimator, X: Any, *, reset: bool) -> Array:
     """Return an X that holds logits as an array (n, K); they may be infinite but not NaN."""
     refuse_unreadable(X)
+    refuse_dates_and_bytes(X)
     logits: Array = validate_data(estimator, X, reset=reset, dtype=[np.float64, np.float32], ensure_all_finite=False)
     if np.isnan(logits).any():
         row = int(np.argmax(np.isnan(logits).any(axis=1)))

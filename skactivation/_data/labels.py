@@ -47,6 +47,27 @@ def column_names(frame: Any, name: str) -> list[Any] | None:
     return names
 
 
+def check_same_columns(**frames: Any) -> None:
+    """Raise an error for two data frames whose columns have different names, or another order.
+
+    Default names, 0 to L - 1, are none.
+    """
+    (one_name, one), (other_name, other) = frames.items()
+    names, other_names = column_names(one, one_name), column_names(other, other_name)
+    if not names or not other_names or names == other_names or list(range(len(names))) in (names, other_names):
+        return
+    raise ValueError(
+        f"{other_name} must have the columns of {one_name} in the same order, {abridged(_as_objects(names))}, got "
+        f"{abridged(_as_objects(other_names))}"
+    )
+
+
+def _as_objects(names: list[Any]) -> Array:
+    objects = np.empty(len(names), dtype=object)
+    objects[:] = names
+    return objects
+
+
 def shape_of(y: Any) -> tuple[int, ...]:
     """The shape of an array, or of anything that can be converted to one."""
     return tuple(y.shape if hasattr(y, "shape") else np.asarray(y).shape)
@@ -164,6 +185,17 @@ def _kind(kind: type) -> str:
         if issubclass(kind, parent):
             return name
     return kind.__name__
+
+
+def without_nullable(y: Any) -> Any:
+    """Labels (n,) of a nullable or object type in NumPy's types, since classifiers may take them for floats.
+
+    A series keeps its index.
+    """
+    labels = as_labels(y)
+    if isinstance(getattr(y, "dtype", None), np.dtype) and y.dtype == labels.dtype:
+        return y
+    return y.astype(labels.dtype) if hasattr(y, "index") and hasattr(y, "astype") else labels
 
 
 class LabelClasses(list[Array]):

@@ -142,7 +142,7 @@ def _check_that_classes_are_known(estimator: Any, y: Any, weights: Array | None)
     if missing:
         raise ValueError(
             f"a split of cv holds out all rows of the class {missing[0]!r}, so the classifier fitted to the other rows "
-            "doesn't know it: stratify cv or use fewer splits; drop a class that has a single row"
+            "doesn't know it: stratify cv or use fewer splits, or a splitter whose training rows have all classes"
         )
 
 
@@ -188,7 +188,7 @@ def _check_that_they_agree(compared: list[_Disagreements]) -> None:
 
 def _select_rows(value: Any, rows: Array, n_rows: int) -> Any:
     """The given rows of a fit parameter that has as many rows as X; any other parameter unchanged."""
-    if isinstance(value, (list, tuple)):
+    if isinstance(value, (list, tuple, range)):
         # The items may be anything: arrays of different lengths, dicts.
         return [value[row] for row in rows.tolist()] if len(value) == n_rows else value
     if isinstance(value, (str, dict)) or not any(hasattr(value, name) for name in ("shape", "__array__")):

@@ -7,7 +7,7 @@ from sklearn.utils import _safe_indexing, indexable
 
 from skactivation._data.class_columns import encode_columns, given_classes, named_columns
 from skactivation._data.indicators import Indicator
-from skactivation._data.labels import encode_labels, shape_of, soft_targets
+from skactivation._data.labels import check_same_columns, encode_labels, shape_of, soft_targets
 from skactivation._data.targets import BinaryTargets, ClassTargets, IndicatorTargets
 from skactivation._messages import abridged
 from skactivation._typing import Array
@@ -15,7 +15,8 @@ from skactivation._validation import as_floats, check_same_rows, check_sample_we
 from skactivation.calibration._logits import LogitRows
 
 _ADVICE = (
-    "divide each row by its sum; if the labels don't exclude each other, use fit_temperature(..., multilabel=True)"
+    "divide each row by its sum; if the labels don't exclude each other, use fit_temperature(..., multilabel=True) "
+    "or TemperatureCalibrator('multilabel_logits')"
 )
 _NAME_THEM = (
     "Pass `classes`, the label of each column, to fit_temperature or TemperatureDisplay; or pass a data frame of "
@@ -37,6 +38,7 @@ def given_logits(logits: Any, y: Any, classes: Any, sample_weight: Any, *, multi
         raise ValueError(
             "classes can't be given with multilabel=True; omit them: column k of y belongs to column k of logits"
         )
+    check_same_columns(logits=logits, y=y)
     names = None if multilabel else named_columns(logits, y, weights)
     if classes is not None:
         names = given_classes(classes, max(2, z.shape[1]))
@@ -97,7 +99,7 @@ def look_like_probabilities(logits: Array) -> str | None:
     """A message if all rows (n, K) lie in [0, 1] and sum to 1, as probabilities do and logits do not."""
     if logits.ndim != 2 or logits.shape[1] < 2 or not np.all((logits >= 0) & (logits <= 1)):
         return None
-    if np.abs(logits.sum(axis=1) - 1).max() > sum_tolerance(logits.shape[1], logits.dtype):
+    if np.abs(logits.sum(axis=1) - 1).max() > sum_tolerance(logits.dtype):
         return None
     return (
         "the logits look like probabilities: all rows lie in [0, 1] and sum to 1. A temperature for probabilities is "

@@ -13,8 +13,16 @@ from sklearn.utils.metadata_routing import MetadataRouter, MethodMapping
 from sklearn.utils.validation import check_is_fitted, validate_data
 
 from skactivation._data.class_columns import named_columns
-from skactivation._data.inputs import check_logits, refuse_unreadable
-from skactivation._data.labels import LabelClasses, as_labels, encode_labels, is_indicator, is_soft, shape_of
+from skactivation._data.inputs import check_logits, refuse_dates_and_bytes, refuse_unreadable
+from skactivation._data.labels import (
+    LabelClasses,
+    check_same_columns,
+    encode_labels,
+    is_indicator,
+    is_soft,
+    shape_of,
+    without_nullable,
+)
 from skactivation._data.responses import classes_of, gives_indicator, logits_of, predictions_of, response_method_of
 from skactivation._typing import Array
 from skactivation._validation import (
@@ -377,6 +385,7 @@ class TemperatureCalibrator(ClassifierMixin, MetaEstimatorMixin, BaseEstimator):
             )
         logits = check_logits(self, X, reset=True)
         check_same_rows(X=logits, y=y)
+        check_same_columns(X=X, y=y)
         if self.estimator == _MULTILABEL_LOGITS:
             weights = check_sample_weight(sample_weight, logits.shape)
             return self._calibrate(None, logits, y, weights, None, multilabel=True)
@@ -389,6 +398,10 @@ class TemperatureCalibrator(ClassifierMixin, MetaEstimatorMixin, BaseEstimator):
         """Fit the classifier and calibrate its logits of rows that are new to it; return warnings to emit."""
         estimator = self._classifier()
         refuse_unreadable(X)
+        inner = estimator.estimator if isinstance(estimator, FrozenEstimator) else estimator
+        if not hasattr(inner, "steps") and not hasattr(inner, "estimator"):
+            # A pipeline, or a search over one, may make numbers of anything.
+            refuse_dates_and_bytes(X)
         y, weights = self._check_targets(estimator, X, y, sample_weight)
         params, split_params, messages = routed_params(self, estimator, sample_weight, fit_params)
         if isinstance(estimator, FrozenEstimator):
@@ -423,8 +436,7 @@ class TemperatureCalibrator(ClassifierMixin, MetaEstimatorMixin, BaseEstimator):
         if shape_of(y)[1:] == (1,) and not is_indicator(y):
             y = column_or_1d(y, warn=True)
         if len(shape_of(y)) == 1:
-            # NumPy's integers and bools, where classifiers would make floats of nullable ones.
-            y = as_labels(y)
+            y = without_nullable(y)
         shape = shape_of(y)
         by_entry = len(shape) == 2 and gives_indicator(estimator, y)
         return y, check_sample_weight(sample_weight, shape if by_entry else shape[:1])

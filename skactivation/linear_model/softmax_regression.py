@@ -50,7 +50,7 @@ class SoftmaxRegression(ClassifierMixin, LinearLogitModel):
         unweighted data. This is exact only for a well-specified model (log-odds linear in the features) with a
         negligible penalty.
     label_smoothing : float in [0, 1), default=0.0
-        With e, targets become (1 - e) t + e / K for K classes.
+        With e, targets become (1 - e) t + e / K for K classes with weight.
     tol : float, default=1e-6
         Largest certified relative optimality gap, (F - F*) / F; positive. Lower it to compare digits of coefficients:
         with the default, coefficients of large problems have about three correct digits.
@@ -108,7 +108,8 @@ class SoftmaxRegression(ClassifierMixin, LinearLogitModel):
     `skactivation.metrics.neg_cross_entropy`: scikit-learn's other scorers and its stratified splitters require labels.
 
     Rows of weight 0 are ignored, but for their classes. A class that occurs in no other row has the coefficients 0 and
-    the logit log(0.5 / (n + 0.5)), for n rows of positive weight, beside logits of the others with mean 0.
+    the logit log(0.5 / (n + 0.5)), for n rows of positive weight, beside logits of the others with mean 0. `loss_` is
+    that of the others alone.
 
     The solver is SciPy's L-BFGS with a preconditioner from the Hessian, or Newton's method if that costs no more. It
     starts from the class frequencies; from the solution on a sample of rows if there are many rows; or from the best
@@ -346,11 +347,15 @@ class SoftmaxRegression(ClassifierMixin, LinearLogitModel):
         codes = np.maximum(np.cumsum(present) - 1, 0)[codes] * present[codes]
         encoded = self._encoded(codes, classes, factors, weights, int(np.count_nonzero(present)))
         logit = np.log(0.5) - np.log(n_rows.sum() + 0.5)
+        # Relative to their mean, so that the correction leaves the mean of the fitted logits at 0.
+        log_factors = np.where(present, np.log(factors) - np.log(factors[present]).mean(), 0.0)
+        shift = log_factors[1:] - log_factors[:1] if classes.size == 2 else log_factors
         message = (
             f"y has no row of positive weight for the classes {abridged(classes[~present])}: the others are fitted "
-            "without them, and every row gives them a probability near 0. Add such rows, or weights"
+            f"without them, and every row gives each of them a probability of at most {0.5 / (n_rows.sum() + 1):.2g}. "
+            "Add such rows, or weights"
         )
-        return replace(encoded, constant=np.where(present, np.nan, logit)), [message]
+        return replace(encoded, prior_shift=shift, constant=np.where(present, np.nan, logit)), [message]
 
     def _store_outputs(self, encoded: EncodedTargets, coef: Array, intercept: Array, gaps: Array) -> None:
         """Insert the logits of classes without weight: no coefficients, and constant intercepts."""
@@ -376,8 +381,8 @@ class SoftmaxRegression(ClassifierMixin, LinearLogitModel):
             # Names of classes that y lacks are right in a fold of a search; if others lack a weight, they are mistakes.
             if unknown and places:
                 raise ValueError(
-                    f"class_weight must name classes of y, {classes.tolist()}, got {unknown[0]!r}, and no weight for "
-                    f"{next(iter(places))!r}"
+                    f"class_weight has no weight for the class {next(iter(places))!r} of y, but one for "
+                    f"{unknown[0]!r}, which y lacks; the classes are {classes.tolist()}"
                 )
             return factors
         if self.class_weight != "balanced":

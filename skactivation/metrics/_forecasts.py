@@ -12,11 +12,18 @@ import numpy as np
 from scipy import sparse
 
 from skactivation._data.class_columns import encode_columns, given_classes, named_columns
-from skactivation._data.labels import as_label_columns, column_names, is_indicator
+from skactivation._data.labels import as_label_columns, check_same_columns, is_indicator
 from skactivation._messages import abridged
 from skactivation._threads import over_slices, threads_for
 from skactivation._typing import Array
-from skactivation._validation import as_array, as_floats, check_row_sums, check_sample_weight, sum_tolerance
+from skactivation._validation import (
+    ENTRY_TOLERANCE,
+    as_array,
+    as_floats,
+    check_row_sums,
+    check_sample_weight,
+    sum_tolerance,
+)
 
 # Columns that are read together: one cache line of float64.
 _TOGETHER = 8
@@ -221,13 +228,7 @@ def _read_indicator(y_true: Any, y_proba: Any, labels: Any, shape: tuple[int, ..
             f"y_proba must have y_true's shape {truth.values.shape}, got {shape}; for exclusive classes pass y_true "
             "as a one-dimensional array of labels"
         )
-    columns, true_columns = column_names(y_proba, "y_proba"), column_names(y_true, "y_true")
-    # Columns without names get the numbers 0, 1, ... from pandas, which can't be compared with those of y_true.
-    if columns and true_columns and columns not in (true_columns, list(range(len(columns)))):
-        raise ValueError(
-            f"y_proba must have the columns of y_true in the same order, {abridged(truth.names)}, got "
-            f"{abridged(np.array(columns, dtype=object))}"
-        )
+    check_same_columns(y_true=y_true, y_proba=y_proba)
     if labels is not None:
         return given_classes(labels, truth.names.size, "labels"), truth.values
     if len(set(truth.names.tolist())) < truth.names.size:
@@ -252,8 +253,11 @@ def check_probabilities(probabilities: Array, *, exclusive: bool, dtype: Any = n
     with threads_for(probabilities.size), np.errstate(all="ignore"):
         of_slices = over_slices(extremes, len(probabilities), probabilities[0].size)
     (lowest, *_), (*_, highest, furthest) = np.min(of_slices, axis=0), np.max(of_slices, axis=0)
-    tolerance = sum_tolerance(ones.size, dtype)
-    if not (lowest >= 0 and highest <= 1 + tolerance):
-        raise ValueError("y_proba must hold probabilities, got values outside [0, 1] or NaN; convert logits first")
+    tolerance = sum_tolerance(dtype)
+    if np.isnan(lowest) and np.isnan(probabilities).any():
+        row = int(np.argmax(np.isnan(probabilities.reshape(len(probabilities), -1)).any(axis=1)))
+        raise ValueError(f"y_proba must hold probabilities, got NaN in row {row}; drop or repair such rows")
+    if not (lowest >= 0 and highest <= 1 + ENTRY_TOLERANCE):
+        raise ValueError("y_proba must hold probabilities, got values outside [0, 1]; convert logits first")
     if furthest > tolerance:
         check_row_sums(probabilities, "y_proba", _EXCLUSIVE, tolerance)

@@ -8,9 +8,9 @@ import numpy as np
 from numpy.typing import ArrayLike
 from scipy import sparse
 
-from skactivation._data.labels import as_label_columns
+from skactivation._data.labels import as_label_columns, check_same_columns
 from skactivation._typing import Array
-from skactivation._validation import as_distributions, as_floats, check_sample_weight
+from skactivation._validation import as_array, as_distributions, as_floats, check_sample_weight
 from skactivation.metrics._forecasts import check_probabilities
 
 __all__ = ["cross_entropy", "multilabel_log_loss"]
@@ -57,7 +57,8 @@ def multilabel_log_loss(y_true: Any, y_proba: ArrayLike, *, sample_weight: Array
     """
     truth = as_label_columns(y_true, "y_true").values
     truth = np.asarray(truth.toarray() if sparse.issparse(truth) else truth, dtype=np.float64)
-    probabilities = _as_probabilities(y_proba, truth.shape)
+    check_same_columns(y_true=y_true, y_proba=y_proba)
+    probabilities = _as_probabilities(y_proba, truth.shape, exclusive=False)
     weights = check_sample_weight(sample_weight, truth.shape)
     known = ~np.isnan(truth)
     counted = np.broadcast_to(1.0 if weights is None else weights.reshape(len(truth), -1), truth.shape) * known
@@ -111,23 +112,24 @@ def cross_entropy(y_true: ArrayLike, y_proba: ArrayLike, *, sample_weight: Array
         )
     truth = as_distributions(y_true, "y_true", "for multilabel targets use multilabel_log_loss")
     if truth.shape[1] == 2 and np.ndim(y_proba) == 1:
-        second = _as_probabilities(y_proba, truth.shape[:1])
+        second = _as_probabilities(y_proba, truth.shape[:1], exclusive=True)
         probabilities = np.column_stack([1 - second, second])
     else:
-        probabilities = _as_probabilities(y_proba, truth.shape)
+        check_same_columns(y_true=y_true, y_proba=y_proba)
+        probabilities = _as_probabilities(y_proba, truth.shape, exclusive=True)
     weights = check_sample_weight(sample_weight, truth.shape[:1])
     p = np.maximum(probabilities, np.finfo(probabilities.dtype).eps).astype(np.float64)
-    # Both are distributions up to rounding: divided by their sums, they are so exactly.
-    losses = np.log(p.sum(axis=1)) - (truth * np.log(p)).sum(axis=1) / truth.sum(axis=1)
+    # Targets are distributions up to rounding: divided by their sums, they are so exactly.
+    losses = -(truth * np.log(p)).sum(axis=1) / truth.sum(axis=1)
     return _mean(losses, np.ones(losses.shape) if weights is None else weights)
 
 
-def _as_probabilities(y_proba: ArrayLike, shape: tuple[int, ...]) -> Array:
+def _as_probabilities(y_proba: ArrayLike, shape: tuple[int, ...], *, exclusive: bool) -> Array:
     """Checked probabilities of the given shape, in float32 or float64."""
     probabilities = as_floats(y_proba, "y_proba")
     if probabilities.shape != shape:
         raise ValueError(f"y_proba must have y_true's shape {shape}, got {probabilities.shape}")
-    check_probabilities(probabilities, exclusive=False)
+    check_probabilities(probabilities, exclusive=exclusive, dtype=as_array(y_proba, "y_proba").dtype)
     return probabilities
 
 

@@ -300,3 +300,28 @@ def test_selected_problems_keep_their_weights_on_other_rows():
     assert objective.has_tiny_weights.tolist() == [False, True]
     chosen = objective.select(np.array([False, True]))
     assert chosen.on(chosen.rows).has_tiny_weights.tolist() == [True]
+
+
+@pytest.mark.parametrize("n_columns", [1, 4, 9])
+def test_the_bound_on_logit_ranges_without_a_pass_is_reached(n_columns):
+    features = np.where(np.random.default_rng(0).random((20, n_columns)) < 0.5, -1.999, 1.999)
+    features[0] = 1.999
+    objective = LinearObjective(rows_of(features, ClassTargets(np.arange(20) % 3, 3), None, fit_intercept=False), 1.0)
+    step = np.zeros((1, 3, n_columns))
+    step[0, 0], step[0, 1] = features[0], -features[0]
+    step /= np.linalg.norm(step)
+    largest, bound = objective.logit_range(step), objective.logit_range_bound(np.ones(1))
+    assert_allclose(largest, bound, rtol=1e-3)
+    assert (largest <= bound).all()
+
+
+def test_gradients_have_a_bound_on_their_rounding():
+    features = np.random.default_rng(0).normal(size=(500, 3)) + 1e12
+    objective = LinearObjective(
+        rows_of(features, ClassTargets(np.arange(500) % 3, 3, 0.1), None, fit_intercept=False), 1.0
+    )
+    # Sums over rows of residuals times columns: no rounding error can exceed this many epsilons of the total.
+    bound = objective.gradient_rounding(np.array([1e-3]))
+    assert_allclose(bound, 4 * np.finfo(float).eps * 500)
+    hard = LinearObjective(rows_of(features, ClassTargets(np.arange(500) % 3, 3), None, fit_intercept=False), 1.0)
+    assert_allclose(hard.gradient_rounding(np.array([1e-3])), 4 * np.finfo(float).eps * 1e-3)

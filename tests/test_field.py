@@ -1,6 +1,7 @@
 """Faults that were found in the field, each with its kind: what once came out wrong, or was refused though right."""
 
 import multiprocessing
+import os
 import subprocess
 import sys
 import textwrap
@@ -617,3 +618,23 @@ class Indexed(GaussianNB):
 def test_a_series_keeps_its_index_on_the_way_to_the_classifier(dtype):
     index = np.arange(150) + 1000
     TemperatureCalibrator(Indexed(), cv=3).fit(pd.DataFrame(X, index), pd.Series(Y, index, dtype=dtype))
+
+
+class Dying(GaussianNB):
+    def fit(self, X, y):
+        if os.getpid() != self.parent:
+            os._exit(9)
+        return super().fit(X, y)
+
+    def __init__(self, parent=0, priors=None, var_smoothing=1e-9):
+        self.parent = parent
+        super().__init__(priors=priors, var_smoothing=var_smoothing)
+
+
+def test_a_killed_worker_is_an_error_and_the_estimator_stays_as_it_was():
+    model = TemperatureCalibrator(GaussianNB()).fit(X, Y)
+    before = dict(vars(model.set_params(estimator=Dying(os.getpid()), n_jobs=2)))
+    with joblib.parallel_config("loky"), pytest.raises(Exception, match=r"worker|process"):
+        model.fit(X, Y)
+    assert all(vars(model)[name] is value for name, value in before.items())
+    assert_array_equal(model.predict(X), model.estimator_.predict(X))

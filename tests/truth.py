@@ -31,7 +31,7 @@ class Verdict:
     """What became of a problem."""
 
     kind: str
-    """"certified", "warned", "refused" or "limit"."""
+    """"certified", "warned", "refused", "limit" or "dependent"."""
     faults: list[str]
     """What is wrong: empty if all is well."""
 
@@ -221,6 +221,17 @@ def objectives_of(model, X, y, weights):
     return [(Softmax(X, targets, *shared), model.coef_, model.intercept_, None)]
 
 
+def is_dependent(X, fit_intercept):
+    """Whether columns depend on each other up to rounding: without a penalty they then count as dependent."""
+    X = X.toarray() if sparse.issparse(X) else X.astype(float)
+    if fit_intercept:
+        X = X - X.mean(axis=0)
+    size = np.abs(X).max(axis=0)
+    scaled = X / np.where(size > 0, size, 1)
+    singular = np.linalg.svd(scaled, compute_uv=False)
+    return len(X) < X.shape[1] or bool(singular[-1] < 1e-12 * singular[0])
+
+
 def smoothed(target, smoothing):
     return [(1 - smoothing) * t + smoothing / len(target) for t in target]
 
@@ -236,7 +247,9 @@ def judge_linear(seed: int) -> Verdict:
         except ValueError as error:
             return Verdict("refused", [] if len(str(error)) > 20 else [repr(error)])
     messages = " ".join(str(warning.message) for warning in caught)
-    faults = []
+    faults: list[str] = []
+    if np.isinf(model.C) and is_dependent(X, model.fit_intercept):
+        return Verdict("dependent", faults)
     if not (np.isfinite(model.coef_).all() and np.isfinite(model.intercept_).all()):
         return Verdict("warned", ["coefficients are not finite"])
     total = mpf(0)

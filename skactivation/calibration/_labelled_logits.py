@@ -97,10 +97,12 @@ def labelled_logits(
 
 def look_like_probabilities(logits: Array) -> str | None:
     """A message if all rows (n, K) lie in [0, 1] and sum to 1, as probabilities do and logits do not."""
-    if logits.ndim != 2 or logits.shape[1] < 2 or not np.all((logits >= 0) & (logits <= 1)):
+    if logits.ndim != 2 or logits.shape[1] < 2:
         return None
-    if np.abs(logits.sum(axis=1) - 1).max() > sum_tolerance(logits.dtype):
-        return None
+    # The first row nearly always decides.
+    for rows in (logits[:1], logits):
+        if not (np.all((rows >= 0) & (rows <= 1)) and np.abs(rows.sum(axis=1) - 1).max() <= sum_tolerance(rows.dtype)):
+            return None
     return (
         "the logits look like probabilities: all rows lie in [0, 1] and sum to 1. A temperature for probabilities is "
         "wrong for logits. Pass the logits, or np.log(np.maximum(p, np.finfo(p.dtype).eps))"

@@ -292,9 +292,10 @@ def _least_distance(block: LogitBlock) -> tuple[Array]:
 
 def scaled(distances: Array, beta: Any, widest: float) -> Array:
     """u for D or -u for -D, in place of the distances; `widest` is at least the largest D."""
-    if np.ndim(beta) or beta != 1:
+    several = isinstance(beta, np.ndarray)
+    if several or beta != 1:
         distances *= beta
-    if not np.max(beta) * widest < np.inf:
+    if not (beta.max() if several else beta) * widest < np.inf:
         np.clip(distances, -_CERTAIN, _CERTAIN, out=distances)
     return distances
 

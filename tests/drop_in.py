@@ -8,10 +8,12 @@
 import numpy as np
 import sklearn.calibration
 import sklearn.linear_model
+import sklearn.multiclass
 from sklearn.frozen import FrozenEstimator
 
-from skactivation import SoftmaxRegression, TemperatureCalibrator
+from skactivation import SigmoidMultiLabel, SoftmaxRegression, TemperatureCalibrator
 
+OneVsRest = sklearn.multiclass.OneVsRestClassifier
 Calibrated = sklearn.calibration.CalibratedClassifierCV
 
 
@@ -61,6 +63,14 @@ def calibrated(estimator=None, *, method="sigmoid", cv=None, n_jobs=None, ensemb
     return TemperatureCalibrator(estimator, cv=cv, n_jobs=n_jobs, ensemble=averages)
 
 
+def one_vs_rest(estimator, *, n_jobs=None, verbose=0):
+    """SigmoidMultiLabel where the estimator is a logistic regression."""
+    if type(estimator) is not LogisticRegression:
+        return OneVsRest(estimator, n_jobs=n_jobs, verbose=verbose)
+    return SigmoidMultiLabel(C=estimator.C, fit_intercept=estimator.fit_intercept)
+
+
 def pytest_configure(config):
+    sklearn.multiclass.OneVsRestClassifier = one_vs_rest
     sklearn.linear_model.LogisticRegression = LogisticRegression
     sklearn.calibration.CalibratedClassifierCV = calibrated

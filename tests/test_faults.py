@@ -1,11 +1,14 @@
 """Errors in the middle of a fit, and the state that a fit leaves behind."""
 
 import multiprocessing
+import os
 import signal
+import subprocess
+import sys
 import threading
-import time
 import warnings
 from concurrent.futures import ThreadPoolExecutor
+from pathlib import Path
 
 import numpy as np
 import pytest
@@ -222,52 +225,11 @@ def test_a_process_forked_during_a_fit_predicts_without_a_deadlock():
 
 
 @pytest.mark.skipif(not hasattr(signal, "setitimer"), reason="there are no timers here")
-# An interrupt in a callback of the garbage collector is not raised.
-@pytest.mark.filterwarnings("ignore::pytest.PytestUnraisableExceptionWarning")
-@pytest.mark.parametrize(
-    "estimator",
-    [SoftmaxRegression(), SigmoidMultiLabel(), TemperatureCalibrator(GaussianNB(), cv=3)],
-    ids=lambda estimator: type(estimator).__name__,
-)
-def test_interrupts_at_random_moments_leave_everything_as_it_was(estimator):
-    def interrupt(*_):
-        raise KeyboardInterrupt
-
-    rng = np.random.default_rng(0)
-    X, y = rng.normal(size=(3000, 30)), rng.integers(4, size=3000)
-    rows = X[:9]
-    if isinstance(estimator, SigmoidMultiLabel):
-        y = rng.integers(2, size=(3000, 4))
-    before_handler = signal.signal(signal.SIGALRM, interrupt)
-    n_interrupted = 0
-    try:
-        start = time.perf_counter()
-        estimator.fit(X, y)
-        duration = time.perf_counter() - start
-        expected = estimator.predict_proba(rows)
-        limits = [library.num_threads for library in CONTROLLER.lib_controllers]
-        for _ in range(40):
-            before = dict(vars(estimator))
-            try:
-                signal.setitimer(signal.ITIMER_REAL, rng.uniform(1e-4, duration))
-                estimator.fit(X, y)
-                signal.setitimer(signal.ITIMER_REAL, 0)
-                continue
-            except KeyboardInterrupt:
-                n_interrupted += 1
-            finally:
-                signal.setitimer(signal.ITIMER_REAL, 0)
-            after = vars(estimator)
-            assert list(after) == list(before)
-            if any(after[name] is not value for name, value in before.items()):
-                # The interrupt came after the end of the fit.
-                assert_array_equal(estimator.predict_proba(rows), expected)
-            assert [library.num_threads for library in CONTROLLER.lib_controllers] == limits
-            deadline = time.perf_counter() + 5
-            while any(thread.name.startswith("skactivation") for thread in threading.enumerate()):
-                assert time.perf_counter() < deadline
-                time.sleep(0.01)
-    finally:
-        signal.setitimer(signal.ITIMER_REAL, 0)
-        signal.signal(signal.SIGALRM, before_handler)
-    assert n_interrupted > 5
+@pytest.mark.parametrize("kind", ["SoftmaxRegression", "SigmoidMultiLabel", "TemperatureCalibrator"])
+def test_interrupts_at_random_moments_leave_everything_as_it_was(kind):
+    # In a process of its own: an interrupt may also hit the test runner, or leave a lock of the coverage tool behind.
+    environment = {name: value for name, value in os.environ.items() if not name.startswith("COV")}
+    command = [sys.executable, "-W", "ignore", str(Path(__file__).parent / "interrupts.py"), kind]
+    result = subprocess.run(command, capture_output=True, text=True, timeout=120, env=environment)
+    assert result.returncode == 0, result.stderr
+    assert int(result.stdout) > 5

@@ -634,7 +634,7 @@ class Dying(GaussianNB):
 def test_a_killed_worker_is_an_error_and_the_estimator_stays_as_it_was():
     model = TemperatureCalibrator(GaussianNB()).fit(X, Y)
     before = dict(vars(model.set_params(estimator=Dying(os.getpid()), n_jobs=2)))
-    with joblib.parallel_config("loky"), pytest.raises(Exception, match=r"worker|process"):
+    with joblib.parallel_backend("loky"), pytest.raises(Exception, match=r"worker|process"):
         model.fit(X, Y)
     assert all(vars(model)[name] is value for name, value in before.items())
     assert_array_equal(model.predict(X), model.estimator_.predict(X))

@@ -6,6 +6,7 @@ import subprocess
 import sys
 import textwrap
 import warnings
+from datetime import date
 
 import joblib
 import numpy as np
@@ -451,8 +452,13 @@ def test_calls_after_the_main_thread_has_ended_are_served(start):
 
 def test_messages_name_what_is_wrong_and_what_to_do():
     frame = pd.DataFrame(X, columns=list("abcd"))
-    with pytest.raises(ValueError, match=r"its column 'city' holds strings; encode it.*OneHotEncoder"):
+    with pytest.raises(ValueError, match=r"its column 'city' holds strings such as 'x'; encode it.*OneHotEncoder"):
         SoftmaxRegression().fit(frame.assign(city="x"), Y)
+    for days in (frame.assign(d=date(2020, 1, 1)), np.full((len(Y), 1), date(2020, 1, 1), dtype=object)):
+        with pytest.raises(TypeError, match=r"its column ('d'|0) holds datetime.date\(2020, 1, 1\)"):
+            SoftmaxRegression().fit(days, Y)
+    with pytest.raises(ValueError, match=r"rows of different lengths.*MultiLabelBinarizer"):
+        TemperatureCalibrator("multilabel_logits").fit(X[:4], [[1, 2], [0], [1], []])
     for dates in (frame.assign(d=pd.Timestamp("2020-01-01")), pd.DataFrame({"d": pd.to_datetime(Y, unit="D")})):
         with pytest.raises(TypeError, match=r"its column 'd' is of type datetime64.*make numbers of it"):
             SoftmaxRegression().fit(dates, Y)

@@ -27,9 +27,8 @@ def check_features(estimator: BaseEstimator, X: Any, *, reset: bool) -> Any:
             accept_large_sparse=True,
             dtype=[np.float64, np.float32],
         )
-    except ValueError as error:
-        if "could not convert string" in str(error):
-            _refuse_strings(X, error)
+    except (TypeError, ValueError) as error:
+        _refuse_objects(X, error)
         raise
     # Products and slices of rows are several times as fast in CSR format as in CSC.
     return checked.tocsr() if sparse.issparse(checked) else checked
@@ -59,14 +58,27 @@ def _refuse_dates(X: Any) -> None:
             raise TypeError(f"X must hold numbers, but its column {name!r} is of type {dtype}; make numbers of it")
 
 
-def _refuse_strings(X: Any, error: ValueError) -> None:
-    """Raise an error that names a data frame's first column of strings, if there is one."""
-    for name in getattr(X, "columns", []):
-        if any(isinstance(entry, str) for entry in X[name]):
+def _refuse_objects(X: Any, error: Exception) -> None:
+    """Raise an error that names the first column with a string or another object that is no number, if there is one."""
+    names = getattr(X, "columns", None)
+    columns: Any = X.T if isinstance(X, np.ndarray) and X.ndim == 2 and X.dtype.kind in "OU" else []
+    for name, column in enumerate(columns) if names is None else ((name, X[name]) for name in names):
+        entry = next((entry for entry in column if not _is_number(entry)), None)
+        if isinstance(entry, str):
             raise ValueError(
-                f"X must hold numbers, but its column {name!r} holds strings; encode it, for example with "
-                "OneHotEncoder in a ColumnTransformer"
+                f"X must hold numbers, but its column {name!r} holds strings such as {str(entry)!r}; encode it, for "
+                "example with OneHotEncoder in a ColumnTransformer"
             ) from error
+        if entry is not None:
+            raise TypeError(f"X must hold numbers, but its column {name!r} holds {entry!r}: {error}") from error
+
+
+def _is_number(entry: Any) -> bool:
+    try:
+        float(entry)
+    except (TypeError, ValueError):
+        return False
+    return True
 
 
 def check_logits(estimator: BaseEstimator, X: Any, *, reset: bool) -> Array:

@@ -70,7 +70,7 @@ def _as_objects(names: list[Any]) -> Array:
 
 def shape_of(y: Any) -> tuple[int, ...]:
     """The shape of an array, or of anything that can be converted to one."""
-    return tuple(y.shape if hasattr(y, "shape") else np.asarray(y).shape)
+    return tuple(y.shape if hasattr(y, "shape") else _as_array(y).shape)
 
 
 def as_labels(y: Any, name: str = "y") -> Array:

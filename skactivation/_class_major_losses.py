@@ -86,21 +86,17 @@ class SoftmaxLoss:
 
     def curvature(self, z: Array, targets: Array) -> tuple[Array, Array]:
         """Return p (1 - p), within a few ULP even if p rounds to 1, and p, which overwrites z."""
-        curvatures = np.empty_like(z)
-        for logits, curvature in zip(z, curvatures, strict=True):
-            logits -= logits.max(axis=0)
-            np.exp(logits, out=logits)
-            largest = logits == 1
-            # Adding the largest exponentials would round away the small ones, so these are summed separately.
-            np.multiply(logits, ~largest, out=curvature)
-            small = curvature.sum(axis=0)
-            n_largest = largest.sum(axis=0, dtype=z.dtype)
-            sums = small + n_largest
-            np.subtract(sums, logits, out=curvature)
-            np.copyto(curvature, small + (n_largest - 1), where=largest)
-            logits /= sums
-            curvature /= sums
-            curvature *= logits
+        z -= z.max(axis=1, keepdims=True)
+        np.exp(z, out=z)
+        # Without the largest exponential, which is 1: adding it would round away the small ones.
+        largest = np.floor(z)
+        others = (z - largest).sum(axis=1, keepdims=True) + (largest.sum(axis=1, keepdims=True) - 1)
+        curvatures = np.subtract(1, z, out=largest)
+        curvatures += others
+        others += 1
+        z /= others
+        curvatures /= others
+        curvatures *= z
         return curvatures, z
 
 

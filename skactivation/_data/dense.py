@@ -1,7 +1,7 @@
 """Dense X, block by block."""
 
 from collections.abc import Iterator
-from functools import cached_property, partial
+from functools import cached_property, lru_cache, partial
 from typing import Any
 
 import numpy as np
@@ -72,10 +72,11 @@ class DenseBlock(FeatureBlock):
 
     def grams(self, weights: Array) -> Array:
         n_columns = self.x.shape[1]
+        if len(weights) > _PAIRS_FROM * n_columns + 2 and n_columns <= _MOST_COLUMNS_IN_PAIRS:
+            sums = self._sums_of_pairs(weights.astype(self.x.dtype, copy=False))
+            return sums.take(_pair_numbers(n_columns), axis=1)
         if weights.size * n_columns <= _SMALL_PRODUCT_SIZE:
             return np.asarray(np.matmul(weights[:, np.newaxis, :] * self.x.T, self.x))
-        if len(weights) > _PAIRS_FROM * n_columns + 2 and n_columns <= _MOST_COLUMNS_IN_PAIRS:
-            return _grams_from_pairs(self.x, weights.astype(self.x.dtype, copy=False))
         products = np.empty((len(weights), n_columns, n_columns), self.x.dtype)
         weighted = self._room.weighted[: len(self.x)]
         for roots, product in zip(np.sqrt(weights).astype(self.x.dtype, copy=False), products, strict=True):
@@ -91,26 +92,42 @@ class DenseBlock(FeatureBlock):
     def columns(self) -> Iterator[Array]:
         yield self.x
 
+    def _sums_of_pairs(self, weights: Array) -> Array:
+        """Weighted sums (m, n_pairs) of the products of two columns, each formed once for all weights."""
+        n_rows, n_columns = self.x.shape
+        step = max(_LEAST_BLOCK_ROWS, _PAIRS_SIZE // (n_columns * (n_columns + 1) // 2))
+        if n_rows <= step:
+            return np.asarray(weights @ self._pairs.T)
+        return sum(
+            weights[:, start : start + step] @ _products_of_pairs(self.x[start : start + step]).T
+            for start in range(0, n_rows, step)
+        )
 
-def _grams_from_pairs(x: Array, weights: Array) -> Array:
-    """`DenseBlock.grams`, with each product of two columns formed once for all weights."""
-    n_rows, n_columns = x.shape
-    n_pairs = n_columns * (n_columns + 1) // 2
-    step = max(_LEAST_BLOCK_ROWS, _PAIRS_SIZE // n_pairs)
-    sums = np.zeros((len(weights), n_pairs), x.dtype)
-    pairs = np.empty((n_pairs, step), x.dtype)
-    for start in range(0, n_rows, step):
-        columns = np.ascontiguousarray(x[start : start + step].T)
-        pairs_there, end = pairs[:, : columns.shape[1]], 0
-        for first in range(n_columns):
-            begin, end = end, end + n_columns - first
-            np.multiply(columns[first:], columns[first], out=pairs_there[begin:end])
-        sums += weights[:, start : start + step] @ pairs_there.T
-    products = np.empty((len(weights), n_columns, n_columns), x.dtype)
-    rows, columns = np.triu_indices(n_columns)
-    products[:, rows, columns] = sums
-    products[:, columns, rows] = sums
+    @cached_property
+    def _pairs(self) -> Array:
+        """Products of columns: of the only block of small data, they are formed once for all passes."""
+        return _products_of_pairs(self.x)
+
+
+def _products_of_pairs(x: Array) -> Array:
+    """Products (n_pairs, b) of each column of x (b, D) with itself and those that follow."""
+    columns = np.ascontiguousarray(x.T)
+    n_columns = len(columns)
+    products = np.empty((n_columns * (n_columns + 1) // 2, len(x)), x.dtype)
+    end = 0
+    for first in range(n_columns):
+        begin, end = end, end + n_columns - first
+        np.multiply(columns[first:], columns[first], out=products[begin:end])
     return products
+
+
+@lru_cache(maxsize=16)
+def _pair_numbers(n_columns: int) -> Array:
+    """Numbers (D, D) of the pairs in `_products_of_pairs`."""
+    rows, columns = np.triu_indices(n_columns)
+    numbers = np.empty((n_columns, n_columns), dtype=np.intp)
+    numbers[rows, columns] = numbers[columns, rows] = np.arange(rows.size)
+    return numbers
 
 
 class DenseRows(FeatureRows):

@@ -6,7 +6,7 @@ from typing import Any, NamedTuple
 import numpy as np
 
 from skactivation._optimize.certificate import safe_step_lengths
-from skactivation._optimize.masks import ALL, all_of, any_of
+from skactivation._optimize.masks import ALL, mask_of
 from skactivation._optimize.objective import Objective
 from skactivation._optimize.preconditioner import Preconditioner
 from skactivation._optimize.problems import Evaluate, Point
@@ -55,77 +55,113 @@ def newton_steps(
 ) -> NewtonSteps:
     """Take steps while each leaves less than a `useful` share of the gradient; `advance` is called after each."""
     u = preconditioner.to_coordinates(point.gradient)
-    first = norms = preconditioner.norms_of_coordinates(u)
-    travelled, active = np.zeros(norms.size), np.ones(norms.size, dtype=bool)
-    whole = moved = ~active
+    # Of each problem. Plain numbers are quicker than arrays, unless there are hundreds of problems.
+    first = norms = preconditioner.norms_of_coordinates(u).tolist()
+    travelled, whole, moved = [0.0] * len(norms), [False] * len(norms), [False] * len(norms)
+    active = list(range(len(norms)))
     for _ in range(min(_MOST_STEPS, max_iter)):
-        active = active & (norms**2 > _NEGLIGIBLE * point.values)
-        if not any_of(active):
+        active = [p for p in active if not _is_negligible(norms[p], point.values[p])]
+        if not active:
             break
-        step = -preconditioner.to_coefficients(u)
-        after, lengths, u = _step(objective, point, preconditioner, step, norms, active, evaluate)
-        stepped = lengths > 0
-        whole = np.where(active, lengths == 1, whole)
-        if not any_of(stepped):
+        before, after = norms, _step(objective, point, preconditioner, u, norms, active, evaluate)
+        for p in active:
+            whole[p] = after.lengths[p] == 1
+        active = [p for p in active if after.lengths[p] > 0]
+        if not active:
             break
-        point, moved = after, moved | stepped
+        for p in active:
+            moved[p] = True
+            travelled[p] += after.lengths[p] * norms[p]
+        point, u, norms = after.point, after.u, after.norms
         advance(point)
-        travelled = travelled + lengths * norms
-        before, norms = norms, preconditioner.norms_of_coordinates(u)
         # For the others a new Hessian will do better.
-        active = stepped & (norms < useful * before)
-    near = first**2 <= 2 * _NEAR * point.values
-    settled = (norms**2 <= _NEGLIGIBLE * point.values) | (near & (norms > first / 2))
-    return NewtonSteps(point, travelled, settled, whole, moved)
+        active = [p for p in active if norms[p] < useful * before[p]]
+    settled = [_is_settled(*norms_and_value) for norms_and_value in zip(first, norms, point.values.tolist(), strict=True)]
+    return NewtonSteps(point, *(np.array(facts) for facts in (travelled, settled, whole, moved)))
+
+
+def _is_negligible(norm: float, value: float) -> bool:
+    return not norm * norm > _NEGLIGIBLE * value
+
+
+def _is_settled(first: float, norm: float, value: float) -> bool:
+    """Whether further steps of a problem would gain nothing, given its first and last norm."""
+    is_near = first * first <= 2 * _NEAR * value
+    return norm * norm <= _NEGLIGIBLE * value or (is_near and norm > first / 2)
+
+
+class _Step(NamedTuple):
+    """Where a step has led."""
+
+    point: Point
+    lengths: list[float]
+    """How much of the step each problem took: 0 if it took none."""
+    u: Array
+    """The gradient by u."""
+    norms: list[float]
+    """The lengths of each problem's u."""
 
 
 def _step(
     objective: Objective,
     point: Point,
     preconditioner: Preconditioner,
-    step: Array,
-    norms: Array,
-    active: Array,
+    u: Array,
+    norms: list[float],
+    active: list[int],
     evaluate: Evaluate,
-) -> tuple[Point, Array, Array]:
-    """One step of the active problems: the point, how much of the step (P,) was taken, the gradient by u there.
+) -> _Step:
+    """One step of the active problems.
 
     The whole step is nearly always right. If not, shorter ones are tried, down to the one that is certain to lower F
     but may be short.
     """
-    lengths, taken = np.ones(active.size), np.zeros(active.size)
-    pending: Any = ALL if all_of(active) else active
-    safe = np.full(active.size, np.nan)  # not known yet
-    blind = objective.has_tiny_weights & active
-    if any_of(blind):
-        safe[blind] = safe_step_lengths(objective.select(blind).logit_range(step[blind]))
-        lengths[blind] = np.minimum(1.0, _BLIND * safe[blind])
+    step = preconditioner.to_coefficients(u)
+    lengths, tried, safe = [0.0] * len(norms), [1.0] * len(norms), {}
+    blind = [p for p in active if objective.has_tiny_weights[p]]
+    if blind:
+        safe = _safe_lengths(objective, step, blind)
+        for p in blind:
+            tried[p] = min(1.0, _BLIND * safe[p])
+    pending = active
     while True:
-        before, length = point.select(pending), lengths[pending]
-        theta = before.theta + length[:, np.newaxis, np.newaxis] * step[pending]
-        trial = evaluate(objective.select(pending), theta, finite=False)
-        some = preconditioner.select(pending)
+        problems = mask_of(pending, len(norms))
+        before, some = point.select(problems), preconditioner.select(problems)
+        tried_there = np.array([tried[p] for p in pending])[:, np.newaxis, np.newaxis]
+        trial = evaluate(objective.select(problems), before.theta - tried_there * step[problems], finite=False)
         u = some.to_coordinates(trial.gradient)
-        good = _is_good(before, trial, norms[pending], some.norms_of_coordinates(u), length)
-        if pending is ALL and all_of(good):
-            return trial, lengths, u
-        accepted = np.zeros(active.size, dtype=bool)
-        accepted[pending] = good
-        point = point.replaced(accepted, trial.select(good))
-        taken[accepted] = lengths[accepted]
-        pending = active & (taken == 0)
-        unknown = pending & np.isnan(safe)
-        if any_of(unknown):
-            safe[unknown] = safe_step_lengths(objective.select(unknown).logit_range(step[unknown]))
+        trial_norms = some.norms_of_coordinates(u).tolist()
+        values = zip(before.values.tolist(), trial.values.tolist(), trial_norms, strict=True)
+        good = [_is_good(*facts, norms[p], tried[p]) for p, facts in zip(pending, values, strict=True)]
+        if problems is ALL and all(good):
+            return _Step(trial, tried, u, trial_norms)
+        accepted = [p for p, is_good in zip(pending, good, strict=True) if is_good]
+        for p in accepted:
+            lengths[p] = tried[p]
+        point = point.replaced(mask_of(accepted, len(norms)), trial.select(np.array(good)))
+        pending = [p for p in pending if p not in accepted]
+        safe |= _safe_lengths(objective, step, [p for p in pending if p not in safe])
         # After the safe length there is nothing left to try.
-        pending = pending & (lengths > safe)
-        if not any_of(pending):
-            return point, taken, preconditioner.to_coordinates(point.gradient)
-        lengths[pending] = np.maximum(lengths[pending] * _SHORTER, safe[pending])
+        pending = [p for p in pending if tried[p] > safe[p]]
+        if not pending:
+            u = preconditioner.to_coordinates(point.gradient)
+            return _Step(point, lengths, u, preconditioner.norms_of_coordinates(u).tolist())
+        for p in pending:
+            tried[p] = max(tried[p] * _SHORTER, safe[p])
 
 
-def _is_good(before: Point, trial: Point, norms: Array, trial_norms: Array, lengths: Array) -> Array:
-    """Whether trial steps are accepted: F falls enough; or the gradient does, where values differ by rounding only."""
-    fall = before.values - trial.values
-    flat = (trial_norms < norms) & (fall >= -_ROUNDING * before.values)
-    return np.asarray((fall >= _SUFFICIENT * lengths * norms**2) | flat)
+def _is_good(value: float, trial_value: float, trial_norm: float, norm: float, length: float) -> bool:
+    """Whether a trial step is accepted: F falls enough; or the gradient does, where values differ by rounding only."""
+    fall = value - trial_value
+    if fall >= _SUFFICIENT * length * norm * norm:
+        return True
+    return trial_norm < norm and fall >= -_ROUNDING * value
+
+
+def _safe_lengths(objective: Objective, step: Array, problems: list[int]) -> dict[int, float]:
+    """How much of the steps of some problems is certain to lower F."""
+    if not problems:
+        return {}
+    chosen = mask_of(problems, len(step))
+    lengths = safe_step_lengths(objective.select(chosen).logit_range(step[chosen]))
+    return dict(zip(problems, lengths.tolist(), strict=True))

@@ -63,7 +63,6 @@ class LinearObjective(Objective):
             weights = rows.weight_facts
             self.has_tiny_weights = self._of_problems(weights.least / weights.largest) * self._least_weights() < _TINY
         self._dtype: Any = np.dtype(np.float64)
-        self._logits = np.arange(targets.n_logits)
         # All pairs of logits of a problem, for the blocks of the Hessian off the diagonal.
         self._pairs = np.nonzero(np.tri(targets.n_logits, k=-1))
         # Without a penalty, F is constant in the directions given by linearly dependent columns.
@@ -157,15 +156,15 @@ class LinearObjective(Objective):
         if n_logits > 1:
             # The gradient's sum over the classes is a rounding error. It is subtracted in proportion to the residuals,
             # because equal parts would exceed the gradients of classes with tiny residuals.
-            sizes = np.sqrt(squares).reshape(n_problems, n_logits, 1)
-            totals = np.maximum(np.add.reduce(sizes, axis=1, keepdims=True), _LEAST_SIZE)
-            gradient -= (sizes / totals) * np.add.reduce(gradient, axis=1, keepdims=True)
+            shares = np.sqrt(squares).reshape(n_problems, n_logits, 1)
+            shares /= np.maximum(np.add.reduce(shares, axis=1, keepdims=True), _LEAST_SIZE)
+            gradient -= shares * np.add.reduce(gradient, axis=1, keepdims=True)
         penalty_gradient = self.penalty * theta
         gradient += penalty_gradient
         if self._null_spaces:
             self._project(gradient)
-        halves = 0.5 * penalty_gradient.reshape(n_problems, -1), theta.reshape(n_problems, -1)
-        return values + np.einsum("pj,pj->p", *halves), gradient
+        penalty_gradient *= theta
+        return values + 0.5 * np.add.reduce(penalty_gradient.reshape(n_problems, -1), axis=1), gradient
 
     def hessian(self, theta: Array) -> Array:
         """Hessian of each problem (P, m, m) with m = K D, ordered by class, then column.
@@ -174,30 +173,27 @@ class LinearObjective(Objective):
         are correct after centring, and so are the norms of centred gradients.
         """
         n_problems, n_logits, n_columns = self.shape
+        n_blocks = n_logits * (n_logits + 1) // 2
         if n_logits == 1:
-            own = self.hessian_blocks(theta)
+            blocks = self.hessian_blocks(theta)
         else:
-            size = n_problems * n_columns**2 * n_logits * (n_logits + 1) // 2
-            cost = n_columns * n_logits
-            own, others = self._sum(_terms.hessian_with_pairs, theta, self._pairs, size=size, cost=cost)
-            own = self._with_penalty(own)
-            others *= self._scale_products
+            size, cost = n_problems * n_blocks * n_columns**2, n_columns * n_logits
+            (blocks,) = self._sum(_terms.blocks_of_hessian, theta, self._pairs, size=size, cost=cost)
+            blocks = blocks.reshape(n_problems, n_blocks, n_columns, n_columns) * self._scale_products
+            np.negative(blocks[:, n_logits:], out=blocks[:, n_logits:])
+            self._add_penalty(blocks[:, :n_logits])
+        own = blocks[:, :n_logits]
         curvatures = np.einsum("pkjj->pkj", own).copy()
         if self._null_spaces:
             projections = np.stack([basis @ basis.T for basis in self._null_spaces])
             own += curvatures.mean(axis=2)[:, :, np.newaxis, np.newaxis] * projections[:, np.newaxis]
         if n_logits == 1:
             return np.asarray(own[:, 0])
-        hessian = np.empty((n_problems, n_logits, n_columns, n_logits, n_columns))
-        blocks = hessian.transpose(0, 1, 3, 2, 4)
-        blocks[:, self._logits, self._logits] = own
-        one, other = self._pairs
-        others = np.negative(others, out=others).reshape(n_problems, one.size, n_columns, n_columns)
-        blocks[:, one, other] = blocks[:, other, one] = others
-        of_columns = np.einsum("pkljj->pjkl", blocks)
+        hessian = blocks.take(self._places, axis=1)
+        of_columns = np.einsum("pkljj->pjkl", hessian)
         of_columns += _regular_shift(curvatures.transpose(0, 2, 1), self.penalty[:, 0])
         size = n_logits * n_columns
-        return hessian.reshape(n_problems, size, size)
+        return hessian.transpose(0, 1, 3, 2, 4).reshape(n_problems, size, size)
 
     def hessian_blocks(self, theta: Array) -> Array:
         """Diagonal blocks (P, K, D, D) of the Hessian."""
@@ -347,6 +343,15 @@ class LinearObjective(Objective):
     def _scale_products(self) -> Array:
         """Factors (D, D) from products of the blocks' columns to those of the solver's columns."""
         return np.multiply.outer(self.units.block_scale, self.units.block_scale)
+
+    @cached_property
+    def _places(self) -> Array:
+        """The place (K, K) of each block of the Hessian in what the term for it returns."""
+        n_logits = self.shape[1]
+        places = np.diag(np.arange(n_logits))
+        one, other = self._pairs
+        places[one, other] = places[other, one] = n_logits + np.arange(one.size)
+        return places
 
     def _project(self, theta: Array) -> None:
         """Remove, in place, the component of coefficients or of a gradient in the null space of X."""

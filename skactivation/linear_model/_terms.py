@@ -55,15 +55,13 @@ def hessian_blocks(block: FeatureBlock, point: LinearPoint) -> tuple[Array]:
     return (block.grams(point.curvature(block)[0]),)
 
 
-def hessian_with_pairs(block: FeatureBlock, point: LinearPoint, pairs: tuple[Array, Array]) -> tuple[Array, Array]:
-    """Diagonal blocks (P K, D, D), and the negated blocks (P n, D, D) of the n pairs of logits."""
+def blocks_of_hessian(block: FeatureBlock, point: LinearPoint, pairs: tuple[Array, Array]) -> tuple[Array]:
+    """Blocks (P n, D, D) of the Hessians: the K diagonal ones, then those of pairs of logits, not negated."""
     diagonal, q = point.curvature(block)
     # Computing diagonal blocks from the others would cancel digits for probabilities close to 1.
-    own = block.grams(diagonal)
-    if q is None:
-        return own, np.zeros(())
-    of_pairs = q[:, pairs[0]] * q[:, pairs[1]]
-    return own, block.grams(of_pairs.reshape(-1, of_pairs.shape[2]))
+    of_logits = diagonal.reshape(-1, point.n_logits, diagonal.shape[1])
+    weights = np.concatenate([of_logits, q[:, pairs[0]] * q[:, pairs[1]]], axis=1)
+    return (block.grams(weights.reshape(-1, weights.shape[2])),)
 
 
 def mean_hessian_block(block: FeatureBlock, point: LinearPoint) -> tuple[Array, Array]:

@@ -98,10 +98,10 @@ class DenseBlock(FeatureBlock):
         step = max(_LEAST_BLOCK_ROWS, _PAIRS_SIZE // (n_columns * (n_columns + 1) // 2))
         if n_rows <= step:
             return np.asarray(weights @ self._pairs.T)
-        return sum(
-            weights[:, start : start + step] @ _products_of_pairs(self.x[start : start + step]).T
-            for start in range(0, n_rows, step)
-        )
+        sums = np.zeros((len(weights), n_columns * (n_columns + 1) // 2), self.x.dtype)
+        for start in range(0, n_rows, step):
+            sums += weights[:, start : start + step] @ _products_of_pairs(self.x[start : start + step]).T
+        return sums
 
     @cached_property
     def _pairs(self) -> Array:

@@ -1,7 +1,7 @@
 """Newton's method: steps of several problems with one preconditioner while it serves them."""
 
 from collections.abc import Callable
-from typing import Any, NamedTuple
+from typing import NamedTuple
 
 import numpy as np
 
@@ -27,6 +27,9 @@ _ROUNDING = 1e-11
 _BLIND = 8
 # A step that is not good is tried again at this share of its length.
 _SHORTER = 1 / 4
+# Far from the minimum, where a step promises more than this share of F, curvature falls along it, so that whole steps
+# are too short. Where the last one was, the next is up to so many times as long. Longer ones miss more often.
+_FAR, _LONGEST = 1e-2, 1.5
 
 
 class NewtonSteps(NamedTuple):
@@ -38,9 +41,11 @@ class NewtonSteps(NamedTuple):
     settled: Array
     """Whether further steps would gain nothing (P,)."""
     whole: Array
-    """Whether the last step was a whole one (P,)."""
+    """Whether the last step was a whole one, or longer (P,)."""
     moved: Array
     """Whether there was any step (P,)."""
+    next_lengths: Array
+    """How long the first step with the next Hessian should be, relative to a whole one (P,)."""
 
 
 def newton_steps(
@@ -48,36 +53,45 @@ def newton_steps(
     point: Point,
     preconditioner: Preconditioner,
     evaluate: Evaluate,
+    first_lengths: Array,
     *,
     useful: float,
     max_iter: int,
     advance: Callable[[Point], None],
 ) -> NewtonSteps:
-    """Take steps while each leaves less than a `useful` share of the gradient; `advance` is called after each."""
+    """Take steps while each leaves less than a `useful` share of the gradient; `advance` is called after each.
+
+    The first step of each problem has the length `first_lengths` (P,), relative to a whole one, if that is good.
+    """
     u = preconditioner.to_coordinates(point.gradient)
     # Of each problem. Plain numbers are quicker than arrays, unless there are hundreds of problems.
     first = norms = preconditioner.norms_of_coordinates(u).tolist()
     travelled, whole, moved = [0.0] * len(norms), [False] * len(norms), [False] * len(norms)
+    facts = zip(first_lengths.tolist(), norms, point.values.tolist(), strict=True)
+    lengths = [length if norm * norm > _FAR * value else 1.0 for length, norm, value in facts]
     active = list(range(len(norms)))
     for _ in range(min(_MOST_STEPS, max_iter)):
         active = [p for p in active if not _is_negligible(norms[p], point.values[p])]
         if not active:
             break
-        before, after = norms, _step(objective, point, preconditioner, u, norms, active, evaluate)
+        before, after = norms, _step(objective, point, preconditioner, u, norms, lengths, active, evaluate)
         for p in active:
-            whole[p] = after.lengths[p] == 1
+            whole[p] = after.lengths[p] >= 1
         active = [p for p in active if after.lengths[p] > 0]
         if not active:
             break
         for p in active:
             moved[p] = True
             travelled[p] += after.lengths[p] * norms[p]
+        lengths = _next_lengths(u, after, norms)
         point, u, norms = after.point, after.u, after.norms
         advance(point)
         # For the others a new Hessian will do better.
         active = [p for p in active if norms[p] < useful * before[p]]
-    settled = [_is_settled(*norms_and_value) for norms_and_value in zip(first, norms, point.values.tolist(), strict=True)]
-    return NewtonSteps(point, *(np.array(facts) for facts in (travelled, settled, whole, moved)))
+    settled = [
+        _is_settled(*norms_and_value) for norms_and_value in zip(first, norms, point.values.tolist(), strict=True)
+    ]
+    return NewtonSteps(point, *(np.array(facts) for facts in (travelled, settled, whole, moved, lengths)))
 
 
 def _is_negligible(norm: float, value: float) -> bool:
@@ -102,22 +116,36 @@ class _Step(NamedTuple):
     """The lengths of each problem's u."""
 
 
+def _next_lengths(u: Array, step: _Step, norms: list[float]) -> list[float]:
+    """How long the next step of each problem should be: where slopes that fall linearly would have been 0.
+
+    That is at t / (1 - r), with the ratio r of the slopes at the end and at the start of a step of length t.
+    """
+    slopes = np.add.reduce((u * step.u).reshape(len(norms), -1), axis=1).tolist()
+    steepness = [slope / (norm * norm) if norm > 0 else 0.0 for slope, norm in zip(slopes, norms, strict=True)]
+    return [
+        max(1.0, min(t / (1 - r), _LONGEST)) if r < 1 else _LONGEST
+        for t, r in zip(step.lengths, steepness, strict=True)
+    ]
+
+
 def _step(
     objective: Objective,
     point: Point,
     preconditioner: Preconditioner,
     u: Array,
     norms: list[float],
+    first_lengths: list[float],
     active: list[int],
     evaluate: Evaluate,
 ) -> _Step:
     """One step of the active problems.
 
-    The whole step is nearly always right. If not, shorter ones are tried, down to the one that is certain to lower F
+    The first length is nearly always right. If not, shorter ones are tried, down to the one that is certain to lower F
     but may be short.
     """
     step = preconditioner.to_coefficients(u)
-    lengths, tried, safe = [0.0] * len(norms), [1.0] * len(norms), {}
+    lengths, tried, safe = [0.0] * len(norms), first_lengths.copy(), {}
     blind = [p for p in active if objective.has_tiny_weights[p]]
     if blind:
         safe = _safe_lengths(objective, step, blind)
@@ -147,7 +175,7 @@ def _step(
             u = preconditioner.to_coordinates(point.gradient)
             return _Step(point, lengths, u, preconditioner.norms_of_coordinates(u).tolist())
         for p in pending:
-            tried[p] = max(tried[p] * _SHORTER, safe[p])
+            tried[p] = 1.0 if tried[p] > 1 else max(tried[p] * _SHORTER, safe[p])
 
 
 def _is_good(value: float, trial_value: float, trial_norm: float, norm: float, length: float) -> bool:

@@ -122,6 +122,8 @@ class _Run:
         # moved from where the preconditioner was taken.
         self.by_newton, self.whole, self.moved = np.zeros((3, n_problems), dtype=bool)
         self.travelled = np.zeros(n_problems)
+        # Of each problem: the length of its next Newton step, relative to a whole one.
+        self.lengths = np.ones(n_problems)
         # The preconditioner of the problems of this round, given by a mask or ALL.
         self.preconditioner: Preconditioner | None = None
         self.of_this_round: Any = ALL
@@ -195,13 +197,14 @@ class _Run:
             self.point.select(problems),
             self._preconditioner_of(problems),
             self.evaluate,
+            self.lengths[problems],
             useful=self.strategy.useful,
             max_iter=self.max_iter - self.n_iterations,
             advance=lambda point: self._count_iteration(problems, point),
         )
         self.point = self.point.replaced(problems, steps.point)
         self.travelled[problems], self.moved[problems] = steps.travelled, steps.moved
-        self.whole[problems] = steps.whole
+        self.whole[problems], self.lengths[problems] = steps.whole, steps.next_lengths
         settled = steps.settled | ~steps.moved | (self.n_iterations == self.max_iter)
         if all_of(settled):
             return Phase.CERTIFY

@@ -58,6 +58,7 @@ def hessian_blocks(block: FeatureBlock, point: LinearPoint) -> tuple[Array]:
 def blocks_of_hessian(block: FeatureBlock, point: LinearPoint, pairs: tuple[Array, Array]) -> tuple[Array]:
     """Blocks (P n, D, D) of the Hessians: the K diagonal ones, then those of pairs of logits, not negated."""
     diagonal, q = point.curvature(block)
+    assert q is not None  # for more than one logit
     # Computing diagonal blocks from the others would cancel digits for probabilities close to 1.
     of_logits = diagonal.reshape(-1, point.n_logits, diagonal.shape[1])
     weights = np.concatenate([of_logits, q[:, pairs[0]] * q[:, pairs[1]]], axis=1)

@@ -37,6 +37,11 @@ class Loss(Protocol):
         q is None if K = 1. May overwrite z.
         """
 
+    def sums_residuals_and_curvature(
+        self, z: Array, targets: Any, weights: Array | None
+    ) -> tuple[Array, Array, Array | None]:
+        """What `sums_and_residuals` and `curvature` do and return; the latter without the weights."""
+
 
 class SoftmaxLoss:
     """Cross-entropy of exclusive classes, with targets from `softmax_targets` that all problems share."""
@@ -88,16 +93,47 @@ class SoftmaxLoss:
         """Return p (1 - p), within a few ULP even if p rounds to 1, and p, which overwrites z."""
         z -= z.max(axis=1, keepdims=True)
         np.exp(z, out=z)
-        # Without the largest exponential, which is 1: adding it would round away the small ones.
-        largest = np.floor(z)
-        others = (z - largest).sum(axis=1, keepdims=True) + (largest.sum(axis=1, keepdims=True) - 1)
-        curvatures = np.subtract(1, z, out=largest)
-        curvatures += others
-        others += 1
-        z /= others
-        curvatures /= others
-        curvatures *= z
-        return curvatures, z
+        complements, _ = _probabilities(z)
+        complements *= z
+        return complements, z
+
+    def sums_residuals_and_curvature(
+        self, z: Array, targets: Array, weights: Array | None
+    ) -> tuple[Array, Array, Array]:
+        """What `sums_and_residuals` and `curvature` do and return, the latter without the weights."""
+        if targets.ndim > 1 or len(z) > 1:
+            curvature = self.curvature(z.copy(), targets)
+            return self.sums_and_residuals(z, targets, weights), *curvature
+        z -= z.max(axis=1, keepdims=True)
+        gaps = z.take(targets)
+        np.exp(z, out=z)
+        complements, others = _probabilities(z)
+        p = z.copy()
+        z.reshape(-1)[targets] = np.negative(complements.take(targets))
+        losses = np.log1p(others[0, 0])
+        losses -= gaps
+        if weights is not None:
+            of_rows = weights if weights.ndim == 1 else weights[0]
+            z *= of_rows
+            losses *= of_rows
+        complements *= p
+        return losses.sum(keepdims=True, dtype=np.float64), complements, p
+
+
+def _probabilities(z: Array) -> tuple[Array, Array]:
+    """Overwrite exponentials (P, K, b), the largest of which are 1, with probabilities p.
+
+    Return 1 - p, accurate even if p rounds to 1, and the sums (P, 1, b) of the exponentials without the largest.
+    """
+    # Adding the largest would round away the small ones.
+    largest = np.floor(z)
+    others = (z - largest).sum(axis=1, keepdims=True) + (largest.sum(axis=1, keepdims=True) - 1)
+    complements = np.subtract(1, z, out=largest)
+    complements += others
+    sums = 1 + others
+    z /= sums
+    complements /= sums
+    return complements, others
 
 
 class LabelSigns(NamedTuple):
@@ -145,6 +181,13 @@ class SigmoidLoss:
                 sums[labels] = np.einsum("lb,lb->l", losses_there, weights[labels])
                 part *= weights[labels]
         return sums
+
+    def sums_residuals_and_curvature(
+        self, z: Array, targets: LabelTargets, weights: Array | None
+    ) -> tuple[Array, Array, None]:
+        """What `sums_and_residuals` and `curvature` do and return, the latter without the weights."""
+        curvature, _ = self.curvature(z.copy(), targets)
+        return self.sums_and_residuals(z, targets, weights), curvature, None
 
     def curvature(self, z: Array, targets: LabelTargets) -> tuple[Array, None]:
         """Overwrite z with (yes + no) sigmoid(z) sigmoid(-z); return z, and None because each label has one logit."""

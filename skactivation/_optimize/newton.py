@@ -6,9 +6,9 @@ from typing import NamedTuple
 import numpy as np
 
 from skactivation._optimize.certificate import safe_step_lengths
-from skactivation._optimize.masks import ALL, mask_of
-from skactivation._optimize.objective import Objective
-from skactivation._optimize.preconditioner import Preconditioner
+from skactivation._optimize.masks import ALL, all_of, mask_of
+from skactivation._optimize.objective import Curvature, Objective
+from skactivation._optimize.preconditioner import Preconditioner, precondition
 from skactivation._optimize.problems import Evaluate, Point
 from skactivation._typing import Array
 
@@ -27,25 +27,29 @@ _ROUNDING = 1e-11
 _BLIND = 8
 # A step that is not good is tried again at this share of its length.
 _SHORTER = 1 / 4
+# Where a step promises more than this share of F, the Hessian at its end will be needed.
+_HESSIAN_FROM = 1e-4
 # Far from the minimum, where a step promises more than this share of F, curvature falls along it, so that whole steps
 # are too short. Where the last one was, the next is up to so many times as long. Longer ones miss more often.
 _FAR, _LONGEST = 1e-2, 1.5
 
 
 class NewtonSteps(NamedTuple):
-    """Where Newton steps have led, for each problem."""
+    """Where Newton steps have led. Facts about each problem are in lists: quicker than arrays, if there are few."""
 
     point: Point
-    travelled: Array
-    """Length (P,) of the steps in the preconditioner's norm."""
-    settled: Array
-    """Whether further steps would gain nothing (P,)."""
-    whole: Array
-    """Whether the last step was a whole one, or longer (P,)."""
-    moved: Array
-    """Whether there was any step (P,)."""
-    next_lengths: Array
-    """How long the first step with the next Hessian should be, relative to a whole one (P,)."""
+    preconditioner: Preconditioner
+    """The last one."""
+    travelled: list[float]
+    """Length of the steps in its norm."""
+    settled: list[bool]
+    """Whether further steps would gain nothing."""
+    whole: list[bool]
+    """Whether the last step was a whole one, or longer."""
+    moved: list[bool]
+    """Whether there was any step."""
+    next_lengths: list[float]
+    """How long the first step with the next Hessian should be, relative to a whole one."""
 
 
 def newton_steps(
@@ -53,25 +57,56 @@ def newton_steps(
     point: Point,
     preconditioner: Preconditioner,
     evaluate: Evaluate,
-    first_lengths: Array,
+    next_lengths: list[float],
     *,
     useful: float,
     max_iter: int,
     advance: Callable[[Point], None],
+    n_hessians: int = 1,
 ) -> NewtonSteps:
-    """Take steps while each leaves less than a `useful` share of the gradient; `advance` is called after each.
+    """Take steps with one Hessian after another, `n_hessians` at most, while all problems get on with whole steps.
 
-    The first step of each problem has the length `first_lengths` (P,), relative to a whole one, if that is good.
+    The first step of each problem has the length `next_lengths`, relative to a whole one, if that is good. With one
+    Hessian, steps go on while each leaves less than a `useful` share of the gradient. `advance` is called after each.
     """
+    n_left, moved = max_iter, [False] * len(next_lengths)
+
+    def count(point: Point) -> None:
+        nonlocal n_left
+        n_left -= 1
+        advance(point)
+
+    while True:
+        steps = _steps_with_one_hessian(objective, point, preconditioner, evaluate, next_lengths, useful, n_left, count)
+        moved = [one or other for one, other in zip(moved, steps.moved, strict=True)]
+        n_hessians -= 1
+        if n_hessians == 0 or n_left == 0 or any(steps.settled) or not all(steps.whole):
+            break
+        made = precondition(objective, steps.point.theta, Curvature.WHOLE, hessian=steps.point.hessian)
+        if not all_of(made.bounds_hessian):
+            break
+        point, preconditioner, next_lengths = steps.point, made, steps.next_lengths
+    return steps._replace(moved=moved)
+
+
+def _steps_with_one_hessian(
+    objective: Objective,
+    point: Point,
+    preconditioner: Preconditioner,
+    evaluate: Evaluate,
+    lengths: list[float],
+    useful: float,
+    max_iter: int,
+    advance: Callable[[Point], None],
+) -> NewtonSteps:
     u = preconditioner.to_coordinates(point.gradient)
-    # Of each problem. Plain numbers are quicker than arrays, unless there are hundreds of problems.
     first = norms = preconditioner.norms_of_coordinates(u).tolist()
     travelled, whole, moved = [0.0] * len(norms), [False] * len(norms), [False] * len(norms)
-    facts = zip(first_lengths.tolist(), norms, point.values.tolist(), strict=True)
+    facts = zip(lengths, norms, point.values.tolist(), strict=True)
     lengths = [length if norm * norm > _FAR * value else 1.0 for length, norm, value in facts]
     active = list(range(len(norms)))
     for _ in range(min(_MOST_STEPS, max_iter)):
-        active = [p for p in active if not _is_negligible(norms[p], point.values[p])]
+        active = [p for p in active if norms[p] * norms[p] > _NEGLIGIBLE * point.values[p]]
         if not active:
             break
         before, after = norms, _step(objective, point, preconditioner, u, norms, lengths, active, evaluate)
@@ -88,14 +123,8 @@ def newton_steps(
         advance(point)
         # For the others a new Hessian will do better.
         active = [p for p in active if norms[p] < useful * before[p]]
-    settled = [
-        _is_settled(*norms_and_value) for norms_and_value in zip(first, norms, point.values.tolist(), strict=True)
-    ]
-    return NewtonSteps(point, *(np.array(facts) for facts in (travelled, settled, whole, moved, lengths)))
-
-
-def _is_negligible(norm: float, value: float) -> bool:
-    return not norm * norm > _NEGLIGIBLE * value
+    settled = [_is_settled(*norms_and_value) for norms_and_value in zip(first, norms, point.values.tolist())]
+    return NewtonSteps(point, preconditioner, travelled, settled, whole, moved, lengths)
 
 
 def _is_settled(first: float, norm: float, value: float) -> bool:
@@ -151,12 +180,14 @@ def _step(
         safe = _safe_lengths(objective, step, blind)
         for p in blind:
             tried[p] = min(1.0, _BLIND * safe[p])
+    with_hessian = any(norms[p] * norms[p] > _HESSIAN_FROM * point.values[p] for p in active)
     pending = active
     while True:
         problems = mask_of(pending, len(norms))
         before, some = point.select(problems), preconditioner.select(problems)
         tried_there = np.array([tried[p] for p in pending])[:, np.newaxis, np.newaxis]
-        trial = evaluate(objective.select(problems), before.theta - tried_there * step[problems], finite=False)
+        theta = before.theta - tried_there * step[problems]
+        trial = evaluate(objective.select(problems), theta, finite=False, with_hessian=with_hessian)
         u = some.to_coordinates(trial.gradient)
         trial_norms = some.norms_of_coordinates(u).tolist()
         values = zip(before.values.tolist(), trial.values.tolist(), trial_norms, strict=True)

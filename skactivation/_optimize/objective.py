@@ -67,6 +67,10 @@ class Objective(ABC):
     def hessian(self, theta: Array) -> Array:
         """The Hessian of each problem (P, m, m), made regular in directions in which the value does not change."""
 
+    def value_gradient_and_hessian(self, theta: Array) -> tuple[Array, Array, Array]:
+        """What `value_and_gradient` and `hessian` return; in one pass, where the objective can."""
+        return *self.value_and_gradient(theta), self.hessian(theta)
+
     @abstractmethod
     def hessian_rounding(self, hessian: Array) -> Array:
         """Sizes (P, m) of the sums behind the diagonals of `hessian`: rounding is relative to them."""

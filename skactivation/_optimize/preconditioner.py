@@ -110,18 +110,24 @@ class Preconditioner:
 
 
 def precondition(
-    objective: Objective, theta: Array, curvature: Curvature, *, sample_size: int | None = None
+    objective: Objective,
+    theta: Array,
+    curvature: Curvature,
+    *,
+    sample_size: int | None = None,
+    hessian: Array | None = None,
 ) -> Preconditioner:
     """The preconditioner from a curvature at a point; from the diagonal, where nothing else is positive definite.
 
-    With a sample size, a sample of so many rows stands for all of them.
+    With a sample size, a sample of so many rows stands for all of them. A Hessian (P, m, m) that is known already, in
+    double precision, saves a pass over the rows.
     """
     sampled = sample_size is not None and not (curvature is Curvature.WHOLE and objective.has_uniform_curvature(theta))
     if sample_size is not None and sampled:
         objective = objective.sample(theta, sample_size)
     made = None
     if curvature is Curvature.WHOLE:
-        made = _from_hessians(objective, theta, sampled=sampled)
+        made = _from_hessians(objective, theta, None if sampled else hessian, sampled=sampled)
     elif curvature is Curvature.BLOCKS:
         made = _from_blocks(objective, theta)
     elif curvature is Curvature.MEAN_BLOCK:
@@ -132,16 +138,19 @@ def precondition(
     return Preconditioner(1 / np.sqrt(_positive(diagonal)), objective.shape)
 
 
-def _from_hessians(objective: Objective, theta: Array, *, sampled: bool) -> Preconditioner | None:
+def _from_hessians(
+    objective: Objective, theta: Array, known: Array | None, *, sampled: bool
+) -> Preconditioner | None:
     """The Hessian of each problem, or the diagonal of one that has no factor; None for a single one without."""
     n_problems = objective.shape[0]
     # For several problems single precision is tried first: it is cheaper, and allowances show where it is enough.
-    cheap = objective.in_single_precision() if n_problems > 1 else objective.in_double_precision()
-    hessians, inverses, bounds = _factors(cheap, theta)
+    is_cheap = known is None and n_problems > 1
+    cheap = objective.in_single_precision() if is_cheap else objective.in_double_precision()
+    hessians, inverses, bounds = _factors(cheap, theta, known)
     if cheap.is_single and not all_of(bounds):
         vague = ~bounds
         exact = objective.in_double_precision().select(vague)
-        hessians[vague], exact_inverses, bounds[vague] = _factors(exact, theta[vague])
+        hessians[vague], exact_inverses, bounds[vague] = _factors(exact, theta[vague], None)
         for problem, inverse in zip(np.flatnonzero(vague), exact_inverses, strict=True):
             inverses[problem] = inverse
     if n_problems == 1:
@@ -177,9 +186,11 @@ def _from_mean_block(objective: Objective, theta: Array) -> Preconditioner | Non
     return Preconditioner(inverse[np.newaxis], objective.shape, scales=np.sqrt(_positive(shares)))
 
 
-def _factors(objective: Objective, theta: Array) -> tuple[Array, list[Array | None], Array]:
+def _factors(
+    objective: Objective, theta: Array, known: Array | None
+) -> tuple[Array, list[Array | None], Array]:
     """The Hessians (P, m, m), inverses of their Cholesky factors, whether L L^T is certain to be below each (P,)."""
-    hessians = objective.hessian(theta)
+    hessians = objective.hessian(theta) if known is None else known
     # What sums and the factorisation may round, relative to each diagonal entry (never to their mean: a column of
     # small scale would drown). A matrix that stays positive definite without it bounds the Hessian from below.
     size = hessians.shape[-1]

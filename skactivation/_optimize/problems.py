@@ -20,23 +20,26 @@ class NotFiniteError(ValueError):
 
 
 class Point(NamedTuple):
-    """Coefficients (P, K, D), the problems' values (P,) and the gradient (P, K, D) there."""
+    """Coefficients (P, K, D), the problems' values (P,), the gradient (P, K, D) there, and the Hessians if known."""
 
     theta: Array
     values: Array
     gradient: Array
+    hessian: Array | None = None
+    """The Hessian of each problem (P, m, m)."""
 
     def select(self, problems: Any) -> "Point":
         """Some of the problems, given by a mask or `ALL`."""
-        return self if all_of(problems) else Point(*(array[problems] for array in self))
+        return self if all_of(problems) else Point(*(None if array is None else array[problems] for array in self))
 
     def replaced(self, problems: Any, other: "Point") -> "Point":
         """Replace some problems by those of another point, which has only these; return a new point."""
         if all_of(problems):
             return other
-        arrays = [array.copy() for array in self]
+        arrays: list[Any] = [None if array is None or new is None else array.copy() for array, new in zip(self, other)]
         for array, new in zip(arrays, other, strict=True):
-            array[problems] = new
+            if array is not None:
+                array[problems] = new
         return Point(*arrays)
 
 
@@ -92,11 +95,17 @@ class Evaluate:
     def __init__(self) -> None:
         self.n_evaluations = 0
 
-    def __call__(self, objective: Objective, theta: Array, *, finite: bool = True) -> Point:
-        """The point at some coefficients, once they are centred; finite numbers, if asked for."""
+    def __call__(
+        self, objective: Objective, theta: Array, *, finite: bool = True, with_hessian: bool = False
+    ) -> Point:
+        """The point at some coefficients, once they are centred; finite numbers and the Hessian, if asked for."""
         theta = theta.copy()
         objective.center(theta)
-        values, gradient = objective.value_and_gradient(theta)
+        hessian = None
+        if with_hessian:
+            values, gradient, hessian = objective.value_gradient_and_hessian(theta)
+        else:
+            values, gradient = objective.value_and_gradient(theta)
         self.n_evaluations += 1
         if finite and not (all_of(np.isfinite(values)) and all_of(np.isfinite(gradient))):
             if objective.is_single:
@@ -104,11 +113,11 @@ class Evaluate:
             raise NotFiniteError(
                 "the objective is not finite: X holds numbers too large for float64 arithmetic; rescale its columns"
             )
-        return Point(theta, values, gradient)
+        return Point(theta, values, gradient, hessian)
 
-    def best(self, objective: Objective, starts: list[Array]) -> Point:
+    def best(self, objective: Objective, starts: list[Array], *, with_hessian: bool = False) -> Point:
         """For each problem the start with the lowest value; all but the first may have none."""
-        best = self(objective, starts[0])
+        best = self(objective, starts[0], with_hessian=with_hessian and len(starts) == 1)
         for start in starts[1:]:
             try:
                 other = self(objective, start)

@@ -31,6 +31,8 @@ from skactivation._typing import Array
 # How many times the usual number of evaluations a strategy may take before a stronger one replaces it. Smaller numbers
 # give up strategies that would have done, larger ones waste evaluations.
 _PATIENCE = 3
+# Hessians that Newton's method takes before anything else is looked at, where all problems get on with it.
+_HESSIANS = 10
 # Falls of F by less than this, relative to it, are none.
 _NO_FALL = 1e-15
 
@@ -129,8 +131,10 @@ class _Run:
         self.of_this_round: Any = ALL
 
     def solve(self, starts: list[Array]) -> Solution:
+        # The first Hessian, which several problems share, costs hardly anything.
+        with_hessian = self.strategy.newton and self.phase.size == 1
         try:
-            self.point = self.evaluate.best(self.objective, starts)
+            self.point = self.evaluate.best(self.objective, starts, with_hessian=with_hessian)
         except SinglePrecisionError:
             self.objective = self.objective.in_double_precision()
             self.point = self.evaluate.best(self.objective, starts)
@@ -172,7 +176,7 @@ class _Run:
         # Where the penalty gives a certificate, whether it does is known without a preconditioner.
         needed = strategy.curvature is Curvature.WHOLE or not objective.is_strongly_convex or not self.rule.certified
         self.of_this_round = problems
-        self.preconditioner = made = self._preconditioner_at(objective, point.theta) if needed else None
+        self.preconditioner = made = self._preconditioner_at(objective, point) if needed else None
         # A Hessian that may be no more than rounding says little about rows of tiny weight.
         by_newton = made.bounds_hessian if made is not None and strategy.newton else np.zeros(len(point.values), bool)
         self.by_newton[problems] = by_newton
@@ -192,20 +196,25 @@ class _Run:
         by_newton = self.by_newton[problems]
         if not all_of(by_newton):
             self._switch_to_double()
+        together = problems is ALL and all_of(by_newton) and self.rule.certified
         steps = newton_steps(
             self.objective.select(problems),
             self.point.select(problems),
             self._preconditioner_of(problems),
             self.evaluate,
-            self.lengths[problems],
+            self.lengths[problems].tolist(),
             useful=self.strategy.useful,
             max_iter=self.max_iter - self.n_iterations,
             advance=lambda point: self._count_iteration(problems, point),
+            n_hessians=_HESSIANS if together else 1,
         )
+        if together:
+            self.preconditioner = steps.preconditioner
         self.point = self.point.replaced(problems, steps.point)
         self.travelled[problems], self.moved[problems] = steps.travelled, steps.moved
         self.whole[problems], self.lengths[problems] = steps.whole, steps.next_lengths
-        settled = steps.settled | ~steps.moved | (self.n_iterations == self.max_iter)
+        exhausted = self.n_iterations == self.max_iter
+        settled = np.array([s or not m or exhausted for s, m in zip(steps.settled, steps.moved, strict=True)])
         if all_of(settled):
             return Phase.CERTIFY
         # Where only part of a step of Newton's method was good, the line search of L-BFGS does better.
@@ -255,7 +264,7 @@ class _Run:
         """A stage of L-BFGS. All go on if any value fell; those whose value did not fall stay where they were."""
         objective, before = self.objective.select(problems), self.point.select(problems)
         made = self._preconditioner_of(problems)
-        made = self._preconditioner_at(objective, before.theta) if made is None else made
+        made = self._preconditioner_at(objective, before) if made is None else made
         longest = min(self.strategy.longest, self.strategy.shortest << self.n_stages)
         self.n_stages += 1
         after, needs_double = lbfgs_stage(
@@ -294,11 +303,12 @@ class _Run:
             return True
         return self.rule.enough_are_close(problems, objective, point, preconditioner, near)
 
-    def _preconditioner_at(self, objective: Objective, theta: Array) -> Preconditioner:
+    def _preconditioner_at(self, objective: Objective, point: Point) -> Preconditioner:
         curvature, sampled = self.strategy.curvature, self.strategy.sampled
         if self.near_the_end and curvature is Curvature.WHOLE:
             sampled = False
-        return precondition(objective, theta, curvature, sample_size=sample_size(objective.shape) if sampled else None)
+        n_rows = sample_size(objective.shape) if sampled else None
+        return precondition(objective, point.theta, curvature, sample_size=n_rows, hessian=point.hessian)
 
     def _preconditioner_of(self, problems: Any) -> Any:
         """That of some of the problems of this round; None where there is none."""

@@ -53,7 +53,7 @@ class LinearObjective(Objective):
         self.rows, self.units = rows, FeatureUnits(rows)
         self._loss = targets.loss
         size = np.size(penalty) if np.ndim(penalty) else targets.n_problems
-        self._strengths, self._units = (np.broadcast_to(each, size) for each in (penalty, units))
+        self._strengths, self._units = np.zeros(size) + penalty, np.zeros(size) + units
         self.shape = (self._strengths.size, targets.n_logits, rows.n_columns)
         self.penalty = self.units.penalty(self._strengths, self._units, targets.n_logits)
         self.is_strongly_convex = bool(np.all(self.penalty[:, :, : rows.n_features] > 0))
@@ -150,8 +150,17 @@ class LinearObjective(Objective):
 
     def value_and_gradient(self, theta: Array) -> tuple[Array, Array]:
         """Value (P,) and gradient (P, K, D) of each problem."""
+        return self._value_and_gradient(theta, *self._sum(_terms.losses_and_gradient, theta, size=theta.size))
+
+    def value_gradient_and_hessian(self, theta: Array) -> tuple[Array, Array, Array]:
+        """Values (P,), gradients (P, K, D) and Hessians (P, m, m) in one pass."""
+        size, cost = self._size_of_hessian
+        *sums, blocks = self._sum(_terms.losses_gradient_and_blocks, theta, self._pairs, size=size, cost=cost)
+        return *self._value_and_gradient(theta, *sums), self._hessian(self._with_penalty(blocks))
+
+    def _value_and_gradient(self, theta: Array, values: Array, gradient: Array, squares: Array) -> tuple[Array, Array]:
+        """Value and gradient, given the sums over the rows."""
         n_problems, n_logits, _ = self.shape
-        values, gradient, squares = self._sum(_terms.losses_and_gradient, theta, size=theta.size)
         gradient = gradient.reshape(self.shape) * self.units.block_scale
         if n_logits > 1:
             # The gradient's sum over the classes is a rounding error. It is subtracted in proportion to the residuals,
@@ -172,16 +181,15 @@ class LinearObjective(Objective):
         If a shift of all classes does not change F, a term makes the matrix regular. Newton steps for centred gradients
         are correct after centring, and so are the norms of centred gradients.
         """
+        if self.shape[1] == 1:
+            return self._hessian(self.hessian_blocks(theta))
+        size, cost = self._size_of_hessian
+        (blocks,) = self._sum(_terms.blocks_of_hessian, theta, self._pairs, size=size, cost=cost)
+        return self._hessian(self._with_penalty(blocks))
+
+    def _hessian(self, blocks: Array) -> Array:
+        """The Hessian, given its diagonal blocks and those of pairs of logits, not negated (P, n, D, D)."""
         n_problems, n_logits, n_columns = self.shape
-        n_blocks = n_logits * (n_logits + 1) // 2
-        if n_logits == 1:
-            blocks = self.hessian_blocks(theta)
-        else:
-            size, cost = n_problems * n_blocks * n_columns**2, n_columns * n_logits
-            (blocks,) = self._sum(_terms.blocks_of_hessian, theta, self._pairs, size=size, cost=cost)
-            blocks = blocks.reshape(n_problems, n_blocks, n_columns, n_columns) * self._scale_products
-            np.negative(blocks[:, n_logits:], out=blocks[:, n_logits:])
-            self._add_penalty(blocks[:, :n_logits])
         own = blocks[:, :n_logits]
         curvatures = np.einsum("pkjj->pkj", own).copy()
         if self._null_spaces:
@@ -189,6 +197,7 @@ class LinearObjective(Objective):
             own += curvatures.mean(axis=2)[:, :, np.newaxis, np.newaxis] * projections[:, np.newaxis]
         if n_logits == 1:
             return np.asarray(own[:, 0])
+        np.negative(blocks[:, n_logits:], out=blocks[:, n_logits:])
         hessian = blocks.take(self._places, axis=1)
         of_columns = np.einsum("pkljj->pjkl", hessian)
         of_columns += _regular_shift(curvatures.transpose(0, 2, 1), self.penalty[:, 0])
@@ -330,12 +339,19 @@ class LinearObjective(Objective):
         shares = curvatures / (curvatures.mean() or 1.0)
         return mean * self._scale_products, shares.reshape(self.shape[:2])
 
+    @property
+    def _size_of_hessian(self) -> tuple[int, int]:
+        """The number of elements of the Hessian's blocks, and their cost relative to that of the logits."""
+        n_problems, n_logits, n_columns = self.shape
+        return n_problems * n_logits * (n_logits + 1) // 2 * n_columns**2, n_columns * n_logits
+
     def _with_penalty(self, blocks: Array) -> Array:
-        """Diagonal blocks (P, K, D, D) of the Hessian from sums (P K, D, D) over the rows."""
-        return self._add_penalty(blocks.reshape(*self.shape, self.shape[2]) * self._scale_products)
+        """Blocks (P, n, D, D) of the Hessian from sums (P n, D, D) over the rows; the first K are diagonal ones."""
+        n_problems, _, n_columns = self.shape
+        return self._add_penalty(blocks.reshape(n_problems, -1, n_columns, n_columns) * self._scale_products)
 
     def _add_penalty(self, blocks: Array) -> Array:
-        diagonals = np.einsum("pkjj->pkj", blocks)
+        diagonals = np.einsum("pkjj->pkj", blocks[:, : self.shape[1]])
         diagonals += self.penalty
         return blocks
 

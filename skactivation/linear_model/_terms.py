@@ -30,39 +30,59 @@ class LinearPoint(NamedTuple):
 
     def curvature(self, block: FeatureBlock) -> tuple[Array, Array | None]:
         """Weighted d (P K, b) and q (P, K, b), or None for q: see `Loss.curvature`."""
-        diagonal, rank_one = self.loss.curvature(self.logits(block), block.targets(self.problems))
-        weights = block.weights(self.problems)
-        if weights is not None:
-            weights = weights if weights.ndim == 1 else weights[:, np.newaxis]
-            diagonal = diagonal * weights
-            rank_one = None if rank_one is None else rank_one * np.sqrt(weights)
-        return diagonal.reshape(-1, diagonal.shape[2]), rank_one
+        curvature = self.loss.curvature(self.logits(block), block.targets(self.problems))
+        return _weighted(*curvature, block.weights(self.problems))
+
+
+def _weighted(diagonal: Array, q: Array | None, weights: Array | None) -> tuple[Array, Array | None]:
+    """Curvature, d (P K, b) and q (P, K, b), times the weights of the rows."""
+    if weights is not None:
+        weights = weights if weights.ndim == 1 else weights[:, np.newaxis]
+        diagonal = diagonal * weights
+        q = None if q is None else q * np.sqrt(weights)
+    return diagonal.reshape(-1, diagonal.shape[2]), q
 
 
 def losses_and_gradient(block: FeatureBlock, point: LinearPoint) -> tuple[Array, Array, Any]:
     """Sums of losses (P,), their gradient (P K, D) for the block's columns, sums of squared residuals (P K,)."""
-    loss, coefficients, problems, n_logits = point
-    z = block.logits(coefficients)
-    of_problems = z.reshape(-1, n_logits, z.shape[1])
-    sums = loss.sums_and_residuals(of_problems, block.targets(problems), block.weights(problems))
+    z = point.logits(block)
+    sums = point.loss.sums_and_residuals(z, block.targets(point.problems), block.weights(point.problems))
+    return sums, *_gradient(block, z)
+
+
+def _gradient(block: FeatureBlock, residuals: Array) -> tuple[Array, Any]:
+    """The gradient and the sums of squares for residuals (P, K, b)."""
+    n_logits, residuals = residuals.shape[1], residuals.reshape(-1, residuals.shape[2])
     # Gradients of many blocks are added in double precision, because float32 sums would lose more digits.
-    gradient = block.gradient(z).astype(np.float64, copy=False)
-    return sums, gradient, np.einsum("kb,kb->k", z, z) if n_logits > 1 else 0.0
+    gradient = block.gradient(residuals).astype(np.float64, copy=False)
+    return gradient, np.einsum("kb,kb->k", residuals, residuals) if n_logits > 1 else 0.0
+
+
+def blocks_of_hessian(block: FeatureBlock, point: LinearPoint, pairs: tuple[Array, Array]) -> tuple[Array]:
+    """Blocks (P n, D, D) of the Hessians: the K diagonal ones, then those of pairs of logits, not negated."""
+    return (_blocks(block, *point.curvature(block), pairs),)
+
+
+def _blocks(block: FeatureBlock, diagonal: Array, q: Array | None, pairs: tuple[Array, Array]) -> Array:
+    if q is None:
+        return block.grams(diagonal)
+    # Computing diagonal blocks from the others would cancel digits for probabilities close to 1.
+    weights = np.concatenate([diagonal.reshape(q.shape), q[:, pairs[0]] * q[:, pairs[1]]], axis=1)
+    return block.grams(weights.reshape(-1, weights.shape[2]))
+
+
+def losses_gradient_and_blocks(
+    block: FeatureBlock, point: LinearPoint, pairs: tuple[Array, Array]
+) -> tuple[Array, Array, Any, Array]:
+    """What `losses_and_gradient` and `blocks_of_hessian` return."""
+    z, weights = point.logits(block), block.weights(point.problems)
+    sums, *curvature = point.loss.sums_residuals_and_curvature(z, block.targets(point.problems), weights)
+    return sums, *_gradient(block, z), _blocks(block, *_weighted(*curvature, weights), pairs)
 
 
 def hessian_blocks(block: FeatureBlock, point: LinearPoint) -> tuple[Array]:
     """Diagonal blocks (P K, D, D) of the Hessians."""
     return (block.grams(point.curvature(block)[0]),)
-
-
-def blocks_of_hessian(block: FeatureBlock, point: LinearPoint, pairs: tuple[Array, Array]) -> tuple[Array]:
-    """Blocks (P n, D, D) of the Hessians: the K diagonal ones, then those of pairs of logits, not negated."""
-    diagonal, q = point.curvature(block)
-    assert q is not None  # for more than one logit
-    # Computing diagonal blocks from the others would cancel digits for probabilities close to 1.
-    of_logits = diagonal.reshape(-1, point.n_logits, diagonal.shape[1])
-    weights = np.concatenate([of_logits, q[:, pairs[0]] * q[:, pairs[1]]], axis=1)
-    return (block.grams(weights.reshape(-1, weights.shape[2])),)
 
 
 def mean_hessian_block(block: FeatureBlock, point: LinearPoint) -> tuple[Array, Array]:

@@ -260,11 +260,11 @@ def test_a_newton_step_is_shortened_until_it_is_sure_to_lower_the_value():
     assert objective.value_and_gradient(far.theta + full)[0] > far.values
     assert objective.value_and_gradient(far.theta + length * full)[0] < far.values
     steps = newton_steps(
-        objective, far, made, evaluate, np.ones(1), useful=0.01, max_iter=10, advance=lambda point: None
+        objective, far, made, evaluate, [1.0], useful=0.01, max_iter=10, advance=lambda point: None
     )
     assert steps.point.values < far.values
-    assert steps.moved.all()
-    assert not steps.settled.any()
+    assert all(steps.moved)
+    assert not any(steps.settled)
 
 
 def test_problems_that_lose_in_a_stage_for_all_stay_where_they_were(monkeypatch):

@@ -123,7 +123,8 @@ def _steps_with_one_hessian(
         advance(point)
         # For the others a new Hessian will do better.
         active = [p for p in active if norms[p] < useful * before[p]]
-    settled = [_is_settled(*norms_and_value) for norms_and_value in zip(first, norms, point.values.tolist())]
+    values = point.values.tolist()
+    settled = [_is_settled(*each) for each in zip(first, norms, values, strict=True)]
     return NewtonSteps(point, preconditioner, travelled, settled, whole, moved, lengths)
 
 

@@ -138,9 +138,7 @@ def precondition(
     return Preconditioner(1 / np.sqrt(_positive(diagonal)), objective.shape)
 
 
-def _from_hessians(
-    objective: Objective, theta: Array, known: Array | None, *, sampled: bool
-) -> Preconditioner | None:
+def _from_hessians(objective: Objective, theta: Array, known: Array | None, *, sampled: bool) -> Preconditioner | None:
     """The Hessian of each problem, or the diagonal of one that has no factor; None for a single one without."""
     n_problems = objective.shape[0]
     # For several problems single precision is tried first: it is cheaper, and allowances show where it is enough.
@@ -186,9 +184,7 @@ def _from_mean_block(objective: Objective, theta: Array) -> Preconditioner | Non
     return Preconditioner(inverse[np.newaxis], objective.shape, scales=np.sqrt(_positive(shares)))
 
 
-def _factors(
-    objective: Objective, theta: Array, known: Array | None
-) -> tuple[Array, list[Array | None], Array]:
+def _factors(objective: Objective, theta: Array, known: Array | None) -> tuple[Array, list[Array | None], Array]:
     """The Hessians (P, m, m), inverses of their Cholesky factors, whether L L^T is certain to be below each (P,)."""
     hessians = objective.hessian(theta) if known is None else known
     # What sums and the factorisation may round, relative to each diagonal entry (never to their mean: a column of

@@ -36,11 +36,15 @@ class Point(NamedTuple):
         """Replace some problems by those of another point, which has only these; return a new point."""
         if all_of(problems):
             return other
-        arrays: list[Any] = [None if array is None or new is None else array.copy() for array, new in zip(self, other)]
-        for array, new in zip(arrays, other, strict=True):
-            if array is not None:
-                array[problems] = new
-        return Point(*arrays)
+
+        def mixed(ours: Any, theirs: Any) -> Any:
+            if ours is None or theirs is None:
+                return None
+            both = ours.copy()
+            both[problems] = theirs
+            return both
+
+        return Point(*(mixed(ours, theirs) for ours, theirs in zip(self, other, strict=True)))
 
 
 class Outcome(Enum):
@@ -95,9 +99,7 @@ class Evaluate:
     def __init__(self) -> None:
         self.n_evaluations = 0
 
-    def __call__(
-        self, objective: Objective, theta: Array, *, finite: bool = True, with_hessian: bool = False
-    ) -> Point:
+    def __call__(self, objective: Objective, theta: Array, *, finite: bool = True, with_hessian: bool = False) -> Point:
         """The point at some coefficients, once they are centred; finite numbers and the Hessian, if asked for."""
         theta = theta.copy()
         objective.center(theta)

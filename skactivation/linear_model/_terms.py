@@ -76,8 +76,8 @@ def losses_gradient_and_blocks(
 ) -> tuple[Array, Array, Any, Array]:
     """What `losses_and_gradient` and `blocks_of_hessian` return."""
     z, weights = point.logits(block), block.weights(point.problems)
-    sums, *curvature = point.loss.sums_residuals_and_curvature(z, block.targets(point.problems), weights)
-    return sums, *_gradient(block, z), _blocks(block, *_weighted(*curvature, weights), pairs)
+    sums, diagonal, q = point.loss.sums_residuals_and_curvature(z, block.targets(point.problems), weights)
+    return sums, *_gradient(block, z), _blocks(block, *_weighted(diagonal, q, weights), pairs)
 
 
 def hessian_blocks(block: FeatureBlock, point: LinearPoint) -> tuple[Array]:

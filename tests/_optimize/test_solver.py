@@ -259,9 +259,7 @@ def test_a_newton_step_is_shortened_until_it_is_sure_to_lower_the_value():
     length = safe_step_lengths(objective.logit_range(full))
     assert objective.value_and_gradient(far.theta + full)[0] > far.values
     assert objective.value_and_gradient(far.theta + length * full)[0] < far.values
-    steps = newton_steps(
-        objective, far, made, evaluate, [1.0], useful=0.01, max_iter=10, advance=lambda point: None
-    )
+    steps = newton_steps(objective, far, made, evaluate, [1.0], useful=0.01, max_iter=10, advance=lambda point: None)
     assert steps.point.values < far.values
     assert all(steps.moved)
     assert not any(steps.settled)

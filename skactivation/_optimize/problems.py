@@ -30,7 +30,10 @@ class Point(NamedTuple):
 
     def select(self, problems: Any) -> "Point":
         """Some of the problems, given by a mask or `ALL`."""
-        return self if all_of(problems) else Point(*(None if array is None else array[problems] for array in self))
+        if all_of(problems):
+            return self
+        hessian = None if self.hessian is None else self.hessian[problems]
+        return Point(self.theta[problems], self.values[problems], self.gradient[problems], hessian)
 
     def replaced(self, problems: Any, other: "Point") -> "Point":
         """Replace some problems by those of another point, which has only these; return a new point."""

@@ -13,7 +13,7 @@ from skactivation._typing import Array
 BLOCK_SIZE = 65536
 # From this many classes on, numpy's pairwise sum along contiguous classes is as fast as a sum over the leading axis,
 # and more accurate.
-_MANY_CLASSES = 32
+MANY_CLASSES = 32
 
 
 def compensated_exp_minus_max(z: Array, temperature: float = 1.0) -> tuple[Array, Array]:
@@ -73,7 +73,7 @@ def class_major_blocks(rows: Array) -> Any:
     """Yield (slice, logits (K, b)) over rows (n, K): copies that fit in cache and may be overwritten."""
     n_rows, n_classes = rows.shape
     # With few classes, reductions are ten times faster over a leading axis than over a trailing one.
-    order: Any = "C" if n_classes < _MANY_CLASSES else "F"
+    order: Any = "C" if n_classes < MANY_CLASSES else "F"
     step = max(1, BLOCK_SIZE // max(1, n_classes))
     for start in range(0, n_rows, step):
         block = slice(start, min(start + step, n_rows))
@@ -115,6 +115,22 @@ def log_sigmoid_block(x: Array, temperature: float) -> Array:
         # First-order correction of the quotient's error, which is cheaper in the logarithm than in the exponential.
         logs -= error * np.sign(quotient) * (decay / (1 + decay))
     return np.subtract(np.minimum(quotient, 0), logs, out=logs)
+
+
+def both_sigmoids(z: Array) -> Array:
+    """sigmoid(-z) and sigmoid(z), (2, b), of logits (b,): the probabilities of two classes."""
+    decay = np.exp(-np.abs(z))
+    sums = 1 + decay
+    # Of the less and of the more probable class.
+    less, more = decay / sums, 1 / sums
+    positive = z > 0
+    return np.stack([np.where(positive, less, more), np.where(positive, more, less)])
+
+
+def both_log_sigmoids(z: Array) -> Array:
+    """log(sigmoid(-z)) and log(sigmoid(z)), (2, b), of logits (b,)."""
+    logs = np.log1p(np.exp(-np.abs(z)))
+    return np.stack([np.minimum(-z, 0) - logs, np.minimum(z, 0) - logs])
 
 
 def sigmoid_derivative_block(x: Array, temperature: float) -> Array:

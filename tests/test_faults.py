@@ -33,17 +33,17 @@ def blas_threads():
 
 
 def fail_after(n_calls, error, monkeypatch):
-    """Let the objective raise an error at its n-th evaluation."""
-    original = _objective.LinearObjective.value_and_gradient
+    """Let the objective raise an error in its n-th sum over the rows."""
+    original = _objective.LinearObjective._sum
     calls = []
 
-    def value_and_gradient(self, theta, **options):
+    def sum_over_rows(self, *arguments, **options):
         calls.append(None)
         if len(calls) > n_calls:
             raise error
-        return original(self, theta, **options)
+        return original(self, *arguments, **options)
 
-    monkeypatch.setattr(_objective.LinearObjective, "value_and_gradient", value_and_gradient)
+    monkeypatch.setattr(_objective.LinearObjective, "_sum", sum_over_rows)
 
 
 @pytest.mark.parametrize("error", [KeyboardInterrupt, MemoryError, RuntimeError("a callback's")])

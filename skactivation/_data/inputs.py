@@ -10,10 +10,17 @@ from sklearn.utils.validation import validate_data
 from skactivation._typing import Array
 from skactivation._validation import check_structure
 
+_FLOATS = (np.dtype(np.float64), np.dtype(np.float32))
+
 
 def check_features(estimator: BaseEstimator, X: Any, *, reset: bool) -> Any:
     """Return X as a dense, CSR or CSC array of float32 or float64, copied only if needed."""
     refuse_unreadable(X)
+    # Nothing can be learned from one row.
+    least = 2 if reset else 1
+    if _is_ready(X) and X.shape[0] >= least:
+        # Names and number of the features remain to be checked.
+        return validate_data(estimator, X, reset=reset, skip_check_array=True)
     refuse_dates_and_bytes(X)
     _refuse_dates(X)
     try:
@@ -21,8 +28,7 @@ def check_features(estimator: BaseEstimator, X: Any, *, reset: bool) -> Any:
             estimator,
             X,
             reset=reset,
-            # Nothing can be learned from one row.
-            ensure_min_samples=2 if reset else 1,
+            ensure_min_samples=least,
             accept_sparse=("csr", "csc"),
             accept_large_sparse=True,
             dtype=[np.float64, np.float32],
@@ -32,6 +38,15 @@ def check_features(estimator: BaseEstimator, X: Any, *, reset: bool) -> Any:
         raise
     # Products and slices of rows are several times as fast in CSR format as in CSC.
     return checked.tocsr() if sparse.issparse(checked) else checked
+
+
+def _is_ready(X: Any) -> bool:
+    """Whether X is what `check_features` would return: a NumPy or CSR array of finite floats in two dimensions."""
+    numbers = X if type(X) is np.ndarray else X.data if sparse.issparse(X) and X.format == "csr" else None
+    if numbers is None or numbers.dtype not in _FLOATS or X.ndim != 2 or X.shape[1] == 0:
+        return False
+    with np.errstate(all="ignore"):
+        return bool(np.isfinite(numbers.sum()))
 
 
 def refuse_unreadable(X: Any) -> None:

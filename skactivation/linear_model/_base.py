@@ -12,14 +12,13 @@ from sklearn.base import BaseEstimator
 from sklearn.exceptions import ConvergenceWarning
 from sklearn.utils.validation import check_is_fitted, validate_data
 
-from skactivation._data.dense import dense_slices
 from skactivation._data.inputs import check_features
 from skactivation._data.rows import rows_of
 from skactivation._data.targets import Targets
 from skactivation._optimize.problems import Outcome, Solution
 from skactivation._optimize.solver import minimize
 from skactivation._optimize.strategy import cheapest_strategy
-from skactivation._threads import in_threads, single_threaded_blas
+from skactivation._threads import single_threaded_blas
 from skactivation._typing import Array
 from skactivation._validation import (
     check_boolean,
@@ -32,6 +31,7 @@ from skactivation._validation import (
 from skactivation.linear_model._convergence_message import convergence_message
 from skactivation.linear_model._initial_guess import guesses_from_smaller_problems
 from skactivation.linear_model._objective import LinearObjective
+from skactivation.linear_model._predictions import activated_logits, linear_logits
 
 # The effect of rounding on F is quadratic in the coefficients: below this relative size it is negligible.
 _NOTICEABLE = 1e-12
@@ -192,29 +192,16 @@ class LinearLogitModel(BaseEstimator, ABC):
         self._store(objective, solution, units, encoded, X.dtype)
         return None if self.converged_ else self._shortfall(objective, solution, encoded)
 
-    def _logits(self, X: Any, activation: Callable[[Array], Array] = np.asarray) -> Array:
-        """An activation of the logits (n, K), computed in blocks of rows."""
+    def _logits(self, X: Any) -> Array:
+        """Logits (n, K)."""
+        check_is_fitted(self)
+        return linear_logits(check_features(self, X, reset=False), self.coef_, self.intercept_)
+
+    def _activated(self, X: Any, activation: Callable[[Array], Array], *, by_class: bool = False) -> Array:
+        """An activation of the logits, see `activated_logits`."""
         check_is_fitted(self)
         X = check_features(self, X, reset=False)
-        transposed, intercept = self.coef_.T, self.intercept_
-        slices = dense_slices(X.shape[0], sum(transposed.shape), transposed.dtype)
-
-        def activations(rows: slice) -> Array:
-            products = X[rows] @ transposed
-            logits = np.asarray(products.toarray() if sparse.issparse(products) else products)
-            logits += intercept
-            return activation(logits)
-
-        with single_threaded_blas, np.errstate(all="ignore"):
-            first = activations(slices[0])
-            result = np.empty((X.shape[0], first.shape[1]), first.dtype)
-            result[slices[0]] = first
-
-            def fill(block: int) -> None:
-                result[slices[block + 1]] = activations(slices[block + 1])
-
-            in_threads(fill, len(slices) - 1)
-        return result
+        return activated_logits(X, self.coef_, self.intercept_, activation, by_class=by_class)
 
     def _starts(self, objective: LinearObjective, encoded: EncodedTargets, previous: dict[str, Any]) -> list[Array]:
         """Initial guesses: intercepts only, and a previous fit to the same logits and features.

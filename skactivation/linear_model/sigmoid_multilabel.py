@@ -8,15 +8,22 @@ from sklearn.metrics import accuracy_score
 from sklearn.utils import check_consistent_length
 from sklearn.utils.validation import check_is_fitted
 
+from skactivation._activation_kernels import log_sigmoid_block, sigmoid_block
 from skactivation._data.indicators import Indicator
 from skactivation._data.labels import LabelClasses, as_labels, column_names, is_indicator
 from skactivation._data.targets import IndicatorTargets
 from skactivation._messages import listed
 from skactivation._typing import Array
 from skactivation._validation import check_pos_weight, check_thresholds
-from skactivation.activations import log_sigmoid, log_softmax, sigmoid, softmax
 from skactivation.linear_model._base import EncodedTargets, LinearLogitModel
 from skactivation.linear_model._multilabel_targets import constant_intercepts, indicator_of_classes
+from skactivation.linear_model._predictions import (
+    class_log_probabilities,
+    class_probabilities,
+    most_probable,
+    normalized_log_probabilities,
+    normalized_probabilities,
+)
 from skactivation.linear_model._subset_accuracy import check_hard, subset_accuracy
 
 __all__ = ["SigmoidMultiLabel"]
@@ -236,10 +243,10 @@ class SigmoidMultiLabel(ClassifierMixin, LinearLogitModel):
         """
         check_is_fitted(self)
         if self._has_columns():
-            return self._logits(X, sigmoid)
+            return self._activated(X, lambda z: sigmoid_block(z, 1.0))
         if self._is_binary():
-            return self._logits(X, lambda logits: np.hstack([sigmoid(-logits), sigmoid(logits)]))
-        return self._logits(X, lambda logits: softmax(log_sigmoid(logits)))
+            return self._activated(X, class_probabilities)
+        return self._activated(X, normalized_probabilities, by_class=True)
 
     def predict_log_proba(self, X: Any) -> Array:
         """Logarithms of the probabilities, accurate even if a probability rounds to 0 or 1.
@@ -256,10 +263,10 @@ class SigmoidMultiLabel(ClassifierMixin, LinearLogitModel):
         """
         check_is_fitted(self)
         if self._has_columns():
-            return self._logits(X, log_sigmoid)
+            return self._activated(X, lambda z: log_sigmoid_block(z, 1.0))
         if self._is_binary():
-            return self._logits(X, lambda logits: np.hstack([log_sigmoid(-logits), log_sigmoid(logits)]))
-        return self._logits(X, lambda logits: log_softmax(log_sigmoid(logits)))
+            return self._activated(X, class_log_probabilities)
+        return self._activated(X, normalized_log_probabilities, by_class=True)
 
     def predict(self, X: Any) -> Any:
         """Predicted labels: those with a probability of at least `threshold`.
@@ -277,11 +284,11 @@ class SigmoidMultiLabel(ClassifierMixin, LinearLogitModel):
         check_is_fitted(self)
         if not self._has_columns():
             if not self._is_binary():
-                return self.classes_[self._logits(X).argmax(axis=1)]
+                return self.classes_[self._activated(X, most_probable)]
             threshold = check_thresholds(self.threshold, 1)
             return self.classes_[(self.predict_proba(X)[:, 1] >= threshold).astype(np.intp)]
-        thresholds = check_thresholds(self.threshold, len(self.classes_))
-        chosen = self._logits(X, lambda logits: sigmoid(logits) >= thresholds).astype(self.classes_[0].dtype)
+        thresholds = check_thresholds(self.threshold, len(self.classes_)).reshape(-1, 1)
+        chosen = self._activated(X, lambda z: sigmoid_block(z, 1.0) >= thresholds).astype(self.classes_[0].dtype)
         return chosen if self._container is None else self._container(chosen)
 
     def score(self, X: Any, y: Any, sample_weight: Any = None) -> float:

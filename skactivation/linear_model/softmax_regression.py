@@ -14,8 +14,8 @@ from skactivation._data.targets import class_targets
 from skactivation._messages import abridged
 from skactivation._typing import Array
 from skactivation._validation import check_real, check_sample_weight, check_two_classes
-from skactivation.activations import log_sigmoid, log_softmax, sigmoid, softmax
 from skactivation.linear_model._base import EncodedTargets, LinearLogitModel
+from skactivation.linear_model._predictions import class_log_probabilities, class_probabilities, most_probable
 
 __all__ = ["SoftmaxRegression"]
 
@@ -219,8 +219,7 @@ class SoftmaxRegression(ClassifierMixin, LinearLogitModel):
         ndarray of shape (n,)
             Labels from `classes_`.
         """
-        logits = self.decision_function(X)
-        chosen = (logits > 0).astype(np.intp) if logits.ndim == 1 else logits.argmax(axis=1)
+        chosen = self._most_probable(X)
         labels: Array = self.classes_[chosen]
         return labels
 
@@ -237,7 +236,7 @@ class SoftmaxRegression(ClassifierMixin, LinearLogitModel):
         ndarray of shape (n, K)
             Probabilities in the order of `classes_`; rows sum to one.
         """
-        return self._logits(X, _probabilities)
+        return self._activated(X, class_probabilities, by_class=True)
 
     def predict_log_proba(self, X: Any) -> Array:
         """Logarithms of the probabilities, finite even if a probability rounds to 0.
@@ -252,7 +251,7 @@ class SoftmaxRegression(ClassifierMixin, LinearLogitModel):
         ndarray of shape (n, K)
             Log-probabilities in the order of `classes_`.
         """
-        return self._logits(X, _log_probabilities)
+        return self._activated(X, class_log_probabilities, by_class=True)
 
     def score(self, X: Any, y: Any, sample_weight: Any = None) -> float:
         """Accuracy; for soft targets the expected accuracy, which is the mean target of the predicted class.
@@ -286,8 +285,7 @@ class SoftmaxRegression(ClassifierMixin, LinearLogitModel):
         if names is not None and not np.array_equal(names, self.classes_):
             raise ValueError(f"y must have the columns classes_ = {self.classes_.tolist()}, got {names.tolist()}")
         check_consistent_length(X, targets, sample_weight)
-        logits = self.decision_function(X)
-        chosen = (logits > 0).astype(np.intp) if logits.ndim == 1 else logits.argmax(axis=1)
+        chosen = self._most_probable(X)
         weights = check_sample_weight(sample_weight, chosen.shape)
         return float(np.average(targets[np.arange(chosen.size), chosen], weights=weights))
 
@@ -295,6 +293,10 @@ class SoftmaxRegression(ClassifierMixin, LinearLogitModel):
         tags = super().__sklearn_tags__()
         tags.input_tags.sparse = True
         return tags
+
+    def _most_probable(self, X: Any) -> Array:
+        """The number (n,) of each row's most probable class."""
+        return self._activated(X, most_probable).astype(np.intp, copy=False)
 
     def _encode(self, y: Any, sample_weight: Array | None) -> tuple[EncodedTargets, list[str]]:
         soft = soft_targets(y)
@@ -455,11 +457,3 @@ def _with_absent_classes(coef: Array, intercept: Array, constant: Array) -> tupl
     if constant.size == 2:
         return all_coef[1:] - all_coef[:1], all_intercepts[1:] - all_intercepts[:1]
     return all_coef, all_intercepts
-
-
-def _probabilities(logits: Array) -> Array:
-    return softmax(logits) if logits.shape[1] > 1 else np.hstack([sigmoid(-logits), sigmoid(logits)])
-
-
-def _log_probabilities(logits: Array) -> Array:
-    return log_softmax(logits) if logits.shape[1] > 1 else np.hstack([log_sigmoid(-logits), log_sigmoid(logits)])

@@ -266,11 +266,12 @@ def as_label_columns(Y: Any, name: str = "Y") -> LabelColumns:
                 f"{values.flat[0]!s}; convert them to numbers, as in (Y == 'yes').astype(int)"
             )
         entries = values
-    wrong = ~((entries >= 0) & (entries <= 1)) & (entries == entries)
-    if wrong.any():
+    # These ignore NaN.
+    extremes = [least.reduce(entries, axis=None) for least in (np.fmin, np.fmax)] if entries.size else []
+    if any(extreme < 0 or extreme > 1 for extreme in extremes):
         raise ValueError(
             f"{name} must hold 0 and 1 (numbers between for soft labels, NaN for unknown) if it has two dimensions, "
-            f"got {entries[wrong][0]}; pass labels of exclusive classes in one dimension"
+            f"got {entries[(entries < 0) | (entries > 1)][0]}; pass labels of exclusive classes in one dimension"
         )
     columns = column_names(Y, name)
     return LabelColumns(values, np.arange(values.shape[1]) if columns is None else _names(columns), dtype)

@@ -9,6 +9,7 @@ from numpy.typing import ArrayLike
 from scipy import sparse
 
 from skactivation._data.labels import as_label_columns, check_same_columns
+from skactivation._threads import over_slices, threads_for
 from skactivation._typing import Array
 from skactivation._validation import as_array, as_distributions, as_floats, check_sample_weight
 from skactivation.metrics._forecasts import check_probabilities
@@ -56,16 +57,29 @@ def multilabel_log_loss(y_true: Any, y_proba: ArrayLike, *, sample_weight: Array
     0.391629
     """
     truth = as_label_columns(y_true, "y_true").values
-    truth = np.asarray(truth.toarray() if sparse.issparse(truth) else truth, dtype=np.float64)
     check_same_columns(y_true=y_true, y_proba=y_proba)
     probabilities = _as_probabilities(y_proba, truth.shape, exclusive=False)
     weights = check_sample_weight(sample_weight, truth.shape)
-    known = ~np.isnan(truth)
-    counted = np.broadcast_to(1.0 if weights is None else weights.reshape(len(truth), -1), truth.shape) * known
-    truth = np.where(known, truth, 0.0)
+    largest = 1.0 if weights is None else weights.max(initial=0) or 1.0
     eps = np.finfo(probabilities.dtype).eps
-    p = np.clip(probabilities.astype(np.float64), eps, 1 - eps)
-    return _mean(-(truth * np.log(p) + (1 - truth) * np.log1p(-p)), counted)
+
+    def sums(rows: slice) -> tuple[float, float]:
+        """The weighted sum of the losses, and the sum of the weights."""
+        y = truth[rows]
+        y = (y.toarray() if sparse.issparse(y) else y).astype(np.float64)
+        counted = ~np.isnan(y)
+        if weights is not None:
+            counted = counted * (weights[rows].reshape(len(y), -1) / largest)
+        p = np.clip(probabilities[rows], eps, 1 - eps, dtype=np.float64)
+        losses = -(y * np.log(p) + (1 - y) * np.log1p(-p))
+        return float(np.sum(losses * counted, where=counted > 0)), float(counted.sum())
+
+    with threads_for(truth.shape[0] * truth.shape[1]), np.errstate(all="ignore"):
+        of_slices = over_slices(sums, *truth.shape)
+    loss, weight = np.sum(of_slices, axis=0)
+    if weight == 0:
+        raise ValueError("y_true has no known entry of positive weight: there is no loss to average")
+    return float(loss / weight)
 
 
 def cross_entropy(y_true: ArrayLike, y_proba: ArrayLike, *, sample_weight: ArrayLike | None = None) -> float:
@@ -121,7 +135,10 @@ def cross_entropy(y_true: ArrayLike, y_proba: ArrayLike, *, sample_weight: Array
     p = np.maximum(probabilities, np.finfo(probabilities.dtype).eps).astype(np.float64)
     # Targets are distributions up to rounding: divided by their sums, they are so exactly.
     losses = -(truth * np.log(p)).sum(axis=1) / truth.sum(axis=1)
-    return _mean(losses, np.ones(losses.shape) if weights is None else weights)
+    if weights is None:
+        return float(losses.mean())
+    # Scaled to a maximum of 1, so that sums stay in range.
+    return float(np.average(losses, weights=weights / weights.max()))
 
 
 def _as_probabilities(y_proba: ArrayLike, shape: tuple[int, ...], *, exclusive: bool) -> Array:
@@ -131,11 +148,3 @@ def _as_probabilities(y_proba: ArrayLike, shape: tuple[int, ...], *, exclusive: 
         raise ValueError(f"y_proba must have y_true's shape {shape}, got {probabilities.shape}")
     check_probabilities(probabilities, exclusive=exclusive, dtype=as_array(y_proba, "y_proba").dtype)
     return probabilities
-
-
-def _mean(losses: Array, weights: Array) -> float:
-    """The weighted mean, with weights scaled to a maximum of 1 so that sums stay in range."""
-    largest = weights.max(initial=0)
-    if largest == 0:
-        raise ValueError("y_true has no known entry of positive weight: there is no loss to average")
-    return float(np.average(losses, weights=weights / largest))

@@ -58,7 +58,7 @@ class Strategy:
 
 # Far from the optimum a Hessian is soon out of date; the less a preconditioner says, the more the memory of L-BFGS is
 # worth: hence the longer stages further down.
-NEWTON = Strategy(Curvature.WHOLE, False, newton=True, shortest=4, longest=8, n_preconditioners=9, n_evaluations=11)
+NEWTON = Strategy(Curvature.WHOLE, False, newton=True, shortest=4, longest=8, n_preconditioners=6, n_evaluations=9)
 _WHOLE = replace(NEWTON, newton=False, n_preconditioners=4, n_evaluations=18)
 _BLOCKS = Strategy(Curvature.BLOCKS, False, newton=False, shortest=2, longest=16, n_preconditioners=4, n_evaluations=28)
 _MEAN_BLOCK = Strategy(

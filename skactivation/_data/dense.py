@@ -25,7 +25,7 @@ _KEPT_SIZE = 2**21
 # additional evaluations in double precision cost more than single precision saves.
 _SINGLE_PRECISION_WORK = 2**25
 # Up to this size, one call for all products is faster than one call for each with half the operations.
-_SMALL_PRODUCT_SIZE = 2**13
+_SMALL_PRODUCT_SIZE = 2**15
 # Products of column pairs are formed once if the number of weights exceeds this fraction of the number of columns, up
 # to this many columns, in arrays of this size. Measured: otherwise a matrix product for each weight is faster.
 _PAIRS_FROM, _MOST_COLUMNS_IN_PAIRS, _PAIRS_SIZE = 0.3, 128, 2**18

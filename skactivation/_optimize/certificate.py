@@ -47,9 +47,10 @@ def certify(
         # Next to the minimum, a bound on S that needs no look at the rows is enough.
         ranges = objective.select(bounded).logit_range_bound(longest[bounded])
         gaps[bounded] = _bounds_after_steps(ranges, norms[bounded], travelled[bounded])
-    if objective.is_strongly_convex:
+    unproved = ~(gaps <= wanted)
+    if objective.is_strongly_convex and any_of(unproved):
         promising = convexity_bounds(objective, point) <= wanted
-        best, gaps = _with_strong_convexity(objective, best, gaps, promising & ~(gaps <= wanted), tol, evaluate)
+        best, gaps = _with_strong_convexity(objective, best, gaps, promising & unproved, tol, evaluate)
     left = bounded & ~(gaps <= wanted)
     if preconditioner is not None and any_of(left):
         ranges = objective.select(left).largest_logit_range(preconditioner.select(left).inverse())

@@ -320,10 +320,11 @@ class _Run:
 
     def _admit(self) -> bool:
         """Once no problem is active, let as many in as there is room for; whether any is active then."""
-        if not _ACTIVE.isdisjoint(self.phase.tolist()):
+        phases = set(self.phase.tolist())
+        if not _ACTIVE.isdisjoint(phases):
             return True
-        if not any_of(self.phase == Phase.WAITING) and any_of(stalled := self.phase == Phase.STALLED):
-            self._rescue(stalled)
+        if Phase.WAITING not in phases and Phase.STALLED in phases:
+            self._rescue(self.phase == Phase.STALLED)
         waiting = np.flatnonzero(self.phase == Phase.WAITING)
         n_admitted = problems_at_once(self.strategy, (waiting.size, *self.objective.shape[1:]))
         self.phase[waiting[:n_admitted]] = Phase.PRECONDITION

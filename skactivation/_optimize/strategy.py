@@ -6,6 +6,7 @@ benchmarks have them.
 """
 
 from dataclasses import dataclass, replace
+from functools import lru_cache
 
 import numpy as np
 
@@ -76,6 +77,8 @@ _WHOLE_FOR_SEVERAL = replace(
 _FOR_SEVERAL_PROBLEMS = [NEWTON, _WHOLE_FOR_SEVERAL, replace(_WHOLE_FOR_SEVERAL, sampled=True), *_CHEAP]
 
 
+# Searches fit many data of the same shape.
+@lru_cache(maxsize=128)
 def cheapest_strategy(shape: tuple[int, int, int], costs: Costs, *, has_penalty: bool = True) -> tuple[Strategy, float]:
     """The strategy that is expected to cost least for P problems of K logits and D columns, and its cost."""
     n_problems, n_logits, n_columns = shape

@@ -1,5 +1,7 @@
 """Inputs that break others, for all three estimators: what is an error, and what must work."""
 
+import warnings
+
 import numpy as np
 import pandas as pd
 import polars as pl
@@ -26,6 +28,9 @@ def changed(entry, value, dtype=float):
     return array
 
 
+with warnings.catch_warnings():
+    warnings.simplefilter("ignore", PendingDeprecationWarning)
+    MATRIX = np.matrix(X)
 BAD_X = {
     "NaN": changed((3, 1), np.nan),
     "inf": changed((3, 1), np.inf),
@@ -37,7 +42,7 @@ BAD_X = {
     "strings": changed((3, 1), "x", object),
     "ragged": [*X[:-1].tolist(), [1.0]],
     "masked": np.ma.masked_array(X, X > 6),
-    "matrix": np.matrix(X),
+    "matrix": MATRIX,
     "sparse with NaN": sparse.csr_array(changed((3, 1), np.nan)),
     "too short": X[:-1],
 }

@@ -70,6 +70,7 @@ def newton_steps(
     Hessian, steps go on while each leaves less than a `useful` share of the gradient. `advance` is called after each.
     """
     n_left, moved = max_iter, [False] * len(next_lengths)
+    with_hessian = n_hessians > 1
 
     def count(point: Point) -> None:
         nonlocal n_left
@@ -77,7 +78,9 @@ def newton_steps(
         advance(point)
 
     while True:
-        steps = _steps_with_one_hessian(objective, point, preconditioner, evaluate, next_lengths, useful, n_left, count)
+        steps = _steps_with_one_hessian(
+            objective, point, preconditioner, evaluate, next_lengths, useful, n_left, count, with_hessian
+        )
         moved = [one or other for one, other in zip(moved, steps.moved, strict=True)]
         n_hessians -= 1
         if n_hessians == 0 or n_left == 0 or any(steps.settled) or not all(steps.whole):
@@ -98,7 +101,9 @@ def _steps_with_one_hessian(
     useful: float,
     max_iter: int,
     advance: Callable[[Point], None],
+    with_hessian: bool,
 ) -> NewtonSteps:
+    """Take steps; `with_hessian` tells whether a Hessian that is likely to be needed next should come with a point."""
     u = preconditioner.to_coordinates(point.gradient)
     first = norms = preconditioner.norms_of_coordinates(u).tolist()
     travelled, whole, moved = [0.0] * len(norms), [False] * len(norms), [False] * len(norms)
@@ -109,7 +114,8 @@ def _steps_with_one_hessian(
         active = [p for p in active if norms[p] * norms[p] > _NEGLIGIBLE * point.values[p]]
         if not active:
             break
-        before, after = norms, _step(objective, point, preconditioner, u, norms, lengths, active, evaluate)
+        far = with_hessian and any(norms[p] * norms[p] > _HESSIAN_FROM * point.values[p] for p in active)
+        before, after = norms, _step(objective, point, preconditioner, u, norms, lengths, active, evaluate, far)
         for p in active:
             whole[p] = after.lengths[p] >= 1
         active = [p for p in active if after.lengths[p] > 0]
@@ -168,6 +174,7 @@ def _step(
     first_lengths: list[float],
     active: list[int],
     evaluate: Evaluate,
+    with_hessian: bool,
 ) -> _Step:
     """One step of the active problems.
 
@@ -181,7 +188,6 @@ def _step(
         safe = _safe_lengths(objective, step, blind)
         for p in blind:
             tried[p] = min(1.0, _BLIND * safe[p])
-    with_hessian = any(norms[p] * norms[p] > _HESSIAN_FROM * point.values[p] for p in active)
     pending = active
     while True:
         problems = mask_of(pending, len(norms))

@@ -168,3 +168,86 @@ def test_curvatures_that_are_not_offered_are_refused(curvature):
     assert curvature not in objective.offers
     with pytest.raises(TypeError, match="AffineObjective does not offer"):
         precondition(objective, objective.start(np.ones(1)), curvature)
+
+
+@pytest.mark.parametrize(("make", "shared"), [(exclusive, True), (exclusive, False), (several, True)])
+def test_the_bounds_on_spreads_are_those_derived(make, shared):
+    objective = affine(make, shared)
+    rng = np.random.default_rng(1)
+    size = objective.shape[2]
+    roots = rng.normal(size=(objective.shape[0], size, size + 1))
+    inverses = roots @ roots.transpose(0, 2, 1)
+    counts = (WEIGHTS > 0)[:, np.newaxis] & (~np.isnan(LABELS) if make is several else np.ones((N, K), dtype=bool))
+    logits = Z - Z.max(axis=1, keepdims=True) if shared and make is exclusive else Z
+    # Entries that do not count are 0.
+    logits = np.where(counts, logits, 0)
+    ends = np.stack([logits.min(axis=0), logits.max(axis=0)])
+    ends -= ends.mean(axis=0)
+
+    def direction(column, z):
+        step = np.zeros(size)
+        if make is several:
+            step[:] = z, 1
+        else:
+            step[0 if shared else column] = z
+            step[(1 if shared else K) + column] = 1
+        return step
+
+    def norm(column):
+        inverse = inverses[column if make is several else 0]
+        return max(np.sqrt(direction(column, z) @ inverse @ direction(column, z)) for z in ends[:, column])
+
+    norms = np.array([norm(column) for column in range(K)])
+    expected = norms if make is several else np.sort(norms)[-2:].sum(keepdims=True)
+    assert_allclose(objective.largest_logit_range(inverses), expected, rtol=1e-10)
+
+    theta = rng.normal(size=objective.shape)
+    moved = np.array(
+        [[direction(k, z) @ theta[k if make is several else 0, 0] for k, z in enumerate(end)] for end in ends]
+    )
+    sizes = np.abs(moved).max(axis=0) if make is several else np.abs(moved).max(keepdims=True)[0]
+    assert_allclose(objective.value_rounding(theta), np.finfo(float).eps * (8 + 4 * sizes), rtol=1e-12)
+    ranges = sizes if make is several else np.ptp(moved, keepdims=True)[0]
+    assert_allclose(objective.logit_range(theta), ranges, rtol=1e-12)
+    largest = np.abs(ends).max(axis=0) if make is several else np.abs(ends).max(keepdims=True)[0]
+    lengths = np.arange(1.0, 1 + objective.shape[0])
+    assert_allclose(objective.logit_range_bound(lengths), 2 * lengths * np.sqrt(1 + largest**2), rtol=1e-12)
+
+
+def test_problems_keep_their_weights_and_infinite_logits():
+    infinite = Z.copy()
+    # On the right side, so that they have the loss 0 at any temperature.
+    infinite[0], infinite[3, 1] = np.inf, -np.inf
+    labels = LABELS.copy()
+    labels[3, 1] = 0
+    weights = np.where(np.arange(N) == 5, 1e-9, 1.0)
+    targets = IndicatorTargets(Indicator(labels), weights)
+    rows, summary = prepare(LogitRows(infinite, targets, targets.row_weights))
+    assert rows.uneven
+    chosen = np.array([False, True, True, False])
+    beta = np.array([0.5, 0.7, 0.9, 1.1])
+    every = _Loss.of(rows, summary, np.ones(K, dtype=bool))
+    some = _Loss.of(rows, summary, chosen)
+    finite = np.where(np.isinf(infinite), 0, infinite)
+    losses_there = sigmoid_cross_entropy(finite * beta, labels, reduction="none")
+    expected = np.nansum(np.where(np.isinf(infinite), 0, losses_there) * weights[:, np.newaxis], axis=0)
+    assert_allclose(every.at(beta)[0], expected, rtol=1e-12)
+    assert_allclose(some.at(beta[chosen])[0], expected[chosen], rtol=1e-12)
+    objective = AffineObjective(rows, shared=True)
+    assert objective.has_tiny_weights.all()
+    part = objective.select(chosen)
+    assert part.shape == (2, 1, 2)
+    assert part.has_tiny_weights.tolist() == [True, True]
+    theta = objective.start(beta)
+    assert_allclose(objective.value_and_gradient(theta)[0], expected, rtol=1e-10)
+    assert_allclose(part.value_and_gradient(theta[chosen])[0], expected[chosen], rtol=1e-10)
+
+
+@pytest.mark.parametrize("wrong", [np.nan, np.inf, -np.inf])
+def test_a_wrong_logit_of_one_label_is_an_error_that_names_its_row(wrong):
+    logits, labels = Z.copy(), LABELS.copy()
+    logits[7, 2] = wrong
+    labels[7, 2] = 0.2
+    targets = IndicatorTargets(Indicator(labels), None)
+    with pytest.raises(ValueError, match=r"in row 7, which holds"):
+        prepare(LogitRows(logits, targets, targets.row_weights))

@@ -325,3 +325,56 @@ def test_gradients_have_a_bound_on_their_rounding():
     assert_allclose(bound, 4 * np.finfo(float).eps * 500)
     hard = LinearObjective(rows_of(features, ClassTargets(np.arange(500) % 3, 3), None, fit_intercept=False), 1.0)
     assert_allclose(hard.gradient_rounding(np.array([1e-3])), 4 * np.finfo(float).eps * 1e-3)
+
+
+@pytest.mark.parametrize("make", OBJECTIVES)
+def test_the_bound_on_ranges_is_the_sum_of_two_norms(make):
+    objective = make()
+    n_problems, n_logits, n_columns = objective.shape
+    theta = centred_theta(objective)
+    inverses = np.linalg.inv(objective.hessian(theta))
+    block = next(objective.rows.blocks(objective.rows.slices, np.float64))
+    rows = np.vstack(list(block.columns())) * objective.units.block_scale
+    directions = np.eye(n_logits) - (1 / n_logits if n_logits > 1 else 0)
+    for problem, inverse in enumerate(inverses):
+        steps = np.einsum("kl,bj->bklj", directions, rows).reshape(len(rows), n_logits, n_logits * n_columns)
+        norms = np.sort(np.sqrt(np.einsum("bki,ij,bkj->bk", steps, inverse, steps)), axis=1)
+        expected = norms[:, -2:].sum(axis=1).max()
+        assert_allclose(objective.largest_logit_range(inverses)[problem], expected, rtol=1e-7)
+    assert len(inverses) == n_problems
+
+
+@pytest.mark.parametrize("sign", [1, -1])
+def test_the_range_of_a_single_logit_is_its_largest_absolute_value(sign):
+    x = sign * np.array([[-3.0], [1.0], [0.5]])
+    targets = IndicatorTargets(Indicator(np.array([[0.0], [1.0], [1.0]])), None)
+    objective = LinearObjective(rows_of(x, targets, None, fit_intercept=False), 1.0)
+    step = objective.units.from_features(np.array([[2.0]]), np.zeros(1), objective.shape)
+    assert_allclose(objective.logit_range(step), 6.0)
+
+
+def test_rows_are_certainly_right_below_log_2_of_the_least_weight():
+    objective = softmax_objective()
+    assert_allclose(objective.separation_levels(), np.log(2) * WEIGHTS.min())
+    entries = np.where(RNG.random((80, 2)) < 0.1, 0.25, 2.0)
+    targets = IndicatorTargets(Indicator(Y.round()), entries)
+    targets.fit_to(np.array([4.0, 1.0]), 0.0, np.ones(2, dtype=bool))
+    levels = LinearObjective(rows_of(X, targets, None, fit_intercept=True), 0.0).separation_levels()
+    # In units of the largest weight of an entry, which is 8 for a yes of the first label.
+    assert_allclose(levels * targets.units, np.log(2) * np.array([0.25, 0.25]))
+
+
+def test_columns_that_depend_on_each_other_in_many_blocks():
+    x = np.random.default_rng(0).normal(size=(40_000, 4))
+    x[:, 3] = x[:, 1] - 2 * x[:, 2]
+    rows = rows_of(x, ClassTargets(np.arange(40_000) % 3, 3), None, fit_intercept=True)
+    assert len(rows.slices) > 1
+    objective = LinearObjective(rows, 0.0)
+    change = objective.units.from_features(np.outer([1, 0, -1], [0, 1, -2, -1]), np.zeros(3), objective.shape)
+    other = objective.units.from_features(np.outer([1, 0, -1], [1, 0, 0, 0]), np.zeros(3), objective.shape)
+    size = np.abs(change).max()
+    objective.center(change)
+    assert np.abs(change).max() < 1e-9 * size
+    before = other.copy()
+    objective.center(other)
+    assert_allclose(other, before, atol=1e-9)

@@ -73,7 +73,7 @@ def test_inverses_are_nan_where_there_are_none():
 @pytest.mark.parametrize("travelled", [0.0, 0.4])
 def test_a_bound_with_intercepts_off_their_minimum_is_the_one_derived(make, travelled):
     objective = make()
-    n_problems, n_logits, _ = objective.shape
+    n_problems = objective.shape[0]
     theta = np.random.default_rng(1).normal(size=objective.shape) * 0.1
     objective.center(theta)
     point = Evaluate()(objective, theta)

@@ -176,7 +176,8 @@ def test_the_bounds_on_spreads_are_those_derived(make, shared):
     rng = np.random.default_rng(1)
     size = objective.shape[2]
     roots = rng.normal(size=(objective.shape[0], size, size + 1))
-    inverses = roots @ roots.transpose(0, 2, 1)
+    # So small that all norms are below 1.
+    inverses = 1e-6 * roots @ roots.transpose(0, 2, 1)
     counts = (WEIGHTS > 0)[:, np.newaxis] & (~np.isnan(LABELS) if make is several else np.ones((N, K), dtype=bool))
     logits = Z - Z.max(axis=1, keepdims=True) if shared and make is exclusive else Z
     # Entries that do not count are 0.

@@ -332,7 +332,8 @@ def test_the_bound_on_ranges_is_the_sum_of_two_norms(make):
     objective = make()
     n_problems, n_logits, n_columns = objective.shape
     theta = centred_theta(objective)
-    inverses = np.linalg.inv(objective.hessian(theta))
+    # So small that all norms are below 1.
+    inverses = 1e-6 * np.linalg.inv(objective.hessian(theta))
     block = next(objective.rows.blocks(objective.rows.slices, np.float64))
     rows = np.vstack(list(block.columns())) * objective.units.block_scale
     directions = np.eye(n_logits) - (1 / n_logits if n_logits > 1 else 0)
@@ -378,3 +379,15 @@ def test_columns_that_depend_on_each_other_in_many_blocks():
     before = other.copy()
     objective.center(other)
     assert_allclose(other, before, atol=1e-9)
+
+
+def test_columns_that_depend_on_each_other_in_each_block_alone():
+    x = np.random.default_rng(0).normal(size=(40_000, 2))
+    x[:, 1] = np.where(np.arange(40_000) < 20_000, x[:, 0], -x[:, 0])
+    rows = rows_of(x, ClassTargets(np.arange(40_000) % 3, 3), None, fit_intercept=False)
+    assert len(rows.slices) > 1
+    objective = LinearObjective(rows, 0.0)
+    theta = centred_theta(objective)
+    before = theta.copy()
+    objective.center(theta)
+    assert_allclose(theta, before, atol=1e-12)

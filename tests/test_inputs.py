@@ -118,6 +118,11 @@ def test_entries_stored_in_parts_are_added_up_with_the_diagonal_preconditioner(m
     )
 
 
+with warnings.catch_warnings():
+    warnings.simplefilter("ignore", PendingDeprecationWarning)
+    MATRIX = np.asmatrix(IRIS)
+
+
 def out_of_range():
     X = sparse.csr_array(IRIS)
     X.indices = X.indices.copy()
@@ -137,7 +142,7 @@ def out_of_range():
         (IRIS + 0j, ValueError, "Complex data"),
         (np.full((150, 4), "red"), ValueError, "red"),
         ([[1, 2], [3]] * 75, ValueError, "inhomogeneous"),
-        (np.asmatrix(IRIS), TypeError, "np.matrix"),
+        (MATRIX, TypeError, "np.matrix"),
         (np.ma.masked_array(IRIS, mask=IRIS > 5), TypeError, "X must not be a masked array"),
         (out_of_range(), ValueError, "X is not a valid sparse array.*4"),
         (sparse.csr_array(np.where(IRIS == 3.0, np.nan, IRIS)), ValueError, "Input X contains NaN"),

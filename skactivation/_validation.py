@@ -127,10 +127,12 @@ def check_structure(array: Any, name: str) -> None:
             pointers.size != n_slots + 1
             or pointers[0] != 0
             or np.any(np.diff(pointers) < 0)
-            or pointers[-1] > min(array.indices.size, len(array.data))
+            or pointers[-1] > array.indices.size
+            or array.indices.size != len(array.data)
         ):
             raise ValueError(
-                f"{name} is not a valid sparse array: its indptr must increase from 0 to the number of entries"
+                f"{name} is not a valid sparse array: its indptr must increase from 0 to the number of entries, and "
+                "each entry must have an index"
             )
         _check_range(array.indices[: pointers[-1]], width, "indices", name)
     elif array.format == "coo":

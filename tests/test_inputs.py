@@ -15,6 +15,7 @@ from sklearn.exceptions import DataConversionWarning
 
 from skactivation import SigmoidMultiLabel, SoftmaxRegression
 from skactivation._optimize import strategy
+from skactivation.activations import softmax
 
 IRIS, SPECIES = load_iris(return_X_y=True)
 NAMES = np.array(["setosa", "versicolor", "virginica"])
@@ -434,3 +435,34 @@ def test_memory_above_X_is_at_most_64_bytes_a_row_and_a_constant(dtype, n_classe
         tracemalloc.stop()
     assert peaks[1] - peaks[0] <= 64 * 200_000
     assert peaks[0] <= 64 * 100_000 + 64e6
+
+
+def test_missing_entries_and_doubled_names_are_reported_as_such():
+    frame = pd.DataFrame({"a": pd.array([1, 2, None] * 50, dtype="Int64"), "b": IRIS[:, 0]})
+    with pytest.raises(ValueError, match="contains NaN"):
+        SoftmaxRegression().fit(frame, SPECIES)
+    doubled = pd.DataFrame(np.where(IRIS == 3.0, np.nan, IRIS)[:, :2], columns=["a", "a"])
+    with pytest.raises(Exception, match=r".") as raised:  # of scikit-learn or narwhals
+        SoftmaxRegression().fit(doubled, SPECIES)
+    assert "strings" not in str(raised.value)
+    with pytest.raises(ValueError, match=r"column 'b' holds \[1, 2\]"):
+        SoftmaxRegression().fit(pd.DataFrame({"a": IRIS[:, 0], "b": [[1, 2]] * 150}), SPECIES)
+
+
+def test_predictions_take_attributes_that_were_set_by_hand():
+    model = SoftmaxRegression().fit(IRIS, SPECIES)
+    expected = model.decision_function(IRIS)
+    model.intercept_ = model.intercept_.tolist()
+    for X in (IRIS, sparse.csr_array(IRIS)):
+        logits = model.decision_function(X)
+        assert_allclose(logits, expected, rtol=1e-12)
+        assert_allclose(model.predict_proba(X), softmax(expected), rtol=1e-12)
+    logits = model.sparsify().decision_function(IRIS)
+    assert logits.flags.c_contiguous
+
+
+def test_entries_without_an_index_are_an_error():
+    X = sparse.csr_array(IRIS)
+    X.data = np.append(X.data, 1.0)
+    with pytest.raises(ValueError, match="X is not a valid sparse array"):
+        SoftmaxRegression().fit(X, SPECIES)

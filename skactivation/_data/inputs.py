@@ -11,6 +11,8 @@ from skactivation._typing import Array
 from skactivation._validation import check_structure
 
 _FLOATS = (np.dtype(np.float64), np.dtype(np.float32))
+# What NumPy says of entries that are no numbers.
+_NOT_CONVERTED = ("could not convert string", "float() argument", "setting an array element with a sequence")
 
 
 def check_features(estimator: BaseEstimator, X: Any, *, reset: bool) -> Any:
@@ -34,7 +36,8 @@ def check_features(estimator: BaseEstimator, X: Any, *, reset: bool) -> Any:
             dtype=[np.float64, np.float32],
         )
     except (TypeError, ValueError) as error:
-        _refuse_objects(X, error)
+        if any(cause in str(error) for cause in _NOT_CONVERTED):
+            _refuse_objects(X, error)
         raise
     # Products and slices of rows are several times as fast in CSR format as in CSC.
     return checked.tocsr() if sparse.issparse(checked) else checked
@@ -76,6 +79,8 @@ def _refuse_dates(X: Any) -> None:
 def _refuse_objects(X: Any, error: Exception) -> None:
     """Raise an error that names the first column with a string or another object that is no number, if there is one."""
     names = getattr(X, "columns", None)
+    if names is not None and len(set(names)) < len(names):
+        return  # which of them it is can't be told by name
     columns: Any = X.T if isinstance(X, np.ndarray) and X.ndim == 2 and X.dtype.kind in "OU" else []
     for name, column in enumerate(columns) if names is None else ((name, X[name]) for name in names):
         entry = next((entry for entry in column if not _is_number(entry)), None)
@@ -85,7 +90,7 @@ def _refuse_objects(X: Any, error: Exception) -> None:
                 "example with OneHotEncoder in a ColumnTransformer"
             ) from error
         if entry is not None:
-            raise TypeError(f"X must hold numbers, but its column {name!r} holds {entry!r}: {error}") from error
+            raise type(error)(f"X must hold numbers, but its column {name!r} holds {entry!r}: {error}") from error
 
 
 def _is_number(entry: Any) -> bool:

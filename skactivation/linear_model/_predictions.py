@@ -29,7 +29,7 @@ _SMALL_PRODUCT, _SMALL_PRODUCT_WITH_VECTOR = 2**17, 2**13
 def linear_logits(X: Any, coef: Any, intercept: Array) -> Array:
     """Logits X coef^T + intercept (n, K): of checked X (n, d), coefficients (K, d) and intercepts (K,)."""
     if sparse.issparse(X) or sparse.issparse(coef):
-        logits = _sparse_product(X, coef)
+        logits = np.ascontiguousarray(_sparse_product(X, coef))
         logits += intercept
         return logits
     return activated_logits(X, coef, intercept, lambda z: z, by_class=False)
@@ -38,7 +38,7 @@ def linear_logits(X: Any, coef: Any, intercept: Array) -> Array:
 def activated_logits(
     X: Any, coef: Any, intercept: Array, activation: Callable[[Array], Array], *, by_class: bool
 ) -> Array:
-    """Activations of the logits of all rows, without holding all logits.
+    """Activations of the logits of all rows; of dense X, without holding all logits.
 
     Parameters
     ----------
@@ -58,10 +58,10 @@ def activated_logits(
     ndarray of shape (n, L) or (n,)
         The activations.
     """
-    order: Any = "C" if by_class and len(intercept) < MANY_CLASSES else "F"
+    n_classes, column = coef.shape[0], np.asarray(intercept).reshape(-1, 1)
+    order: Any = "C" if by_class and n_classes < MANY_CLASSES else "F"
     # SciPy takes longer to slice sparse rows than to multiply them.
     products = _sparse_product(X, coef) if sparse.issparse(X) or sparse.issparse(coef) else None
-    column = intercept[:, np.newaxis]
 
     def activations(rows: slice) -> Array:
         if products is not None:
@@ -71,9 +71,9 @@ def activated_logits(
         z += column
         return activation(z).T
 
-    slices = dense_slices(X.shape[0], X.shape[1] + len(intercept), coef.dtype)
-    smallest = _SMALL_PRODUCT if len(intercept) > 1 else _SMALL_PRODUCT_WITH_VECTOR
-    is_small = len(slices) == 1 and X.shape[0] * X.shape[1] * len(intercept) <= smallest
+    slices = dense_slices(X.shape[0], X.shape[1] + n_classes, coef.dtype)
+    smallest = _SMALL_PRODUCT if n_classes > 1 else _SMALL_PRODUCT_WITH_VECTOR
+    is_small = len(slices) == 1 and X.shape[0] * X.shape[1] * n_classes <= smallest
     with nullcontext() if is_small else single_threaded_blas, np.errstate(all="ignore"):
         first = activations(slices[0])
         if len(slices) == 1:

@@ -60,21 +60,28 @@ def multilabel_log_loss(y_true: Any, y_proba: ArrayLike, *, sample_weight: Array
     check_same_columns(y_true=y_true, y_proba=y_proba)
     probabilities = _as_probabilities(y_proba, truth.shape, exclusive=False)
     weights = check_sample_weight(sample_weight, truth.shape)
-    largest = 1.0 if weights is None else weights.max(initial=0) or 1.0
     eps = np.finfo(probabilities.dtype).eps
+
+    def entries(rows: slice) -> tuple[Array, Array]:
+        """The indicator, and the weights of its entries: 0 for unknown ones."""
+        y = truth[rows]
+        y = (y.toarray() if sparse.issparse(y) else y).astype(np.float64)
+        known = ~np.isnan(y)
+        return y, known if weights is None else np.where(known, weights[rows].reshape(len(y), -1), 0.0)
 
     def sums(rows: slice) -> tuple[float, float]:
         """The weighted sum of the losses, and the sum of the weights."""
-        y = truth[rows]
-        y = (y.toarray() if sparse.issparse(y) else y).astype(np.float64)
-        counted = ~np.isnan(y)
-        if weights is not None:
-            counted = counted * (weights[rows].reshape(len(y), -1) / largest)
+        y, counted = entries(rows)
+        counted = counted / largest
         p = np.clip(probabilities[rows], eps, 1 - eps, dtype=np.float64)
         losses = -(y * np.log(p) + (1 - y) * np.log1p(-p))
         return float(np.sum(losses * counted, where=counted > 0)), float(counted.sum())
 
     with threads_for(truth.shape[0] * truth.shape[1]), np.errstate(all="ignore"):
+        # Weights are scaled to a largest one of 1 among those that count, so that sums stay in range.
+        largest = 1.0
+        if weights is not None:
+            largest = max(over_slices(lambda rows: entries(rows)[1].max(), *truth.shape)) or 1.0
         of_slices = over_slices(sums, *truth.shape)
     loss, weight = np.sum(of_slices, axis=0)
     if weight == 0:

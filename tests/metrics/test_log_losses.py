@@ -143,3 +143,17 @@ def test_scorers_are_cloned_and_routed_like_scikit_learns():
     weighted = neg_multilabel_log_loss(model, P, Y, sample_weight=weights)
     assert_allclose(weighted, -multilabel_log_loss(Y, model.predict_proba(P), sample_weight=weights), rtol=1e-12)
     assert clone(model).get_params() == model.get_params()
+
+
+@pytest.mark.parametrize(
+    ("weights", "known_weights"),
+    [
+        ([1e300, 3e-22, 1e-22], [3.0, 1.0]),
+        ([1e12, 3e-312, 1e-312], [3.0, 1.0]),
+        ([1e-300, 3e300, 1e300], [3.0, 1.0]),
+    ],
+)
+def test_weights_of_unknown_entries_do_not_matter(weights, known_weights):
+    loss = multilabel_log_loss([[np.nan], [1.0], [0.0]], [[0.4], [0.3], [0.1]], sample_weight=weights)
+    expected = -np.dot(known_weights, [np.log(0.3), np.log(0.9)]) / 4
+    assert_allclose(loss, expected, rtol=1e-9)

@@ -92,7 +92,6 @@ class SoftmaxLoss:
     def curvature(self, z: Array, targets: Array) -> tuple[Array, Array]:
         """Return p (1 - p), within a few ULP even if p rounds to 1, and p, which overwrites z."""
         z -= z.max(axis=1, keepdims=True)
-        np.exp(z, out=z)
         complements, _ = _probabilities(z)
         complements *= z
         return complements, z
@@ -106,7 +105,6 @@ class SoftmaxLoss:
             return self.sums_and_residuals(z, targets, weights), *curvature
         z -= z.max(axis=1, keepdims=True)
         gaps = z.take(targets)
-        np.exp(z, out=z)
         complements, others = _probabilities(z)
         p = z.copy()
         z.reshape(-1)[targets] = np.negative(complements.take(targets))
@@ -121,11 +119,12 @@ class SoftmaxLoss:
 
 
 def _probabilities(z: Array) -> tuple[Array, Array]:
-    """Overwrite exponentials (P, K, b), the largest of which are 1, with probabilities p.
+    """Overwrite logits minus their maxima (P, K, b) with probabilities p.
 
     Return 1 - p, accurate even if p rounds to 1, and the sums (P, 1, b) of the exponentials without the largest.
     """
-    # Adding the largest would round away the small ones.
+    np.exp(z, out=z)
+    # Adding the largest exponentials, which are 1, would round away the small ones.
     largest = np.floor(z)
     others = (z - largest).sum(axis=1, keepdims=True) + (largest.sum(axis=1, keepdims=True) - 1)
     complements = np.subtract(1, z, out=largest)

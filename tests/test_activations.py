@@ -9,6 +9,7 @@ from numpy.testing import assert_allclose, assert_array_equal
 from scipy import sparse, special
 
 import longhand
+from skactivation._activation_kernels import both_log_sigmoids, both_sigmoids
 from skactivation.activations import log_sigmoid, log_softmax, sigmoid, sigmoid_derivative, softmax
 
 ELEMENTWISE = (sigmoid, log_sigmoid, sigmoid_derivative)
@@ -543,3 +544,16 @@ def test_an_axis_that_is_not_there_is_an_error(function, logits, axis, error):
 def test_options_go_by_name(function):
     with pytest.raises(TypeError, match="positional"):
         function([1.0, 2.0], 2.0)
+
+
+@pytest.mark.parametrize("dtype", [np.float32, np.float64])
+def test_both_probabilities_of_two_classes_are_sigmoids(dtype):
+    z = np.concatenate([np.linspace(-110, 110, 2001), [0.0, -740, 740, 1e30, np.inf, -np.inf]]).astype(dtype)
+    with np.errstate(all="ignore"):
+        both, logs = both_sigmoids(z), both_log_sigmoids(z)
+    assert both.dtype == logs.dtype == dtype
+    # A few units in the last place; below the normal numbers, units of the smallest number.
+    tiny = 4 * np.finfo(dtype).smallest_subnormal
+    for array, function in ((both, sigmoid), (logs, log_sigmoid)):
+        expected = np.stack([function(-z), function(z)])
+        assert_allclose(array, expected, rtol=4 * np.finfo(dtype).eps, atol=tiny)

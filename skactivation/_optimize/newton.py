@@ -1,4 +1,4 @@
-"""Newton's method: steps of several problems with one preconditioner while it serves them."""
+"""Newton's method for several problems: steps with one Hessian after another, each while it serves."""
 
 from collections.abc import Callable
 from typing import NamedTuple
@@ -69,27 +69,28 @@ def newton_steps(
     The first step of each problem has the length `next_lengths`, relative to a whole one, if that is good. With one
     Hessian, steps go on while each leaves less than a `useful` share of the gradient. `advance` is called after each.
     """
-    n_left, moved = max_iter, [False] * len(next_lengths)
-    with_hessian = n_hessians > 1
+    n_left, with_hessian = max_iter, n_hessians > 1
 
     def count(point: Point) -> None:
         nonlocal n_left
         n_left -= 1
         advance(point)
 
-    while True:
-        steps = _steps_with_one_hessian(
-            objective, point, preconditioner, evaluate, next_lengths, useful, n_left, count, with_hessian
+    def steps_from(point: Point, preconditioner: Preconditioner, lengths: list[float]) -> NewtonSteps:
+        return _steps_with_one_hessian(
+            objective, point, preconditioner, evaluate, lengths, useful, n_left, count, with_hessian
         )
-        moved = [one or other for one, other in zip(moved, steps.moved, strict=True)]
-        n_hessians -= 1
-        if n_hessians == 0 or n_left == 0 or any(steps.settled) or not all(steps.whole):
+
+    steps = steps_from(point, preconditioner, next_lengths)
+    for _ in range(n_hessians - 1):
+        if n_left == 0 or any(steps.settled) or not all(steps.whole):
             break
         made = precondition(objective, steps.point.theta, Curvature.WHOLE, hessian=steps.point.hessian)
         if not all_of(made.bounds_hessian):
             break
-        point, preconditioner, next_lengths = steps.point, made, steps.next_lengths
-    return steps._replace(moved=moved)
+        # All problems have moved with the Hessian before, whether or not they move with this one.
+        steps = steps_from(steps.point, made, steps.next_lengths)._replace(moved=steps.moved)
+    return steps
 
 
 def _steps_with_one_hessian(

@@ -69,8 +69,8 @@ def multilabel_log_loss(y_true: Any, y_proba: ArrayLike, *, sample_weight: Array
         known = ~np.isnan(y)
         return y, known if weights is None else np.where(known, weights[rows].reshape(len(y), -1), 0.0)
 
-    def sums(rows: slice) -> tuple[float, float]:
-        """The weighted sum of the losses, and the sum of the weights."""
+    def sums(rows: slice, largest: float) -> tuple[float, float]:
+        """The weighted sum of the losses, and the sum of the weights, for weights relative to the largest."""
         y, counted = entries(rows)
         counted = counted / largest
         p = np.clip(probabilities[rows], eps, 1 - eps, dtype=np.float64)
@@ -82,7 +82,7 @@ def multilabel_log_loss(y_true: Any, y_proba: ArrayLike, *, sample_weight: Array
         largest = 1.0
         if weights is not None:
             largest = max(over_slices(lambda rows: entries(rows)[1].max(), *truth.shape)) or 1.0
-        of_slices = over_slices(sums, *truth.shape)
+        of_slices = over_slices(lambda rows: sums(rows, largest), *truth.shape)
     loss, weight = np.sum(of_slices, axis=0)
     if weight == 0:
         raise ValueError("y_true has no known entry of positive weight: there is no loss to average")

@@ -14,6 +14,8 @@ BLOCK_SIZE = 65536
 # From this many classes on, numpy's pairwise sum along contiguous classes is as fast as a sum over the leading axis,
 # and more accurate.
 MANY_CLASSES = 32
+# From this many rows on, comparing all rows' logits of two classes at a time is faster than `argmax` of each row.
+_WORTH_COMPARISONS = 512
 
 
 def compensated_exp_minus_max(z: Array, temperature: float = 1.0) -> tuple[Array, Array]:
@@ -115,6 +117,19 @@ def log_sigmoid_block(x: Array, temperature: float) -> Array:
         # First-order correction of the quotient's error, which is cheaper in the logarithm than in the exponential.
         logs -= error * np.sign(quotient) * (decay / (1 + decay))
     return np.subtract(np.minimum(quotient, 0), logs, out=logs)
+
+
+def argmax_block(z: Array) -> Array:
+    """The number (b,) of the largest of K logits in each column of z (K, b), the first of equal ones."""
+    if len(z) >= MANY_CLASSES or z.shape[1] < _WORTH_COMPARISONS:
+        return np.asarray(z.T.argmax(axis=1))
+    # Without branches, which `argmax` has, and which processors predict wrongly.
+    largest, chosen = z[0].copy(), np.zeros(z.shape[1], np.uint8)
+    for number in range(1, len(z)):
+        is_larger = z[number] > largest
+        np.maximum(chosen, is_larger.view(np.uint8) * np.uint8(number), out=chosen)
+        np.maximum(largest, z[number], out=largest)
+    return chosen
 
 
 def both_sigmoids(z: Array) -> Array:

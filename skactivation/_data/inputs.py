@@ -15,12 +15,15 @@ _FLOATS = (np.dtype(np.float64), np.dtype(np.float32))
 _NOT_CONVERTED = ("could not convert string", "float() argument", "setting an array element with a sequence")
 
 
-def check_features(estimator: BaseEstimator, X: Any, *, reset: bool) -> Any:
-    """Return X as a dense, CSR or CSC array of float32 or float64, copied only if needed."""
+def check_features(estimator: BaseEstimator, X: Any, *, reset: bool, finite: bool = True) -> Any:
+    """Return X as a dense or CSR array of float32 or float64, copied only if needed.
+
+    Without `finite`, entries that are not finite may pass: the caller looks for them.
+    """
     refuse_unreadable(X)
     # Nothing can be learned from one row.
     least = 2 if reset else 1
-    if _is_ready(X) and X.shape[0] >= least:
+    if _is_ready(X, finite) and X.shape[0] >= least:
         # Names and number of the features remain to be checked.
         return validate_data(estimator, X, reset=reset, skip_check_array=True)
     refuse_dates_and_bytes(X)
@@ -43,11 +46,13 @@ def check_features(estimator: BaseEstimator, X: Any, *, reset: bool) -> Any:
     return checked.tocsr() if sparse.issparse(checked) else checked
 
 
-def _is_ready(X: Any) -> bool:
-    """Whether X is what `check_features` would return: a NumPy or CSR array of finite floats in two dimensions."""
+def _is_ready(X: Any, finite: bool) -> bool:
+    """Whether X is what `check_features` would return: a NumPy or CSR array of floats in two dimensions."""
     numbers = X if type(X) is np.ndarray else X.data if sparse.issparse(X) and X.format == "csr" else None
     if numbers is None or numbers.dtype not in _FLOATS or X.ndim != 2 or X.shape[1] == 0:
         return False
+    if not finite:
+        return True
     with np.errstate(all="ignore"):
         return bool(np.isfinite(numbers.sum()))
 

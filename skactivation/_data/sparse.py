@@ -140,12 +140,7 @@ class SparseRows(FeatureRows):
         """Rows in CSR format. They share X's memory if it is canonical, since SciPy then changes nothing in place."""
         if not self._is_tidy:
             return sparse.csr_array(self._X[rows])
-        indptr = self._X.indptr[rows.start : rows.stop + 1]
-        entries = slice(indptr[0], indptr[-1])
-        part = sparse.csr_array(
-            (self._X.data[entries], self._X.indices[entries], indptr - indptr[0]),
-            shape=(rows.stop - rows.start, self._X.shape[1]),
-        )
+        part = csr_slice(self._X, rows)
         part.has_canonical_format = True
         return part
 
@@ -155,6 +150,15 @@ class SparseRows(FeatureRows):
         mean = mean * (self.n_rows / sum_of_weights)
         center = mean if self.fit_intercept else np.zeros(self.n_features)
         return Columns.of_range(center, largest + np.abs(center), self.dtype), WeightFacts(*facts)
+
+
+def csr_slice(X: Any, rows: slice) -> Any:
+    """A slice of the rows of a CSR array, which shares its memory; SciPy's own slices are copies."""
+    indptr = X.indptr[rows.start : rows.stop + 1]
+    entries = slice(indptr[0], indptr[-1])
+    return sparse.csr_array(
+        (X.data[entries], X.indices[entries], indptr - indptr[0]), shape=(rows.stop - rows.start, X.shape[1])
+    )
 
 
 def _ranges(block: SparseBlock, n_rows: int) -> tuple[Any, ...]:

@@ -4,6 +4,7 @@ import warnings
 from abc import ABC, abstractmethod
 from collections.abc import Callable
 from dataclasses import dataclass
+from functools import partial
 from typing import Any, NamedTuple, Self
 
 import numpy as np
@@ -194,14 +195,22 @@ class LinearLogitModel(BaseEstimator, ABC):
 
     def _logits(self, X: Any) -> Array:
         """Logits (n, K)."""
-        check_is_fitted(self)
-        return linear_logits(check_features(self, X, reset=False), self.coef_, self.intercept_)
+        return self._predicted(X, linear_logits)
 
     def _activated(self, X: Any, activation: Callable[[Array], Array], *, by_class: bool = False) -> Array:
         """An activation of the logits, see `activated_logits`."""
+        return self._predicted(X, partial(activated_logits, activation=activation, by_class=by_class))
+
+    def _predicted(self, X: Any, prediction: Callable[..., tuple[Array, bool]]) -> Array:
+        """A prediction from checked X, coefficients and intercepts, which also tells whether the logits are finite."""
         check_is_fitted(self)
-        X = check_features(self, X, reset=False)
-        return activated_logits(X, self.coef_, self.intercept_, activation, by_class=by_class)
+        # With dense coefficients, logits tell whether X is finite; there are fewer of them than entries of X.
+        checked = check_features(self, X, reset=False, finite=sparse.issparse(self.coef_))
+        predictions, are_finite = prediction(checked, self.coef_, self.intercept_)
+        if not are_finite:
+            # Raises an error if X is the cause, rather than large coefficients.
+            check_features(self, X, reset=False)
+        return predictions
 
     def _starts(self, objective: LinearObjective, encoded: EncodedTargets, previous: dict[str, Any]) -> list[Array]:
         """Initial guesses: intercepts only, and a previous fit to the same logits and features.

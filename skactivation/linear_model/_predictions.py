@@ -5,13 +5,15 @@ An activation is a function of *class-major* logits z (K, b), which it may overw
 
 from collections.abc import Callable
 from contextlib import nullcontext
-from typing import Any
+from math import isfinite
+from typing import Any, TypeVar
 
 import numpy as np
 from scipy import sparse
 
 from skactivation._activation_kernels import (
     MANY_CLASSES,
+    argmax_block,
     both_log_sigmoids,
     both_sigmoids,
     log_sigmoid_block,
@@ -19,25 +21,44 @@ from skactivation._activation_kernels import (
     softmax_block,
 )
 from skactivation._data.dense import dense_slices
+from skactivation._data.sparse import csr_slice
 from skactivation._threads import in_threads, single_threaded_blas
 from skactivation._typing import Array
 
+T = TypeVar("T")
+
+# Numbers in X and in the logits together from which threads pay.
+_WORTH_THREADS = 2**20
+# BLAS multiplies matrices without copying them first, which is up to twice as fast, if they need up to so many
+# multiplications (OpenBLAS with AVX-512). Larger ones are multiplied in parts, unless these have too few rows.
+_DIRECT_PRODUCT, _LEAST_PART_ROWS = 10**6, 256
+# With so many features, einsum multiplies by one vector faster than BLAS, which reads ahead too little.
+_MANY_FEATURES = 64
 # BLAS uses no threads for products of up to so many multiplications: with a matrix, and with a vector.
 _SMALL_PRODUCT, _SMALL_PRODUCT_WITH_VECTOR = 2**17, 2**13
 
 
-def linear_logits(X: Any, coef: Any, intercept: Array) -> Array:
-    """Logits X coef^T + intercept (n, K): of checked X (n, d), coefficients (K, d) and intercepts (K,)."""
-    if sparse.issparse(X) or sparse.issparse(coef):
-        logits = np.ascontiguousarray(_sparse_product(X, coef))
-        logits += intercept
-        return logits
-    return activated_logits(X, coef, intercept, lambda z: z, by_class=False)
+def linear_logits(X: Any, coef: Any, intercept: Array) -> tuple[Array, bool]:
+    """Logits X coef^T + intercept of all rows, and whether they are finite: see `activated_logits`."""
+    if sparse.issparse(X):
+        products = X @ coef.T
+        logits = np.ascontiguousarray(products.toarray() if sparse.issparse(products) else products)
+        with np.errstate(all="ignore"):
+            logits += intercept
+            return logits, isfinite(logits.sum())
+    logits = np.empty((X.shape[0], coef.shape[0]), np.result_type(X.dtype, coef.dtype))
+
+    def fill(rows: slice) -> bool:
+        _multiply(coef, X, rows, out=logits[rows].T)
+        logits[rows] += intercept
+        return isfinite(logits[rows].sum())
+
+    return logits, all(_over_slices(fill, _slices(X, coef), X, coef))
 
 
 def activated_logits(
     X: Any, coef: Any, intercept: Array, activation: Callable[[Array], Array], *, by_class: bool
-) -> Array:
+) -> tuple[Array, bool]:
     """Activations of the logits of all rows; of dense X, without holding all logits.
 
     Parameters
@@ -55,43 +76,73 @@ def activated_logits(
 
     Returns
     -------
-    ndarray of shape (n, L) or (n,)
+    activations : ndarray of shape (n, L) or (n,)
         The activations.
+    are_finite : bool
+        Whether the sums of the logits are finite. Then all logits are; and all of X, if the coefficients are dense.
     """
     n_classes, column = coef.shape[0], np.asarray(intercept).reshape(-1, 1)
     order: Any = "C" if by_class and n_classes < MANY_CLASSES else "F"
-    # SciPy takes longer to slice sparse rows than to multiply them.
-    products = _sparse_product(X, coef) if sparse.issparse(X) or sparse.issparse(coef) else None
+    dtype = np.result_type(X.dtype, coef.dtype)
 
-    def activations(rows: slice) -> Array:
-        if products is not None:
-            z = np.array(products[rows].T, order=order)
-        else:
-            z = coef @ X[rows].T if order == "C" else (X[rows] @ coef.T).T
+    def activations(rows: slice) -> tuple[Array, bool]:
+        z = np.empty((n_classes, rows.stop - rows.start), dtype, order)
+        _multiply(coef, X, rows, out=z)
         z += column
-        return activation(z).T
+        are_finite = isfinite(z.sum())
+        return activation(z).T, are_finite
 
-    slices = dense_slices(X.shape[0], X.shape[1] + n_classes, coef.dtype)
+    slices = _slices(X, coef)
+    if len(slices) == 1:
+        activated, are_finite = _over_slices(activations, slices, X, coef)[0]
+        return np.ascontiguousarray(activated), are_finite
+    # Activations of no rows have the dtype and the number of columns of all.
+    of_none = activation(np.empty((n_classes, 0), dtype, order)).T
+    result = np.empty((X.shape[0], *of_none.shape[1:]), of_none.dtype)
+
+    def fill(rows: slice) -> bool:
+        result[rows], are_finite = activations(rows)
+        return are_finite
+
+    return result, all(_over_slices(fill, slices, X, coef))
+
+
+def _multiply(coef: Any, X: Any, rows: slice, *, out: Array) -> None:
+    """Write coef X^T for a slice of the rows of X into an array (K, b)."""
+    if sparse.issparse(X) or sparse.issparse(coef):
+        part = X[rows] if not sparse.issparse(X) else X if out.shape[1] == X.shape[0] else csr_slice(X, rows)
+        products = part @ coef.T
+        out[...] = products.toarray().T if sparse.issparse(products) else products.T
+        return
+    x = X[rows].astype(out.dtype, copy=False)
+    if len(coef) == 1 and coef.size >= _MANY_FEATURES and x.size > _SMALL_PRODUCT_WITH_VECTOR:
+        np.einsum("ij,j->i", x, coef[0], out=out[0])
+        return
+    step = _DIRECT_PRODUCT // coef.size
+    step = step if step >= _LEAST_PART_ROWS else len(x)
+    for start in range(0, len(x), step):
+        part = slice(start, start + step)
+        np.matmul(coef, x[part].T, out=out[:, part])
+
+
+def _slices(X: Any, coef: Any) -> list[slice]:
+    """Slices of the rows of X that leave room for their logits in cache."""
+    return dense_slices(X.shape[0], _n_entries(X) // X.shape[0] + coef.shape[0], coef.dtype)
+
+
+def _over_slices(task: Callable[[slice], T], slices: list[slice], X: Any, coef: Any) -> list[T]:
+    """The results of a task for slices of the rows, in order, with the threads that so much work is worth."""
+    n_classes, n_entries = coef.shape[0], _n_entries(X)
     smallest = _SMALL_PRODUCT if n_classes > 1 else _SMALL_PRODUCT_WITH_VECTOR
-    is_small = len(slices) == 1 and X.shape[0] * X.shape[1] * n_classes <= smallest
+    is_small = len(slices) == 1 and n_entries * n_classes <= smallest
     with nullcontext() if is_small else single_threaded_blas, np.errstate(all="ignore"):
-        first = activations(slices[0])
-        if len(slices) == 1:
-            return np.ascontiguousarray(first)
-        result = np.empty((X.shape[0], *first.shape[1:]), first.dtype)
-        result[slices[0]] = first
-
-        def fill(block: int) -> None:
-            result[slices[block + 1]] = activations(slices[block + 1])
-
-        in_threads(fill, len(slices) - 1)
-    return result
+        if n_entries + X.shape[0] * n_classes < _WORTH_THREADS:
+            return [task(rows) for rows in slices]
+        return in_threads(lambda number: task(slices[number]), len(slices))
 
 
-def _sparse_product(X: Any, coef: Any) -> Array:
-    products = X @ coef.T
-    array: Array = products.toarray() if sparse.issparse(products) else products
-    return array
+def _n_entries(X: Any) -> int:
+    return int(X.nnz if sparse.issparse(X) else X.size)
 
 
 def class_probabilities(z: Array) -> Array:
@@ -122,4 +173,4 @@ def normalized_log_probabilities(z: Array) -> Array:
 
 def most_probable(z: Array) -> Array:
     """The number (b,) of the class with the largest logit; 1 for a positive logit of the second of two classes."""
-    return np.asarray(z[0] > 0 if len(z) == 1 else z.T.argmax(axis=1))
+    return np.asarray(z[0] > 0) if len(z) == 1 else argmax_block(z)

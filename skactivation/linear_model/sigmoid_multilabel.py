@@ -284,7 +284,7 @@ class SigmoidMultiLabel(ClassifierMixin, LinearLogitModel):
         check_is_fitted(self)
         if not self._has_columns():
             if not self._is_binary():
-                return self.classes_[self._activated(X, most_probable)]
+                return self.classes_[self._activated(X, most_probable, by_class=True)]
             threshold = check_thresholds(self.threshold, 1)
             return self.classes_[(self.predict_proba(X)[:, 1] >= threshold).astype(np.intp)]
         thresholds = check_thresholds(self.threshold, len(self.classes_)).reshape(-1, 1)

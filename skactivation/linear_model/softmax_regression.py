@@ -296,7 +296,7 @@ class SoftmaxRegression(ClassifierMixin, LinearLogitModel):
 
     def _most_probable(self, X: Any) -> Array:
         """The number (n,) of each row's most probable class."""
-        return self._activated(X, most_probable).astype(np.intp, copy=False)
+        return self._activated(X, most_probable, by_class=True).astype(np.intp, copy=False)
 
     def _encode(self, y: Any, sample_weight: Array | None) -> tuple[EncodedTargets, list[str]]:
         soft = soft_targets(y)

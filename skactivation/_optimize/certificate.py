@@ -38,7 +38,11 @@ def certify(
     a pass over the rows are computed only where the cheaper ones are above `tol`.
     """
     wanted = tol * point.values
-    bounded = np.zeros(wanted.size, dtype=bool) if preconditioner is None else preconditioner.bounds_hessian
+    bounded = np.zeros(wanted.size, dtype=bool)
+    if preconditioner is not None:
+        travelled = travelled * np.sqrt(preconditioner.share)
+        preconditioner = preconditioner.bound()
+        bounded = preconditioner.bounds_hessian
     norms = np.zeros(wanted.size)
     best, gaps = point, np.full(wanted.size, np.inf)
     if preconditioner is not None and any_of(bounded):

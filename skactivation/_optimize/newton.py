@@ -16,7 +16,7 @@ from skactivation._typing import Array
 _NEAR = 1e-3
 # Steps end where what is left, relative to F, is negligible even in the coefficients. A larger number costs digits of
 # the coefficients, a smaller one steps that change nothing.
-_NEGLIGIBLE = 1e-22
+NEGLIGIBLE = 1e-22
 # Steps with one Hessian at most: convergence is linear, so that a new Hessian soon does better.
 _MOST_STEPS = 8
 # A step must lower F by this share of what its slope promises.
@@ -63,11 +63,13 @@ def newton_steps(
     max_iter: int,
     advance: Callable[[Point], None],
     n_hessians: int = 1,
+    negligible: float = NEGLIGIBLE,
 ) -> NewtonSteps:
     """Take steps with one Hessian after another, `n_hessians` at most, while all problems get on with whole steps.
 
     The first step of each problem has the length `next_lengths`, relative to a whole one, if that is good. With one
-    Hessian, steps go on while each leaves less than a `useful` share of the gradient. `advance` is called after each.
+    Hessian, steps go on while each leaves less than a `useful` share of the gradient, and until what they may gain is
+    `negligible` relative to F. `advance` is called after each.
     """
     n_left, with_hessian = max_iter, n_hessians > 1
 
@@ -78,7 +80,7 @@ def newton_steps(
 
     def steps_from(point: Point, preconditioner: Preconditioner, lengths: list[float]) -> NewtonSteps:
         return _steps_with_one_hessian(
-            objective, point, preconditioner, evaluate, lengths, useful, n_left, count, with_hessian
+            objective, point, preconditioner, evaluate, lengths, useful, negligible, n_left, count, with_hessian
         )
 
     steps = steps_from(point, preconditioner, next_lengths)
@@ -100,6 +102,7 @@ def _steps_with_one_hessian(
     evaluate: Evaluate,
     lengths: list[float],
     useful: float,
+    negligible: float,
     max_iter: int,
     advance: Callable[[Point], None],
     with_hessian: bool,
@@ -112,7 +115,7 @@ def _steps_with_one_hessian(
     lengths = [length if norm * norm > _FAR * value else 1.0 for length, norm, value in facts]
     active = list(range(len(norms)))
     for _ in range(min(_MOST_STEPS, max_iter)):
-        active = [p for p in active if norms[p] * norms[p] > _NEGLIGIBLE * point.values[p]]
+        active = [p for p in active if norms[p] * norms[p] > negligible * point.values[p]]
         if not active:
             break
         far = with_hessian and any(norms[p] * norms[p] > _HESSIAN_FROM * point.values[p] for p in active)
@@ -131,14 +134,14 @@ def _steps_with_one_hessian(
         # For the others a new Hessian will do better.
         active = [p for p in active if norms[p] < useful * before[p]]
     values = point.values.tolist()
-    settled = [_is_settled(*each) for each in zip(first, norms, values, strict=True)]
+    settled = [_is_settled(*each, negligible) for each in zip(first, norms, values, strict=True)]
     return NewtonSteps(point, preconditioner, travelled, settled, whole, moved, lengths)
 
 
-def _is_settled(first: float, norm: float, value: float) -> bool:
+def _is_settled(first: float, norm: float, value: float, negligible: float) -> bool:
     """Whether further steps of a problem would gain nothing, given its first and last norm."""
     is_near = first * first <= 2 * _NEAR * value
-    return norm * norm <= _NEGLIGIBLE * value or (is_near and norm > first / 2)
+    return norm * norm <= negligible * value or (is_near and norm > first / 2)
 
 
 class _Step(NamedTuple):

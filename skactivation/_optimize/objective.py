@@ -128,8 +128,11 @@ class Objective(ABC):
         """The mean (D, D) of these blocks, and each one's share in the curvature (P, K), with mean 1."""
         raise self._missing("a mean block of the Hessian")
 
-    def sample(self, theta: Array, n_rows: int) -> Self:
-        """The objective on a sample of rows, drawn by their shares in the curvature of each logit."""
+    def sample(self, theta: Array, n_rows: int) -> tuple[Self, float]:
+        """The objective on a sample of rows, drawn by their shares in the curvature of each logit.
+
+        Each row of the sample stands for some rows of the data; the second result is the largest number of them.
+        """
         raise self._missing("samples")
 
     def intercept_hessian(self, theta: Array) -> Array:

@@ -18,6 +18,8 @@ _EPS, _SINGLE_EPS = float(np.finfo(np.float64).eps), float(np.finfo(np.float32).
 # A Hessian in single precision is sharp enough where its rounding is at most this share of it: with more, certificates
 # get loose; with less, more Hessians are formed anew in double precision.
 _SHARP = 0.3
+# Allows for the rounding of weights.
+_SLIGHTLY_LESS = 1 - 1e-12
 
 
 class Preconditioner:
@@ -32,12 +34,13 @@ class Preconditioner:
     scales : ndarray of shape (P, K) or None
         Factors on L for each logit.
     bounds_hessian : ndarray of shape (P,) or None
-        Whether L L^T is certain to be no larger than the Hessian where it was taken; None for nowhere.
+        Whether `share` times L L^T is certain to be no larger than the Hessian where it was taken; None for nowhere.
     is_exact : bool
         Whether L L^T is the Hessian of each problem where it was taken. A Hessian without a Cholesky factor is replaced
         by one with a larger diagonal, or by its diagonal: `bounds_hessian` is false there.
-    is_sampled_hessian : bool
-        Whether L L^T is the Hessian of a sample of the rows.
+    share : float
+        1, unless L L^T is the Hessian of a sample of the rows: where each of them stands for up to m rows, 1 / m of it
+        is no larger than the Hessian of all rows.
     """
 
     def __init__(
@@ -48,11 +51,11 @@ class Preconditioner:
         scales: Array | None = None,
         bounds_hessian: Array | None = None,
         is_exact: bool = False,
-        is_sampled_hessian: bool = False,
+        share: float = 1.0,
     ) -> None:
         self._inverses, self._shape, self._scales = inverses, shape, scales
         self.bounds_hessian = np.zeros(shape[0], dtype=bool) if bounds_hessian is None else bounds_hessian
-        self.is_exact, self.is_sampled_hessian = is_exact, is_sampled_hessian
+        self.is_exact, self.share = is_exact, share
 
     def select(self, problems: Any) -> "Preconditioner":
         """The preconditioner of some problems, given by a mask (P,) or `ALL`."""
@@ -65,8 +68,25 @@ class Preconditioner:
             scales=None if self._scales is None else self._scales[problems],
             bounds_hessian=self.bounds_hessian[problems],
             is_exact=self.is_exact,
-            is_sampled_hessian=self.is_sampled_hessian,
+            share=self.share,
         )
+
+    @property
+    def is_sampled_hessian(self) -> bool:
+        """Whether L L^T is the Hessian of a sample of the rows."""
+        return self.share < 1
+
+    @property
+    def certifies(self) -> bool:
+        """Whether a gap can be certified with it near the minimum."""
+        return self.is_exact or (self.share < 1 and all_of(self.bounds_hessian))
+
+    def bound(self) -> "Preconditioner":
+        """The one of `share` times L L^T."""
+        if self.share == 1:
+            return self
+        inverses = self._inverses / np.sqrt(self.share)
+        return Preconditioner(inverses, self._shape, bounds_hessian=self.bounds_hessian)
 
     def to_coordinates(self, gradient: Array) -> Array:
         """The gradient (P K D,) by u, L^-1 g, for a gradient (P, K, D) by theta."""
@@ -114,20 +134,20 @@ def precondition(
     theta: Array,
     curvature: Curvature,
     *,
-    sample_size: int | None = None,
+    sample: tuple[Objective, float] | None = None,
     hessian: Array | None = None,
 ) -> Preconditioner:
     """The preconditioner from a curvature at a point; from the diagonal, where nothing else is positive definite.
 
-    With a sample size, a sample of so many rows stands for all of them. A Hessian (P, m, m) that is known already, in
-    double precision, saves a pass over the rows.
+    A sample of the rows, see `Objective.sample`, stands for all of them where that saves time. A Hessian (P, m, m) that
+    is known already, in double precision, saves a pass over the rows.
     """
-    sampled = sample_size is not None and not (curvature is Curvature.WHOLE and objective.has_uniform_curvature(theta))
-    if sample_size is not None and sampled:
-        objective = objective.sample(theta, sample_size)
-    made = None
+    made, share = None, 1.0
+    if sample is not None and not (curvature is Curvature.WHOLE and objective.has_uniform_curvature(theta)):
+        objective, stands_for = sample
+        share = _SLIGHTLY_LESS / stands_for
     if curvature is Curvature.WHOLE:
-        made = _from_hessians(objective, theta, None if sampled else hessian, sampled=sampled)
+        made = _from_hessians(objective, theta, hessian if share == 1 else None, share)
     elif curvature is Curvature.BLOCKS:
         made = _from_blocks(objective, theta)
     elif curvature is Curvature.MEAN_BLOCK:
@@ -138,8 +158,11 @@ def precondition(
     return Preconditioner(1 / np.sqrt(_positive(diagonal)), objective.shape)
 
 
-def _from_hessians(objective: Objective, theta: Array, known: Array | None, *, sampled: bool) -> Preconditioner | None:
-    """The Hessian of each problem, or the diagonal of one that has no factor; None for a single one without."""
+def _from_hessians(objective: Objective, theta: Array, known: Array | None, share: float) -> Preconditioner | None:
+    """The Hessian of each problem, or the diagonal of one that has no factor; None for a single one without.
+
+    The objective is that of all rows, or of a sample with a share below 1.
+    """
     n_problems = objective.shape[0]
     # For several problems single precision is tried first: it is cheaper, and allowances show where it is enough.
     is_cheap = known is None and n_problems > 1
@@ -162,9 +185,10 @@ def _from_hessians(objective: Objective, theta: Array, known: Array | None, *, s
     return Preconditioner(
         stacked,
         objective.shape,
-        bounds_hessian=bounds & (not sampled),
-        is_exact=not sampled,
-        is_sampled_hessian=sampled,
+        # Without a penalty, directions in which a sample is flat count as flat in all rows.
+        bounds_hessian=bounds & (share == 1 or objective.is_strongly_convex),
+        is_exact=share == 1,
+        share=share,
     )
 
 

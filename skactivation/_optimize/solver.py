@@ -14,7 +14,7 @@ import numpy as np
 from skactivation._optimize.certificate import certify
 from skactivation._optimize.lbfgs import lbfgs_stage
 from skactivation._optimize.masks import ALL, all_of, any_of
-from skactivation._optimize.newton import newton_steps
+from skactivation._optimize.newton import NEGLIGIBLE, newton_steps
 from skactivation._optimize.objective import Curvature, Objective
 from skactivation._optimize.preconditioner import Preconditioner, precondition
 from skactivation._optimize.problems import (
@@ -33,6 +33,8 @@ from skactivation._typing import Array
 _PATIENCE = 3
 # Hessians that Newton's method takes before anything else is looked at, where all problems get on with it.
 _HESSIANS = 10
+# Newton steps with the Hessian of a sample end where it is expected to certify so much of tol: its factor is uncertain.
+_MARGIN = 1e-3
 # Falls of F by less than this, relative to it, are none.
 _NO_FALL = 1e-15
 
@@ -63,6 +65,7 @@ def minimize(
     max_iter: int,
     separated_below: Any = 0.0,
     certified: bool = True,
+    sample: tuple[Objective, float] | None = None,
 ) -> Solution:
     """Minimise each problem of an objective until its relative optimality gap is certified to be at most tol.
 
@@ -82,6 +85,8 @@ def minimize(
         A value below it shows that the infimum is 0 and is not reached.
     certified : bool
         Whether a certificate is asked for; if not, the preconditioner's estimate of the gap is enough to stop.
+    sample : tuple of Objective and float, or None
+        The problems on a sample of the rows, as `Objective.sample` returns it, if there is one already.
 
     Returns
     -------
@@ -96,6 +101,7 @@ def minimize(
     for group in range(n_groups):
         chosen: Any = groups == group if n_groups > 1 else ALL
         run = _Run(objective.select(chosen), strategy, tol, max_iter, certified, levels[chosen])
+        run.sample = None if sample is None else (sample[0].select(chosen), sample[1])
         solutions.append(run.solve([start[chosen] for start in starts]))
     return solutions[0] if n_groups == 1 else Solution.joined(solutions)
 
@@ -114,8 +120,9 @@ class _Run:
         self.n_iterations, self.n_stages = 0, 0
         # Evaluations after which another strategy is tried.
         self.patience: float = _PATIENCE * strategy.n_evaluations
-        # Whether problems are so near their minima that a sample of rows is not enough.
-        self.near_the_end = False
+        # A sample of the rows, once it is drawn; whether it was not enough for certificates.
+        self.sample: tuple[Objective, float] | None = None
+        self.needs_all_rows = False
         # Of each problem: the phase, the outcome, the certified gap.
         self.phase = np.full(n_problems, Phase.WAITING)
         self.outcomes = [Outcome.STALLED] * n_problems
@@ -176,7 +183,7 @@ class _Run:
         # Where the penalty gives a certificate, whether it does is known without a preconditioner.
         needed = strategy.curvature is Curvature.WHOLE or not objective.is_strongly_convex or not self.rule.certified
         self.of_this_round = problems
-        self.preconditioner = made = self._preconditioner_at(objective, point) if needed else None
+        self.preconditioner = made = self._preconditioner_at(problems, objective, point) if needed else None
         # A Hessian that may be no more than rounding says little about rows of tiny weight.
         by_newton = made.bounds_hessian if made is not None and strategy.newton else np.zeros(len(point.values), bool)
         self.by_newton[problems] = by_newton
@@ -188,7 +195,7 @@ class _Run:
             # Newton steps show by themselves when they are done.
             return Phase.NEWTON
         close = self._are_close(problems, point, made)
-        near = Phase.NEWTON if made is not None and made.is_exact else Phase.CERTIFY
+        near = Phase.NEWTON if made is not None and made.certifies else Phase.CERTIFY
         return np.where(by_newton, Phase.NEWTON, np.where(close, near, Phase.DESCEND))
 
     def _newton(self, problems: Any) -> Any:
@@ -196,17 +203,19 @@ class _Run:
         by_newton = self.by_newton[problems]
         if not all_of(by_newton):
             self._switch_to_double()
+        preconditioner = self._preconditioner_of(problems)
         together = problems is ALL and all_of(by_newton) and self.rule.certified
         steps = newton_steps(
             self.objective.select(problems),
             self.point.select(problems),
-            self._preconditioner_of(problems),
+            preconditioner,
             self.evaluate,
             self.lengths[problems].tolist(),
             useful=self.strategy.useful,
             max_iter=self.max_iter - self.n_iterations,
             advance=lambda point: self._count_iteration(problems, point),
             n_hessians=_HESSIANS if together else 1,
+            negligible=NEGLIGIBLE if preconditioner.share == 1 else _MARGIN * preconditioner.share * self.rule.tol,
         )
         if together:
             self.preconditioner = steps.preconditioner
@@ -240,6 +249,7 @@ class _Run:
         self.gaps[problems] = gaps
         self.rule.be_stricter(problems)
         certified = gaps <= self.rule.tol
+        self.needs_all_rows = self.needs_all_rows or not all_of(certified)
         self._finish(problems, certified, Outcome.CERTIFIED)
         descends = ~self.rule.is_exhausted(problems) & ~(self.by_newton & self.whole)[problems]
         goes_on = self.moved[problems] | (self.n_iterations == self.max_iter)
@@ -264,7 +274,7 @@ class _Run:
         """A stage of L-BFGS. All go on if any value fell; those whose value did not fall stay where they were."""
         objective, before = self.objective.select(problems), self.point.select(problems)
         made = self._preconditioner_of(problems)
-        made = self._preconditioner_at(objective, before) if made is None else made
+        made = self._preconditioner_at(problems, objective, before) if made is None else made
         longest = min(self.strategy.longest, self.strategy.shortest << self.n_stages)
         self.n_stages += 1
         after, needs_double = lbfgs_stage(
@@ -297,18 +307,26 @@ class _Run:
         """Whether enough problems are close for something better than L-BFGS, or no iterations are left."""
         near = self.strategy.near
         if preconditioner.is_sampled_hessian:
-            self.near_the_end = self.rule.enough_are_near(problems, point, preconditioner, near)
-            return self.near_the_end
+            is_over = self.rule.enough_are_near(problems, point, preconditioner, near)
+            self.needs_all_rows = self.needs_all_rows or (is_over and not preconditioner.certifies)
+            return is_over
         if self.n_iterations == self.max_iter:
             return True
         return self.rule.enough_are_close(problems, objective, point, preconditioner, near)
 
-    def _preconditioner_at(self, objective: Objective, point: Point) -> Preconditioner:
+    def _preconditioner_at(self, problems: Any, objective: Objective, point: Point) -> Preconditioner:
         curvature, sampled = self.strategy.curvature, self.strategy.sampled
-        if self.near_the_end and curvature is Curvature.WHOLE:
+        if self.needs_all_rows and curvature is Curvature.WHOLE:
             sampled = False
-        n_rows = sample_size(objective.shape) if sampled else None
-        return precondition(objective, point.theta, curvature, sample_size=n_rows, hessian=point.hessian)
+        sample = self._sample(problems) if sampled else None
+        return precondition(objective, point.theta, curvature, sample=sample, hessian=point.hessian)
+
+    def _sample(self, problems: Any) -> tuple[Objective, float]:
+        """Some problems on a sample of the rows, which is drawn once; for how many rows one of it stands at most."""
+        if self.sample is None:
+            self.sample = self.objective.sample(self.point.theta, sample_size(self.objective.shape))
+        objective, stands_for = self.sample
+        return objective.select(problems), stands_for
 
     def _preconditioner_of(self, problems: Any) -> Any:
         """That of some of the problems of this round; None where there is none."""

@@ -45,7 +45,7 @@ class StoppingRule:
         `near` is the relative gap from which on Newton steps do the rest, where the preconditioner is the Hessian.
         """
         wanted = share * self._strictness[problems] * point.values
-        if self.certified and objective.is_strongly_convex and not (preconditioner and preconditioner.is_exact):
+        if self.certified and objective.is_strongly_convex and not (preconditioner and preconditioner.certifies):
             bounds = convexity_bounds(objective, point)
             close = bounds <= wanted * _SHARE_OF_PENALTY * self.tol
         elif preconditioner is None:
@@ -53,7 +53,7 @@ class StoppingRule:
         else:
             tol = self.tol
             if self.certified:
-                tol = max(near, tol) if preconditioner.is_exact else _CAUTIOUS * tol
+                tol = max(near, tol) if preconditioner.certifies else _CAUTIOUS * tol
             close = preconditioner.decrements(point.gradient) <= wanted * tol
         return np.asarray(close | self.is_exhausted(problems))
 

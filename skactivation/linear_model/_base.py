@@ -30,7 +30,7 @@ from skactivation._validation import (
     unchanged_on_error,
 )
 from skactivation.linear_model._convergence_message import convergence_message
-from skactivation.linear_model._initial_guess import guesses_from_smaller_problems
+from skactivation.linear_model._initial_guess import guess_from_smaller_problem
 from skactivation.linear_model._objective import LinearObjective
 from skactivation.linear_model._predictions import activated_logits, linear_logits
 
@@ -134,7 +134,8 @@ class LinearLogitModel(BaseEstimator, ABC):
 
     def _fit(self, X: Any, y: Any, sample_weight: Any) -> Self:
         """Fit, or raise an error and leave the estimator unchanged. Warnings assume that `fit` is the direct caller."""
-        with unchanged_on_error(self):
+        # BLAS has one thread from the first product on: its others would spin for a while, in the way of ours.
+        with unchanged_on_error(self), single_threaded_blas:
             parameters = self._checked_parameters()
             previous = dict(vars(self)) if parameters.warm_start else {}
             if y is None:
@@ -151,7 +152,7 @@ class LinearLogitModel(BaseEstimator, ABC):
             if encoded.null_logits.size == 0:
                 self._store_constant(encoded, X)
                 return self
-            with single_threaded_blas, np.errstate(all="ignore"):
+            with np.errstate(all="ignore"):
                 shortfall = self._minimize(X, encoded, parameters, previous)
             if shortfall:
                 warnings.warn(shortfall, ConvergenceWarning, stacklevel=3)
@@ -179,16 +180,17 @@ class LinearLogitModel(BaseEstimator, ABC):
         rows = rows_of(X, encoded.targets, weights, fit_intercept=parameters.fit_intercept)
         objective = LinearObjective(rows, np.divide(1.0, parameters.C), units)
         starts = self._starts(objective, encoded, previous)
-        starts += guesses_from_smaller_problems(objective, starts)
+        guess, sample = (None, None) if len(starts) > 1 else guess_from_smaller_problem(objective, starts[0])
         strategy, _ = cheapest_strategy(objective.shape, objective.costs, has_penalty=objective.is_strongly_convex)
         separable = parameters.C == np.inf and encoded.targets.hard
         solution = minimize(
             objective,
-            starts,
+            starts if guess is None else [guess],
             strategy,
             tol=parameters.tol,
             max_iter=parameters.max_iter,
             separated_below=objective.separation_levels() if separable else 0.0,
+            sample=sample,
         )
         self._store(objective, solution, units, encoded, X.dtype)
         return None if self.converged_ else self._shortfall(objective, solution, encoded)

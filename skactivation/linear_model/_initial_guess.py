@@ -1,4 +1,4 @@
-"""Initial guesses from smaller problems with nearly the same solution."""
+"""An initial guess from a smaller problem with nearly the same solution."""
 
 from typing import Any
 
@@ -21,28 +21,29 @@ _MOST_ROWS = 2048
 _ROW_SPACE_TOL, _ROW_SPACE_MAX_ITER = 1e-7, 1000
 
 
-def guesses_from_smaller_problems(objective: LinearObjective, starts: list[Array]) -> list[Array]:
-    """Initial guess (P, K, D) from combinations of rows or from a sample of rows; none if that does not pay.
+def guess_from_smaller_problem(
+    objective: LinearObjective, start: Array
+) -> tuple[Array | None, tuple[LinearObjective, float] | None]:
+    """Initial guess (P, K, D) from combinations of rows, or from a sample of rows and the sample; None if not worth it.
 
     Its evaluations are not counted; passes over all rows are.
     """
-    if len(starts) > 1:
-        # A previous fit is a better guess.
-        return []
     products = objective.rows.row_products() if _row_space_is_cheaper(objective) else None
     if products is not None:
-        return [_solve_in_row_space(objective, products, starts[0])]
+        return _solve_in_row_space(objective, products, start), None
     n_rows = objective.rows.n_rows
     size = max(_LEAST_SAMPLE, n_rows // _ONE_IN)
     if n_rows < _WORTH * size:
-        return []
-    sample = objective.on(objective.rows.take(*_stratified_sample(objective.rows.targets.strata(), size)))
-    return [_minimum(sample, starts, tol=_TOL, max_iter=_MAX_ITER, certified=False)]
+        return None, None
+    chosen, stands_for = _stratified_sample(objective.rows.targets.strata(), size)
+    sample = objective.on(objective.rows.take(chosen, stands_for))
+    guess = _minimum(sample, start, tol=_TOL, max_iter=_MAX_ITER, certified=False)
+    return guess, (sample, float(stands_for.max()))
 
 
-def _minimum(objective: LinearObjective, starts: list[Array], **options: Any) -> Array:
+def _minimum(objective: LinearObjective, start: Array, **options: Any) -> Array:
     strategy, _ = cheapest_strategy(objective.shape, objective.costs, has_penalty=objective.is_strongly_convex)
-    return minimize(objective, starts, strategy, **options).theta
+    return minimize(objective, [start], strategy, **options).theta
 
 
 def _row_space_is_cheaper(objective: LinearObjective) -> bool:
@@ -78,7 +79,7 @@ def _solve_in_row_space(objective: LinearObjective, products: Array, start: Arra
     )
     reduced_start = np.zeros(reduced.shape)
     reduced_start[:, :, rank:] = start[:, :, rows.n_features :]
-    theta = _minimum(reduced, [reduced_start], tol=_ROW_SPACE_TOL, max_iter=_ROW_SPACE_MAX_ITER)
+    theta = _minimum(reduced, reduced_start, tol=_ROW_SPACE_TOL, max_iter=_ROW_SPACE_MAX_ITER)
     coefficients, intercepts = reduced.to_features(theta, np.float64)
     combination = np.zeros((len(coefficients), len(products)))
     combination[:, order[:rank]] = linalg.solve_triangular(

@@ -123,19 +123,22 @@ class LinearObjective(Objective):
         """The same problems on other rows with the same targets."""
         return type(self)(rows, self._strengths, self._units, self._problems)
 
-    def sample(self, theta: Array, n_rows: int) -> Self:
-        """The objective on a sample of rows, drawn in proportion to `curvature_shares`, so that rare classes occur.
+    def sample(self, theta: Array, n_rows: int) -> tuple[Self, float]:
+        """The objective on a sample of rows, and how many rows of the data one of the sample stands for at most.
 
-        The sample is systematic: rows are drawn at even steps along the cumulative sum of shares, and a row whose share
-        exceeds a step is drawn several times.
+        Half of each row's chance is its share in the curvature, so that rare classes occur. The other half is the same
+        for all rows, so that none stands for very many. The sample is systematic: rows are drawn at even steps along
+        the cumulative sum of chances, and a row whose chance exceeds a step is drawn several times.
         """
-        sums = np.cumsum(self.curvature_shares(theta))
-        if not sums[-1] > 0:
-            return self
+        shares = self.curvature_shares(theta)
+        total = shares.sum()
+        if not total > 0:
+            return self, 1.0
+        sums = np.cumsum(shares / total + 1 / shares.size)
         places = sums[-1] * (np.arange(n_rows) + 0.5) / n_rows
         chosen, times = np.unique(np.searchsorted(sums, places), return_counts=True)
-        shares = np.diff(sums, prepend=0.0)[chosen]
-        return self.on(self.rows.take(chosen, times * (sums[-1] / n_rows) / shares))
+        stands_for = times * (sums[-1] / n_rows) / np.diff(sums, prepend=0.0)[chosen]
+        return self.on(self.rows.take(chosen, stands_for)), max(1.0, float(stands_for.max()))
 
     def center(self, theta: Array) -> None:
         """Project coefficients, in place, onto those orthogonal to directions that change no probability.
@@ -274,7 +277,9 @@ class LinearObjective(Objective):
 
     def logit_range_bound(self, length: Array) -> Array:
         """Bound (P,) on `logit_range` for steps of Euclidean length (P,), for columns scaled to at most 2."""
-        return np.asarray(np.sqrt(2.0) * 2.0 * np.sqrt(self.shape[2]) * length)
+        _, n_logits, n_columns = self.shape
+        # The difference of two logits takes the coefficients of both.
+        return np.asarray(2.0 * np.sqrt(n_columns * min(n_logits, 2)) * length)
 
     def largest_logit_range(self, inverse: Array) -> Array:
         """Bound (P,) on `logit_range` for steps of length 1 in each Hessian's norm, given its inverse (P, m, m)."""

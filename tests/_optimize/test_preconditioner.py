@@ -26,7 +26,8 @@ def test_the_preconditioner_of_some_problems_is_that_of_all(curvature, sample_si
     # The rarer a label, the smaller its curvature: problems differ in scale.
     objective = of_labels((rng.random((200, 4)) < [0.5, 0.1, 0.02, 0.9]).astype(float))
     theta = rng.normal(size=objective.shape)
-    whole = precondition(objective, theta, curvature, sample_size=sample_size)
+    sample = None if sample_size is None else objective.sample(theta, sample_size)
+    whole = precondition(objective, theta, curvature, sample=sample)
     some = np.array([False, True, True, False])
     part = whole.select(some)
     gradient = rng.normal(size=objective.shape)
@@ -35,12 +36,36 @@ def test_the_preconditioner_of_some_problems_is_that_of_all(curvature, sample_si
     assert_allclose(part.to_coefficients(coordinates[some].ravel()), whole.to_coefficients(coordinates.ravel())[some])
     assert_allclose(part.norms(gradient[some]), whole.norms(gradient)[some])
     assert_array_equal(part.bounds_hessian, whole.bounds_hessian[some])
-    assert (part.is_exact, part.is_sampled_hessian) == (whole.is_exact, whole.is_sampled_hessian)
-    # A sample proves nothing.
-    of_all = curvature is Curvature.WHOLE and sample_size is None
-    assert whole.is_exact == of_all
-    assert whole.bounds_hessian.all() == whole.bounds_hessian.any() == of_all
-    assert whole.is_sampled_hessian == (curvature is Curvature.WHOLE and sample_size is not None)
+    assert (part.is_exact, part.share) == (whole.is_exact, whole.share)
+    of_hessian = curvature is Curvature.WHOLE
+    assert whole.is_exact == (of_hessian and sample is None)
+    assert whole.bounds_hessian.all() == whole.bounds_hessian.any() == whole.certifies == of_hessian
+    assert whole.share == (pytest.approx(1 / sample[1]) if of_hessian and sample else 1)
+
+
+@pytest.mark.parametrize("size", [20, 60])
+@pytest.mark.parametrize("seed", range(5))
+def test_a_share_of_a_samples_hessian_is_below_that_of_all_rows(size, seed):
+    rng = np.random.default_rng(seed)
+    objective = of_labels((rng.random((200, 4)) < [0.5, 0.1, 0.02, 0.9]).astype(float), rng.random(200))
+    theta = rng.normal(size=objective.shape)
+    sample, stands_for = objective.sample(theta, size)
+    # No row stands for more than twice the rows of a uniform sample, but for those that were drawn several times.
+    assert 1 <= stands_for <= 3 * 200 / size
+    made = precondition(objective, theta, Curvature.WHOLE, sample=(sample, stands_for))
+    of_sample, of_all = (np.linalg.inv(part.inverse()) for part in (made, made.bound()))
+    assert_allclose(of_sample, sample.hessian(theta), rtol=1e-6, atol=1e-6)
+    for hessian, below in zip(objective.hessian(theta), of_all, strict=True):
+        assert np.linalg.eigvalsh(hessian - below).min() > 0
+
+
+def test_without_a_penalty_a_samples_hessian_proves_nothing():
+    rng = np.random.default_rng(0)
+    objective = of_labels((rng.random((200, 2)) < 0.5).astype(float), penalty=0.0)
+    theta = rng.normal(size=objective.shape)
+    made = precondition(objective, theta, Curvature.WHOLE, sample=objective.sample(theta, 50))
+    assert not made.bounds_hessian.any()
+    assert not made.certifies
 
 
 @pytest.mark.parametrize(

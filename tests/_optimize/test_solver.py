@@ -88,7 +88,8 @@ def test_a_preconditioner_from_a_sample_is_near_that_of_all_rows():
     theta[0, :, -1] = [0.5, 0.5, -1.0]
     theta[0, 0, 0], theta[0, 1, 0] = 1, -1
     for curvature in (Curvature.BLOCKS, Curvature.MEAN_BLOCK):
-        whole, sampled = (precondition(objective, theta, curvature, sample_size=size) for size in (None, 1500))
+        samples = (None, objective.sample(theta, 1500))
+        whole, sampled = (precondition(objective, theta, curvature, sample=sample) for sample in samples)
         gradient = rng.normal(size=objective.shape)
         ratio = sampled.norms(gradient)[0] / whole.norms(gradient)[0]
         assert 0.8 < ratio < 1.25

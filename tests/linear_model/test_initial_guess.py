@@ -6,7 +6,7 @@ from numpy.testing import assert_allclose, assert_array_equal
 
 from skactivation import SoftmaxRegression
 from skactivation.linear_model import _base, _initial_guess
-from skactivation.linear_model._initial_guess import _stratified_sample, guesses_from_smaller_problems
+from skactivation.linear_model._initial_guess import _stratified_sample, guess_from_smaller_problem
 
 
 def test_a_sample_has_all_rows_of_rare_classes_and_stands_for_all_rows():
@@ -31,14 +31,15 @@ def test_with_few_rows_the_initial_guess_is_the_optimum(n_classes, fit_intercept
     weights = rng.integers(0, 3, size=40).astype(float)
     seen = []
 
-    def spy(objective, starts):
-        guesses = guesses_from_smaller_problems(objective, starts)
-        seen.extend(objective.value_and_gradient(guess)[0][0] for guess in guesses)
-        return []
+    def spy(objective, start):
+        guess, sample = guess_from_smaller_problem(objective, start)
+        assert sample is None
+        seen.append(objective.value_and_gradient(guess)[0][0])
+        return None, None
 
     settings = {"fit_intercept": fit_intercept, "tol": 1e-11}
     quick = SoftmaxRegression(**settings).fit(X, y, weights)
-    monkeypatch.setattr(_base, "guesses_from_smaller_problems", spy)
+    monkeypatch.setattr(_base, "guess_from_smaller_problem", spy)
     slow = SoftmaxRegression(**settings).fit(X, y, weights)
     assert_allclose(seen, [slow.loss_ / weights.max()], rtol=1e-6)
     assert quick.n_evaluations_ <= 4 < slow.n_evaluations_

@@ -604,7 +604,7 @@ def test_samples_and_float32_save_work_and_change_no_result(seed, weighted, monk
     Y[:, 0] = rng.random(4000) < 0.003  # rare
     plain = SigmoidMultiLabel(tol=1e-9).fit(X, Y, weights)
     monkeypatch.setattr(_initial_guess, "_LEAST_SAMPLE", 400)
-    monkeypatch.setattr(strategy, "_LEAST_SAMPLE", 400)
+    monkeypatch.setattr(strategy, "_LEAST_SAMPLE_FOR_SEVERAL", 400)
     monkeypatch.setattr(dense, "_SINGLE_PRECISION_WORK", 0)
     monkeypatch.setattr(dense, "_KEPT_SIZE", 0)
     monkeypatch.setattr(strategy, "_FOR_SEVERAL_PROBLEMS", [strategy._FOR_SEVERAL_PROBLEMS[2]])
@@ -734,3 +734,28 @@ def test_make_multilabel_classification_is_learned():
     X, Y = make_multilabel_classification(500, 20, n_classes=4, random_state=0)
     model = SigmoidMultiLabel().fit(X, Y)
     assert np.mean(model.predict(X) == Y) > 0.8
+
+
+@pytest.mark.parametrize("seed", range(12))
+def test_certificates_from_a_sample_of_rows_hold(seed, monkeypatch):
+    rng = np.random.default_rng(seed)
+    n_labels = int(rng.integers(2, 7))
+    X = rng.normal(size=(1500, 6)) * 10.0 ** rng.uniform(-2, 2, size=6) + rng.normal(size=6) * 10
+    logits = (X - X.mean(axis=0)) / X.std(axis=0) @ rng.normal(size=(6, n_labels)) * rng.choice([0.3, 1, 4])
+    Y = (rng.logistic(size=logits.shape) < logits - rng.choice([0, 4], size=n_labels)).astype(int)
+    weights = rng.choice([None, 1]) and rng.exponential(size=1500) ** 3
+    settings = {"C": 10.0 ** rng.uniform(-3, 3), "tol": 10.0 ** rng.uniform(-9, -3)}
+    best = SigmoidMultiLabel(C=settings["C"], tol=1e-13).fit(X, Y, weights)
+    monkeypatch.setattr(strategy, "_LEAST_SAMPLE_FOR_SEVERAL", 150)
+    strategy.cheapest_strategy.cache_clear()
+    monkeypatch.setattr(strategy, "_FOR_SEVERAL_PROBLEMS", [strategy._FOR_SEVERAL_PROBLEMS[2]])
+    made = []
+    original = solver.precondition
+    monkeypatch.setattr(
+        solver, "precondition", lambda *args, **named: made.append(original(*args, **named)) or made[-1]
+    )
+    model = SigmoidMultiLabel(**settings).fit(X, Y, weights)
+    assert any(preconditioner.share < 1 for preconditioner in made)
+    assert model.converged_
+    assert np.all(model.label_optimality_gaps_ <= settings["tol"])
+    assert model.loss_ - best.loss_ <= model.label_optimality_gaps_.max() * model.loss_

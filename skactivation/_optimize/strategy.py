@@ -72,11 +72,12 @@ _DIAGONAL = Strategy(
 )
 _CHEAP = [_MEAN_BLOCK, replace(_MEAN_BLOCK, sampled=True, n_evaluations=110), _DIAGONAL]
 _FOR_ONE_PROBLEM = [NEWTON, _WHOLE, _BLOCKS, replace(_BLOCKS, sampled=True, n_evaluations=36), *_CHEAP]
+_FOR_ONE_LOGIT = [*_FOR_ONE_PROBLEM, replace(_WHOLE, sampled=True, near=1e-5, useful=0.6)]
 # For problems of one logit the Hessian is the block of that logit.
 _WHOLE_FOR_SEVERAL = replace(
     _WHOLE, shortest=12, longest=16, n_preconditioners=3, n_evaluations=22, near=1e-4, useful=0.3
 )
-_FOR_SEVERAL_PROBLEMS = [NEWTON, _WHOLE_FOR_SEVERAL, replace(_WHOLE_FOR_SEVERAL, sampled=True, useful=0.6), *_CHEAP]
+_FOR_SEVERAL_PROBLEMS = [NEWTON, _WHOLE_FOR_SEVERAL, replace(_WHOLE_FOR_SEVERAL, sampled=True, useful=0.6, near=1e-6), *_CHEAP]
 
 
 # Searches fit many data of the same shape.
@@ -98,7 +99,9 @@ def cheapest_strategy(shape: tuple[int, int, int], costs: Costs, *, has_penalty:
             + (2 * evaluation if strategy.sampled else 0)
         )
 
-    strategies = _FOR_ONE_PROBLEM if n_problems == 1 else _FOR_SEVERAL_PROBLEMS
+    strategies = _FOR_SEVERAL_PROBLEMS
+    if n_problems == 1:
+        strategies = _FOR_ONE_LOGIT if n_logits == 1 else _FOR_ONE_PROBLEM
     if n_problems > 1 and not has_penalty and size**2 <= _MOST_ELEMENTS:
         strategies = [strategy for strategy in strategies if strategy.curvature is Curvature.WHOLE] or strategies
     best = min(strategies, key=cost)

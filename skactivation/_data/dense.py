@@ -212,6 +212,10 @@ class DenseRows(FeatureRows):
         center = self.columns.center.astype(np.result_type(features, x), copy=False)
         if (self.columns.units != 1).any():
             x[:, :n_features] = (features.astype(np.float64, copy=False) - center) * self.columns.units
+        elif features.dtype == x.dtype:
+            # The same numbers as below in less time: NumPy is faster where all of x, which is in cache now, changes.
+            x[:, :n_features] = features
+            x -= np.append(center, np.zeros(x.shape[1] - n_features, center.dtype))
         else:
             np.subtract(features, center, out=x[:, :n_features], casting="same_kind")
         x[:, n_features:] = 1

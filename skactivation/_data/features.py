@@ -17,6 +17,8 @@ from skactivation._typing import Array
 
 # Larger powers of two are no floats; with this one the smallest float becomes 2^-51.
 _LARGEST_EXPONENT = 1023
+# Powers of two up to which, in both directions, squares of columns and sums of them are in the range of floats.
+_MOST_IN_DOUBLE, _MOST_IN_SINGLE = 300, 40
 
 
 class Columns(NamedTuple):
@@ -33,8 +35,14 @@ class Columns(NamedTuple):
     def of_range(cls, center: Array, largest: Array, dtype: Any) -> "Columns":
         """Columns with units that keep squares in the range of single or double precision."""
         exponents = np.frexp(np.where(largest > 0, largest, 1.0))[1]
-        extreme = np.abs(exponents) > (300 if dtype == np.float64 else 40)
+        extreme = np.abs(exponents) > (_MOST_IN_DOUBLE if dtype == np.float64 else _MOST_IN_SINGLE)
         return cls(center, largest, np.ldexp(1.0, np.where(extreme, np.minimum(-exponents, _LARGEST_EXPONENT), 0)))
+
+    @property
+    def fit_single_precision(self) -> bool:
+        """Whether squares of all columns are in the range of single precision, with or without units."""
+        exponents = np.frexp(self.largest * self.units)[1]
+        return bool((np.abs(exponents) <= _MOST_IN_SINGLE).all())
 
     @classmethod
     def as_they_are(cls, n_features: int) -> "Columns":
@@ -176,6 +184,8 @@ class FeatureRows(RowBlocks):
             columns=self.columns,
         )
         rows.weight_facts = WeightFacts.of(weights)
+        # A sample is itself no more than an approximation, unless single precision would be none.
+        rows.dtype = np.dtype(np.float32) if self.columns.fit_single_precision else self.dtype
         rows._keep()
         return rows
 

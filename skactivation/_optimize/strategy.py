@@ -77,7 +77,12 @@ _FOR_ONE_LOGIT = [*_FOR_ONE_PROBLEM, replace(_WHOLE, sampled=True, near=1e-5, us
 _WHOLE_FOR_SEVERAL = replace(
     _WHOLE, shortest=12, longest=16, n_preconditioners=3, n_evaluations=22, near=1e-4, useful=0.3
 )
-_FOR_SEVERAL_PROBLEMS = [NEWTON, _WHOLE_FOR_SEVERAL, replace(_WHOLE_FOR_SEVERAL, sampled=True, useful=0.6, near=1e-6), *_CHEAP]
+_FOR_SEVERAL_PROBLEMS = [
+    NEWTON,
+    _WHOLE_FOR_SEVERAL,
+    replace(_WHOLE_FOR_SEVERAL, sampled=True, useful=0.6, near=1e-5),
+    *_CHEAP,
+]
 
 
 # Searches fit many data of the same shape.

@@ -54,7 +54,8 @@ def test_a_share_of_a_samples_hessian_is_below_that_of_all_rows(size, seed):
     assert 1 <= stands_for <= 3 * 200 / size
     made = precondition(objective, theta, Curvature.WHOLE, sample=(sample, stands_for))
     of_sample, of_all = (np.linalg.inv(part.inverse()) for part in (made, made.bound()))
-    assert_allclose(of_sample, sample.hessian(theta), rtol=1e-6, atol=1e-6)
+    # Made in single precision.
+    assert_allclose(of_sample, sample.hessian(theta), rtol=1e-3, atol=1e-3)
     for hessian, below in zip(objective.hessian(theta), of_all, strict=True):
         assert np.linalg.eigvalsh(hessian - below).min() > 0
 

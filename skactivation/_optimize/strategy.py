@@ -29,6 +29,8 @@ _FEWEST_PROBLEMS = 8
 # The shortest and the longest stage of L-BFGS for several problems with one preconditioner: shorter stages lose the
 # memory of L-BFGS, longer ones use a Hessian that is out of date.
 _STAGE_LENGTHS = 8, 32
+# The same for the first stage of one problem with a preconditioner of blocks.
+_FIRST_STAGE = 2, 4
 # Operations that a call of NumPy, an evaluation and the making of a preconditioner cost besides arithmetic: with
 # smaller numbers small data would get the strategies of large data, which make more calls.
 _CALL, _OVERHEAD = 1e5, 1e6
@@ -110,11 +112,14 @@ def cheapest_strategy(shape: tuple[int, int, int], costs: Costs, *, has_penalty:
     if n_problems > 1 and not has_penalty and size**2 <= _MOST_ELEMENTS:
         strategies = [strategy for strategy in strategies if strategy.curvature is Curvature.WHOLE] or strategies
     best = min(strategies, key=cost)
+    # A preconditioner that costs as much as 12 evaluations serves 12 iterations.
+    ratio = _preconditioner_cost(best, shape, costs, evaluation, fewest) / evaluation
     if n_problems > 1 and best.curvature is Curvature.WHOLE:
-        # A preconditioner that costs as much as 12 evaluations serves 12 iterations.
-        ratio = _preconditioner_cost(best, shape, costs, evaluation, fewest) / evaluation
         length = int(np.clip(ratio, *_STAGE_LENGTHS))
         best = replace(best, shortest=length, longest=length)
+    elif best.curvature is Curvature.BLOCKS:
+        # The first one, made far from the minimum, serves fewer.
+        best = replace(best, shortest=int(np.clip(ratio, *_FIRST_STAGE)))
     return best, cost(best)
 
 

@@ -2,6 +2,7 @@
 
 import argparse
 import importlib.util
+import json
 import pickle
 import platform
 import resource
@@ -13,7 +14,7 @@ from collections.abc import Callable
 from dataclasses import dataclass
 from pathlib import Path
 from statistics import median
-from time import perf_counter
+from time import perf_counter, sleep
 
 import numpy as np
 import scipy
@@ -22,7 +23,7 @@ from threadpoolctl import threadpool_info
 
 from skactivation import __version__
 
-__all__ = ["GAP", "OURS", "Comparison", "Solver", "geometric_mean", "machine", "parser", "time"]
+__all__ = ["GAP", "OURS", "Comparison", "Solver", "geometric_mean", "machine", "parser", "rested_time", "save", "time"]
 
 GAP = 1e-6
 OURS = "skactivation"
@@ -46,6 +47,8 @@ class Comparison:
 
     script: str
     workloads: dict
+    quick: list
+    """Names of the workloads that `--quick` runs."""
     solvers: dict
     objective: Callable
     """From X, y, coefficients and intercepts to the value, or one for each label. It judges all solvers."""
@@ -56,7 +59,9 @@ class Comparison:
             self.probe(*arguments.probe)
             return None
         print(machine())
-        results = self.table(arguments.only or list(self.workloads), arguments.rounds, arguments.limit)
+        names = arguments.only or (self.quick if arguments.quick else list(self.workloads))
+        results, rows = self.table(names, arguments.rounds, arguments.limit)
+        save(arguments.json, rows)
         if importlib.util.find_spec("matplotlib"):
             self.draw(results, arguments.picture)
             print(f"picture: {arguments.picture}")
@@ -129,17 +134,17 @@ class Comparison:
                     # A solver that is much slower than another needs no more runs.
                     fastest = min(median(others) for others in times.values() if others) if seconds else np.inf
                     if not seconds or (sum(seconds) < limit / 4 and median(seconds) < 10 * fastest):
-                        seconds.append(time(lambda: self.solvers[name].fit(X, y, found[name][0])))
+                        seconds.append(rested_time(lambda: self.solvers[name].fit(X, y, found[name][0])))
         reached = {
             name: (median(seconds), found[name][0], gaps[name], found[name][2]) for name, seconds in times.items()
         }
         return reached, {name: gap for name, gap in gaps.items() if gap > GAP}
 
     def table(self, names, n_rounds, limit):
-        """Print a line for each workload and solver; return seconds by workload and solver."""
+        """Print a line for each workload and solver; return seconds by workload and solver, and a list of all facts."""
         heading = f"{'workload':38s} {'solver':26s} {'setting':>8s} {'ms':>9s}"
         print(f"{heading} {'gap':>8s} {'evals':>6s} {'passes':>7s} {'MB':>6s} warnings")
-        results, ratios = {}, []
+        results, rows, ratios = {}, [], []
         for workload in names:
             X, y = self.workloads[workload]()
             reached, missed = self.compare(X, y, n_rounds, limit)
@@ -149,6 +154,8 @@ class Comparison:
                     f"{remarks['evaluations']:6d} {remarks.get('passes', '-'):>7} {remarks['megabytes']:6.0f} "
                     f"{' '.join(remarks['warnings'])}"
                 )
+                facts = {"workload": workload, "solver": solver, "milliseconds": 1e3 * seconds, "setting": setting}
+                rows.append(facts | {"gap": gap, "evaluations": remarks["evaluations"]})
             for solver in self.solvers:
                 if solver not in reached:
                     reason = f"reaches a gap of {missed[solver]:.0e}" if solver in missed else "fails or takes too long"
@@ -160,7 +167,7 @@ class Comparison:
                 print(f"{workload:38s} {min(peers, key=peers.get)} / ours: {ratios[-1]:.2f}", flush=True)
         if ratios:
             print(f"\nbest peer / ours: geometric mean {geometric_mean(ratios):.2f}, smallest {min(ratios):.2f}")
-        return results
+        return results, rows
 
     def draw(self, results, file):
         """Draw seconds of every solver by workload, on a logarithmic scale."""
@@ -188,15 +195,17 @@ class Comparison:
         figure.savefig(file, dpi=150)
 
 
-def parser(description, workloads, picture):
+def parser(description, workloads, name):
     """Options that the command lines of the benchmarks share."""
     result = argparse.ArgumentParser(description=description)
     result.add_argument("--only", nargs="*", choices=list(workloads), metavar="WORKLOAD", help="; ".join(workloads))
-    result.add_argument("--rounds", type=int, default=7, help="runs of which the median counts")
+    result.add_argument("--quick", action="store_true", help="small data only, in less than three minutes")
+    result.add_argument("--rounds", type=int, default=5, help="rounds of which the median counts")
     result.add_argument(
-        "--limit", type=float, default=120.0, metavar="SECONDS", help="longest time for a process that fits once"
+        "--limit", type=float, default=60.0, metavar="SECONDS", help="longest time for a process that fits once"
     )
-    result.add_argument("--picture", default=picture, metavar="FILE", help="where the picture goes")
+    result.add_argument("--picture", default=f"{name}.png", metavar="FILE", help="where the picture goes")
+    result.add_argument("--json", default=f"{name}.json", metavar="FILE", help="where all figures go")
     result.add_argument("--probe", nargs=3, help=argparse.SUPPRESS)
     return result
 
@@ -206,6 +215,23 @@ def time(function):
     start = perf_counter()
     function()
     return perf_counter() - start
+
+
+def rested_time(function):
+    """Seconds of a call: the median of a few in a row, after a rest in which the threads of others stop spinning."""
+    sleep(0.15)
+    seconds = [time(function)]
+    while len(seconds) < 9 and sum(seconds) < 0.1:
+        seconds.append(time(function))
+    # The first call wakes the own threads.
+    return median(seconds[1:] or seconds)
+
+
+def save(file, rows):
+    """Write the machine and a list of facts, a dictionary for each line of the table, to a JSON file."""
+    with open(file, "w", encoding="utf-8") as opened:
+        json.dump({"machine": machine(), "rows": rows}, opened, indent=1)
+    print(f"figures: {file}")
 
 
 def geometric_mean(numbers):

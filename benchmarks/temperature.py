@@ -1,6 +1,6 @@
 """Time to the best temperature: fit_temperature and TemperatureCalibrator("logits") beside other implementations.
 
-    python benchmarks/temperature.py [--only "1,797 x 10"] [--rounds 7]
+    python benchmarks/temperature.py [--quick] [--only "1,797 x 10"] [--rounds 7]
 
 The logits are given and overconfident by a factor of 1.5. The labels are the integers from 0 on, which every
 implementation takes for the numbers of the columns. All run in this process, in turns, each after a short rest; the
@@ -15,10 +15,9 @@ import argparse
 import importlib.util
 import warnings
 from statistics import median
-from time import sleep
 
 import numpy as np
-from comparison import geometric_mean, machine, time
+from comparison import geometric_mean, machine, rested_time, save
 from sklearn.base import BaseEstimator, ClassifierMixin
 from sklearn.calibration import CalibratedClassifierCV
 from sklearn.frozen import FrozenEstimator
@@ -120,10 +119,8 @@ def compare(z, y, n_rounds, limit):
             def run(name=name, solver=solver):
                 temperatures[name] = solver(z, y)
 
-            # Threads of the previous solver may spin for a while; the rest gives them time to stop.
-            sleep(0.2)
             try:
-                seconds.setdefault(name, []).append(time(run))
+                seconds.setdefault(name, []).append(rested_time(run))
             except Exception as error:
                 print(f"{name} fails: {type(error).__name__}: {str(error)[:80]}")
                 seconds[name] = []
@@ -135,13 +132,15 @@ def main():
     """Run the benchmark with the options of the command line."""
     parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
     parser.add_argument("--only", nargs="*", choices=list(WORKLOADS), metavar="WORKLOAD", help="; ".join(WORKLOADS))
-    parser.add_argument("--rounds", type=int, default=7, help="runs of which the median counts")
+    parser.add_argument("--quick", action="store_true", help="the smallest logits only")
+    parser.add_argument("--rounds", type=int, default=7, help="rounds of which the median counts")
+    parser.add_argument("--json", default="temperature.json", metavar="FILE", help="where all figures go")
     parser.add_argument("--limit", type=float, default=60.0, help="seconds after which a solver gets no more runs")
     arguments = parser.parse_args()
     print(machine())
     print(f"{'logits':16s} {'solver':32s} {'ms':>9s} {'loss - least':>12s} {'peer / fit_temperature':>24s} passes")
-    ratios = []
-    for workload in arguments.only or WORKLOADS:
+    ratios, rows = [], []
+    for workload in arguments.only or (["1,797 x 10"] if arguments.quick else WORKLOADS):
         z, y = simulated(*WORKLOADS[workload])
         with warnings.catch_warnings():
             warnings.simplefilter("ignore")
@@ -151,6 +150,8 @@ def main():
         reached = [name for name in seconds if losses[name] - least <= GAP * least]
         for name in seconds:
             ratio = f"{seconds[name] / seconds[OURS[0]]:24.2f}" if name in reached else f"{'misses 1e-6':>24s}"
+            facts = {"logits": workload, "solver": name, "milliseconds": 1e3 * seconds[name]}
+            rows.append(facts | {"excess": float(losses[name] - least)})
             passes = fit_temperature(z, y).n_passes if name == OURS[0] else ""
             print(f"{workload:16s} {name:32s} {1e3 * seconds[name]:9.2f} {losses[name] - least:12.1e} {ratio} {passes}")
         peer = min((name for name in reached if name not in OURS), key=seconds.get)
@@ -158,6 +159,7 @@ def main():
         print(f"{workload:16s} {peer} / ours: {ratios[-1][0]:.2f}, with the estimator {ratios[-1][1]:.2f}", flush=True)
     for name, of_name in zip(OURS, zip(*ratios, strict=True), strict=True):
         print(f"best peer / {name}: geometric mean {geometric_mean(of_name):.2f}, smallest {min(of_name):.2f}")
+    save(arguments.json, rows)
 
 
 if __name__ == "__main__":

@@ -25,13 +25,37 @@ def classification(n, d, n_classes, dtype=np.float64, seed=0):
 
 def draw_labels(logits, rng):
     """Labels that follow softmax(logits), by the Gumbel trick."""
-    return np.argmax(logits + rng.gumbel(size=logits.shape), axis=1)
+    return np.argmax(logits + rng.gumbel(size=logits.shape), axis=-1)
 
 
 def digits_scaled():
     """Digits with columns of mean 0 and variance 1."""
     X, y = load_digits(return_X_y=True)
     return StandardScaler().fit_transform(X), y
+
+
+def glass():
+    """A few measurements of 214 rows on scales of their own, 6 classes; like the glass data of the UCI repository."""
+    rng = np.random.default_rng(8)
+    y = rng.choice(6, size=214, p=[0.33, 0.36, 0.08, 0.06, 0.04, 0.13])
+    X = 10.0 ** rng.integers(-2, 3, size=9) * (rng.normal(size=(214, 9)) + rng.normal(size=(6, 9))[y])
+    return X + 5 * rng.normal(size=9), y
+
+
+def vehicles():
+    """18 correlated measurements of 846 rows, 4 classes; like the vehicle silhouettes of the UCI repository."""
+    rng = np.random.default_rng(9)
+    y = rng.integers(4, size=846)
+    factors = rng.normal(size=(846, 6)) + rng.normal(size=(4, 6))[y]
+    return factors @ rng.normal(size=(6, 18)) * 10.0 ** rng.uniform(0, 2, 18) + 0.5 * rng.normal(size=(846, 18)) + 50, y
+
+
+def splices():
+    """180 binary columns, three for each of 60 places, and 3 classes; like splice junctions of DNA."""
+    rng = np.random.default_rng(10)
+    y = rng.choice(3, size=3_186, p=[0.24, 0.24, 0.52])
+    bases = draw_labels(rng.normal(size=(3, 60, 4))[y] * np.exp(-np.abs(np.arange(60) - 30) / 10)[:, np.newaxis], rng)
+    return (bases[:, :, np.newaxis] == np.arange(3)).reshape(3_186, 180).astype(float), y
 
 
 def letters():
@@ -69,12 +93,12 @@ def genes():
     return rng.normal(size=(500, 3_000)) + signal[y], y
 
 
-def embeddings():
-    """float32 embeddings with a decaying spectrum, for a linear probe of 100 classes."""
+def embeddings(n, d, n_classes):
+    """float32 embeddings with a decaying spectrum, for a linear probe."""
     rng = np.random.default_rng(5)
-    y = rng.integers(100, size=20_000)
-    spectrum = 1 / np.sqrt(1 + np.arange(512) / 20)
-    X = (rng.normal(size=(20_000, 512)) + 0.16 * rng.normal(size=(100, 512))[y]) * spectrum
+    y = rng.integers(n_classes, size=n)
+    spectrum = 1 / np.sqrt(1 + np.arange(d) / 20)
+    X = (rng.normal(size=(n, d)) + 0.16 * rng.normal(size=(n_classes, d))[y]) * spectrum
     return X.astype(np.float32), y
 
 
@@ -109,13 +133,17 @@ WORKLOADS = {
     "iris": lambda: load_iris(return_X_y=True),
     "wine": lambda: load_wine(return_X_y=True),
     "breast_cancer": lambda: load_breast_cancer(return_X_y=True),
+    "214 x 9, K=6, raw": glass,
+    "846 x 18, K=4, raw, collinear": vehicles,
+    "3,186 x 180, K=3, binary columns": splices,
     "20,000 x 100, K=10": lambda: classification(20_000, 100, 10),
     "200,000 x 50, K=2": lambda: classification(200_000, 50, 2),
     "20,000 x 16, K=26, correlated, scales": letters,
     "6,000 x 36, K=6, collinear": satellite,
     "58,000 x 9, K=7, rare classes": shuttle,
     "500 x 3,000, K=3": genes,
-    "20,000 x 512, K=100, float32": embeddings,
+    "10,000 x 256, K=50, float32": lambda: embeddings(10_000, 256, 50),
+    "20,000 x 512, K=100, float32": lambda: embeddings(20_000, 512, 100),
     "20,000 x 50,000, K=20, sparse": documents,
 }
 

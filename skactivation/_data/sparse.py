@@ -98,7 +98,11 @@ class SparseBlock(FeatureBlock):
         """Centre sums over the columns of X, and append the totals for the intercept."""
         if not self._fit_intercept:
             return sums
-        return np.hstack([sums - np.outer(totals, offsets), totals[:, np.newaxis]])
+        centred = np.empty((totals.size, offsets.size + 1), np.result_type(sums, totals, offsets))
+        np.multiply(totals[:, np.newaxis], -offsets, out=centred[:, :-1])
+        centred[:, :-1] += sums
+        centred[:, -1] = totals
+        return centred
 
 
 class SparseRows(FeatureRows):

@@ -30,7 +30,7 @@ _FEWEST_PROBLEMS = 8
 # memory of L-BFGS, longer ones use a Hessian that is out of date.
 _STAGE_LENGTHS = 8, 32
 # The same for the first stage of one problem with a preconditioner of blocks.
-_FIRST_STAGE = 2, 4
+_FIRST_STAGE = 2, 3
 # Operations that a call of NumPy, an evaluation and the making of a preconditioner cost besides arithmetic: with
 # smaller numbers small data would get the strategies of large data, which make more calls.
 _CALL, _OVERHEAD = 1e5, 1e6

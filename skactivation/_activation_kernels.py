@@ -120,7 +120,7 @@ def log_sigmoid_block(x: Array, temperature: float) -> Array:
 
 
 def argmax_block(z: Array) -> Array:
-    """The number (b,) of the largest of K logits in each column of z (K, b), the first of equal ones."""
+    """The number (b,) of the largest of K logits in each column of z (K, b), the first of equal ones, as `argmax`."""
     if len(z) >= MANY_CLASSES or z.shape[1] < _WORTH_COMPARISONS:
         return np.asarray(z.T.argmax(axis=1))
     # Without branches, which `argmax` has, and which processors predict wrongly.
@@ -129,17 +129,20 @@ def argmax_block(z: Array) -> Array:
         is_larger = z[number] > largest
         np.maximum(chosen, is_larger.view(np.uint8) * np.uint8(number), out=chosen)
         np.maximum(largest, z[number], out=largest)
-    return chosen
+    # NaN has spread to the largest.
+    return np.asarray(z.T.argmax(axis=1)) if np.isnan(largest).any() else chosen.astype(np.intp)
 
 
 def both_sigmoids(z: Array) -> Array:
     """sigmoid(-z) and sigmoid(z), (2, b), of logits (b,): the probabilities of two classes."""
-    decay = np.exp(-np.abs(z))
-    sums = 1 + decay
-    # Of the less and of the more probable class.
-    less, more = decay / sums, 1 / sums
-    positive = z > 0
-    return np.stack([np.where(positive, less, more), np.where(positive, more, less)])
+    both = np.empty((2, z.size), z.dtype)
+    np.maximum(z, 0, out=both[0])
+    np.negative(both[0], out=both[0])
+    np.minimum(z, 0, out=both[1])
+    # One of the two exponentials is 1, so that their sum is 1 + exp(-abs(z)).
+    np.exp(both, out=both)
+    both /= both[0] + both[1]
+    return both
 
 
 def both_log_sigmoids(z: Array) -> Array:

@@ -187,8 +187,9 @@ class SigmoidLoss:
         """What `sums_and_residuals` and `curvature` do and return, the latter without the weights."""
         if isinstance(targets, LabelSigns) and targets.weights is None and weights is None:
             sums, sizes = self.sums_and_residuals(z, targets, None), np.abs(z)
-            # sigmoid(z) sigmoid(-z). It loses digits where the prediction is certain and wrong: next to 0, beside 1.
-            return sums, (1 - sizes) * sizes, None
+            # sigmoid(z) sigmoid(-z), rounded down, since no Hessian may be too large for a certificate. Digits are lost
+            # only where a prediction is certain and wrong.
+            return sums, (1 - 4 * np.finfo(z.dtype).eps - sizes) * sizes, None
         curvature, _ = self.curvature(z.copy(), targets)
         return self.sums_and_residuals(z, targets, weights), curvature, None
 

@@ -230,10 +230,14 @@ def sum_tolerance(dtype: Any) -> float:
     return 0.03 if dtype == np.float16 else 1e-3
 
 
+# Columns of which einsum may add single-precision numbers one after another.
+_FEW_COLUMNS = 64
+
+
 def check_row_sums(array: Array, name: str, advice: str, tolerance: float) -> None:
     """Raise an error if a row of numbers (n, K) does not sum to one."""
-    # For few columns, einsum is faster than a sum; a product with ones would wake the threads of BLAS.
-    sums = np.einsum("ij->i", array)
+    # For few columns, einsum is faster than a sum, and accurate enough; a product with ones would wake BLAS's threads.
+    sums = np.einsum("ij->i", array) if array.shape[1] <= _FEW_COLUMNS else array.sum(axis=1, dtype=np.float64)
     wrong = np.abs(sums - 1) > tolerance
     if wrong.any():
         row = int(np.argmax(wrong))

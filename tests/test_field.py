@@ -644,3 +644,9 @@ def test_a_killed_worker_is_an_error_and_the_estimator_stays_as_it_was():
         model.fit(X, Y)
     assert all(vars(model)[name] is value for name, value in before.items())
     assert_array_equal(model.predict(X), model.estimator_.predict(X))
+
+
+def test_many_columns_in_single_precision_sum_to_one_in_any_layout():
+    for layout in (np.ascontiguousarray, np.asfortranarray):
+        p = layout(np.full((2, 256_000), 1 / 256_000, dtype=np.float32))
+        assert cross_entropy(p, p) == pytest.approx(np.log(256_000), rel=1e-4)

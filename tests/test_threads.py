@@ -136,7 +136,7 @@ def test_labels_are_the_same_bits_for_any_number_of_threads(n_labels, single_pre
     if single_precision:
         monkeypatch.setattr(dense, "_SINGLE_PRECISION_WORK", 0)
         monkeypatch.setattr(_initial_guess, "_LEAST_SAMPLE", 300)
-        monkeypatch.setattr(strategy, "_LEAST_SAMPLE_FOR_SEVERAL", 300)
+        monkeypatch.setattr(strategy, "_LEAST_SAMPLE_OF_ONE_LOGIT", 300)
     X, _ = classes(2000, 10, 3)
     rng = np.random.default_rng(1)
     Y = (X @ rng.normal(size=(10, n_labels)) + 5 * rng.normal(size=(2000, n_labels)) > 5).astype(float)

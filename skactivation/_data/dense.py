@@ -213,7 +213,8 @@ class DenseRows(FeatureRows):
         if (self.columns.units != 1).any():
             x[:, :n_features] = (features.astype(np.float64, copy=False) - center) * self.columns.units
         elif features.dtype == x.dtype:
-            # The same numbers as below in less time: NumPy is faster where all of x, which is in cache now, changes.
+            # The same numbers as below, in less time: all of x, which is in cache now, changes at once. The intercept's
+            # column is written afterwards.
             x[:, :n_features] = features
             x -= np.append(center, np.zeros(x.shape[1] - n_features, center.dtype))
         else:

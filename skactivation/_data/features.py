@@ -184,7 +184,7 @@ class FeatureRows(RowBlocks):
             columns=self.columns,
         )
         rows.weight_facts = WeightFacts.of(weights)
-        # A sample is itself no more than an approximation, unless single precision would be none.
+        # Single precision is enough for a sample, which is no more than near to all rows.
         rows.dtype = np.dtype(np.float32) if self.columns.fit_single_precision else self.dtype
         rows._keep()
         return rows

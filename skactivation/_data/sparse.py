@@ -135,9 +135,10 @@ class SparseRows(FeatureRows):
         units = self.columns.units
         for rows in slices:
             absent = None if self._absent is None else self._absent[rows]
-            x = self._slice(rows).astype(dtype, copy=False)
+            x = self._slice(rows)
             if units.min() != 1 or units.max() != 1:
                 x.data = x.data * units[x.indices]
+            x = x.astype(dtype, copy=False)
             yield SparseBlock(self, rows, x, absent)
 
     def _slice(self, rows: slice) -> Any:

@@ -41,13 +41,15 @@ def certify(
     bounded = np.zeros(wanted.size, dtype=bool)
     if preconditioner is not None:
         travelled = travelled * np.sqrt(preconditioner.share)
-        preconditioner = preconditioner.bound()
+        preconditioner = preconditioner.lower_bound()
         bounded = preconditioner.bounds_hessian
     norms = np.zeros(wanted.size)
     best, gaps = point, np.full(wanted.size, np.inf)
     if preconditioner is not None and any_of(bounded):
         longest = preconditioner.longest_steps()
-        norms = preconditioner.norms(point.gradient) + objective.gradient_rounding(point.values) * longest
+        # The Euclidean norm of the rounding of all derivatives.
+        rounding = objective.gradient_rounding(point.values) * np.sqrt(point.gradient[0].size)
+        norms = preconditioner.norms(point.gradient) + rounding * longest
         # Next to the minimum, a bound on S that needs no look at the rows is enough.
         ranges = objective.select(bounded).logit_range_bound(longest[bounded])
         gaps[bounded] = _bounds_after_steps(ranges, norms[bounded], travelled[bounded])

@@ -1,6 +1,7 @@
 """Newton's method for several problems: steps with one Hessian after another, each while it serves."""
 
 from collections.abc import Callable
+from dataclasses import dataclass
 from typing import NamedTuple
 
 import numpy as np
@@ -71,71 +72,63 @@ def newton_steps(
     Hessian, steps go on while each leaves less than a `useful` share of the gradient, and until what they may gain is
     `negligible` relative to F. `advance` is called after each.
     """
-    n_left, with_hessian = max_iter, n_hessians > 1
-
-    def count(point: Point) -> None:
-        nonlocal n_left
-        n_left -= 1
-        advance(point)
-
-    def steps_from(point: Point, preconditioner: Preconditioner, lengths: list[float]) -> NewtonSteps:
-        return _steps_with_one_hessian(
-            objective, point, preconditioner, evaluate, lengths, useful, negligible, n_left, count, with_hessian
-        )
-
-    steps = steps_from(point, preconditioner, next_lengths)
+    walk = _Walk(objective, evaluate, useful, negligible, advance, max_iter, with_hessian=n_hessians > 1)
+    steps = walk.with_one_hessian(point, preconditioner, next_lengths)
     for _ in range(n_hessians - 1):
-        if n_left == 0 or any(steps.settled) or not all(steps.whole):
+        if walk.n_left == 0 or any(steps.settled) or not all(steps.whole):
             break
         made = precondition(objective, steps.point.theta, Curvature.WHOLE, hessian=steps.point.hessian)
         if not all_of(made.bounds_hessian):
             break
         # All problems have moved with the Hessian before, whether or not they move with this one.
-        steps = steps_from(steps.point, made, steps.next_lengths)._replace(moved=steps.moved)
+        steps = walk.with_one_hessian(steps.point, made, steps.next_lengths)._replace(moved=steps.moved)
     return steps
 
 
-def _steps_with_one_hessian(
-    objective: Objective,
-    point: Point,
-    preconditioner: Preconditioner,
-    evaluate: Evaluate,
-    lengths: list[float],
-    useful: float,
-    negligible: float,
-    max_iter: int,
-    advance: Callable[[Point], None],
-    with_hessian: bool,
-) -> NewtonSteps:
-    """Take steps; `with_hessian` tells whether a Hessian that is likely to be needed next should come with a point."""
-    u = preconditioner.to_coordinates(point.gradient)
-    first = norms = preconditioner.norms_of_coordinates(u).tolist()
-    travelled, whole, moved = [0.0] * len(norms), [False] * len(norms), [False] * len(norms)
-    facts = zip(lengths, norms, point.values.tolist(), strict=True)
-    lengths = [length if norm * norm > _FAR * value else 1.0 for length, norm, value in facts]
-    active = list(range(len(norms)))
-    for _ in range(min(_MOST_STEPS, max_iter)):
-        active = [p for p in active if norms[p] * norms[p] > negligible * point.values[p]]
-        if not active:
-            break
-        far = with_hessian and any(norms[p] * norms[p] > _HESSIAN_FROM * point.values[p] for p in active)
-        before, after = norms, _step(objective, point, preconditioner, u, norms, lengths, active, evaluate, far)
-        for p in active:
-            whole[p] = after.lengths[p] >= 1
-        active = [p for p in active if after.lengths[p] > 0]
-        if not active:
-            break
-        for p in active:
-            moved[p] = True
-            travelled[p] += after.lengths[p] * norms[p]
-        lengths = _next_lengths(u, after, norms)
-        point, u, norms = after.point, after.u, after.norms
-        advance(point)
-        # For the others a new Hessian will do better.
-        active = [p for p in active if norms[p] < useful * before[p]]
-    values = point.values.tolist()
-    settled = [_is_settled(*each, negligible) for each in zip(first, norms, values, strict=True)]
-    return NewtonSteps(point, preconditioner, travelled, settled, whole, moved, lengths)
+@dataclass
+class _Walk:
+    """What does not change from one Hessian to the next, and how many steps are left."""
+
+    objective: Objective
+    evaluate: Evaluate
+    useful: float
+    negligible: float
+    advance: Callable[[Point], None]
+    n_left: int
+    with_hessian: bool
+    """Whether a Hessian that is likely to be needed next should come with a point."""
+
+    def with_one_hessian(self, point: Point, preconditioner: Preconditioner, lengths: list[float]) -> NewtonSteps:
+        """Take steps with one Hessian; the first of them have these lengths, relative to whole ones, where good."""
+        u = preconditioner.to_coordinates(point.gradient)
+        first = norms = preconditioner.norms_of_coordinates(u).tolist()
+        travelled, whole, moved = [0.0] * len(norms), [False] * len(norms), [False] * len(norms)
+        facts = zip(lengths, norms, point.values.tolist(), strict=True)
+        lengths = [length if norm * norm > _FAR * value else 1.0 for length, norm, value in facts]
+        active = list(range(len(norms)))
+        for _ in range(min(_MOST_STEPS, self.n_left)):
+            active = [p for p in active if norms[p] * norms[p] > self.negligible * point.values[p]]
+            if not active:
+                break
+            far = self.with_hessian and any(norms[p] * norms[p] > _HESSIAN_FROM * point.values[p] for p in active)
+            after = _step(self.objective, point, preconditioner, u, norms, lengths, active, self.evaluate, far)
+            for p in active:
+                whole[p] = after.lengths[p] >= 1
+            active = [p for p in active if after.lengths[p] > 0]
+            if not active:
+                break
+            for p in active:
+                moved[p] = True
+                travelled[p] += after.lengths[p] * norms[p]
+            lengths, before = _next_lengths(u, after, norms), norms
+            point, u, norms = after.point, after.u, after.norms
+            self.n_left -= 1
+            self.advance(point)
+            # For the others a new Hessian will do better.
+            active = [p for p in active if norms[p] < self.useful * before[p]]
+        facts = zip(first, norms, point.values.tolist(), strict=True)
+        settled = [_is_settled(*each, self.negligible) for each in facts]
+        return NewtonSteps(point, preconditioner, travelled, settled, whole, moved, lengths)
 
 
 def _is_settled(first: float, norm: float, value: float, negligible: float) -> bool:

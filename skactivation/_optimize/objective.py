@@ -30,6 +30,19 @@ class Costs(NamedTuple):
     """Cost of the loss for one logit of one row."""
 
 
+class Sample(NamedTuple):
+    """A sample of the rows; the weights of each make up for the rows that it stands for."""
+
+    objective: "Objective"
+    """The problems on these rows."""
+    most_rows_each: float
+    """How many rows of the data, itself included, one of the sample stands for at most."""
+
+    def select(self, problems: Any) -> "Sample":
+        """The sample with some of the problems, given by a mask (P,) or `ALL`."""
+        return self._replace(objective=self.objective.select(problems))
+
+
 class Objective(ABC):
     """P convex functions of coefficients (P, K, D): each a cross-entropy of K logits that are linear in them.
 
@@ -128,11 +141,8 @@ class Objective(ABC):
         """The mean (D, D) of these blocks, and each one's share in the curvature (P, K), with mean 1."""
         raise self._missing("a mean block of the Hessian")
 
-    def sample(self, theta: Array, n_rows: int) -> tuple[Self, float]:
-        """The objective on a sample of rows, drawn by their shares in the curvature of each logit.
-
-        Each row of the sample stands for some rows of the data; the second result is the largest number of them.
-        """
+    def sample(self, theta: Array, n_rows: int) -> "Sample":
+        """A sample of rows, drawn by their shares in the curvature of each logit."""
         raise self._missing("samples")
 
     def intercept_hessian(self, theta: Array) -> Array:

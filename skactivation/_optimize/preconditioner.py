@@ -10,7 +10,7 @@ import numpy as np
 from scipy import linalg
 
 from skactivation._optimize.masks import all_of
-from skactivation._optimize.objective import Curvature, Objective
+from skactivation._optimize.objective import Curvature, Objective, Sample
 from skactivation._threads import in_threads
 from skactivation._typing import Array
 
@@ -18,7 +18,7 @@ _EPS, _SINGLE_EPS = float(np.finfo(np.float64).eps), float(np.finfo(np.float32).
 # A Hessian in single precision is sharp enough where its rounding is at most this share of it: with more, certificates
 # get loose; with less, more Hessians are formed anew in double precision.
 _SHARP = 0.3
-# Allows for the rounding of weights.
+# Allows for the rounding of weights, and tells the Hessian of a sample from that of all rows.
 _SLIGHTLY_LESS = 1 - 1e-12
 
 
@@ -39,8 +39,8 @@ class Preconditioner:
         Whether L L^T is the Hessian of each problem where it was taken. A Hessian without a Cholesky factor is replaced
         by one with a larger diagonal, or by its diagonal: `bounds_hessian` is false there.
     share : float
-        1, unless L L^T is the Hessian of a sample of the rows: where each of them stands for up to m rows, 1 / m of it
-        is no larger than the Hessian of all rows.
+        1, unless L L^T is the Hessian of a sample of the rows: where each of these stands for up to m rows, L L^T / m
+        is no larger than the Hessian of all rows, and the share is 1 / m, or slightly less.
     """
 
     def __init__(
@@ -78,11 +78,11 @@ class Preconditioner:
 
     @property
     def certifies(self) -> bool:
-        """Whether a gap can be certified with it near the minimum."""
+        """Whether certificates are tried with it near the minimum: with the Hessian, or where a share is below it."""
         return self.is_exact or (self.share < 1 and all_of(self.bounds_hessian))
 
-    def bound(self) -> "Preconditioner":
-        """The one of `share` times L L^T."""
+    def lower_bound(self) -> "Preconditioner":
+        """The preconditioner of `share` times L L^T."""
         if self.share == 1:
             return self
         inverses = self._inverses / np.sqrt(self.share)
@@ -134,18 +134,17 @@ def precondition(
     theta: Array,
     curvature: Curvature,
     *,
-    sample: tuple[Objective, float] | None = None,
+    sample: Sample | None = None,
     hessian: Array | None = None,
 ) -> Preconditioner:
     """The preconditioner from a curvature at a point; from the diagonal, where nothing else is positive definite.
 
-    A sample of the rows, see `Objective.sample`, stands for all of them where that saves time. A Hessian (P, m, m) that
-    is known already, in double precision, saves a pass over the rows.
+    A sample of the rows stands for all of them where that saves time. A Hessian (P, m, m) that is known already, from
+    this objective, saves a pass over the rows.
     """
     made, share = None, 1.0
     if sample is not None and not (curvature is Curvature.WHOLE and objective.has_uniform_curvature(theta)):
-        objective, stands_for = sample
-        share = _SLIGHTLY_LESS / stands_for
+        objective, share = sample.objective, _SLIGHTLY_LESS / sample.most_rows_each
     if curvature is Curvature.WHOLE:
         made = _from_hessians(objective, theta, hessian if share == 1 else None, share)
     elif curvature is Curvature.BLOCKS:
@@ -166,7 +165,10 @@ def _from_hessians(objective: Objective, theta: Array, known: Array | None, shar
     n_problems = objective.shape[0]
     # For several problems single precision is tried first: it is cheaper, and allowances show where it is enough.
     is_cheap = known is None and n_problems > 1
-    cheap = objective.in_single_precision() if is_cheap else objective.in_double_precision()
+    # A known Hessian has the precision of the objective that it comes from.
+    cheap = objective if known is not None else objective.in_double_precision()
+    if is_cheap:
+        cheap = objective.in_single_precision()
     hessians, inverses, bounds = _factors(cheap, theta, known)
     if cheap.is_single and not all_of(bounds):
         vague = ~bounds
@@ -220,8 +222,9 @@ def _factors(objective: Objective, theta: Array, known: Array | None) -> tuple[A
     inverses = [inverse for inverse, _ in factors]
     bounds = np.array([is_below for _, is_below in factors])
     if objective.is_single:
-        # Logits in single precision move all curvature of a row by no more than this, relative to it.
-        moved = 4 * _SINGLE_EPS * np.abs(theta).sum(axis=(1, 2))
+        # Logits in single precision, sums of D products with columns of up to 2, move all curvature of a row by no more
+        # than twice this, relative to it.
+        moved = (theta.shape[2] + 4) * _SINGLE_EPS * np.abs(theta).sum(axis=(1, 2))
         inverses = [None if L is None else L * (1 + move) for L, move in zip(inverses, moved, strict=True)]
         bounds &= [_is_sharp(inverse, allowance) for inverse, allowance in zip(inverses, rounding, strict=True)]
     return hessians, inverses, bounds

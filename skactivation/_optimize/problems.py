@@ -1,5 +1,6 @@
 """Points, evaluations, and what a minimisation returns."""
 
+from contextlib import suppress
 from dataclasses import dataclass
 from enum import Enum
 from typing import Any, NamedTuple
@@ -120,14 +121,25 @@ class Evaluate:
             )
         return Point(theta, values, gradient, hessian)
 
-    def best(self, objective: Objective, starts: list[Array], *, with_hessian: bool = False) -> Point:
-        """For each problem the start with the lowest value; all but the first may have none."""
-        best = self(objective, starts[0], with_hessian=with_hessian and len(starts) == 1)
+    def best(
+        self, objective: Objective, starts: list[Array], expected: Array | None = None, *, with_hessian: bool = False
+    ) -> Point:
+        """For each problem the start with the lowest value; all but the first may have none.
+
+        The first one is not evaluated where another one's values (P,) are below those `expected` of it.
+        """
+        best: Point | None = None
         for start in starts[1:]:
-            try:
-                other = self(objective, start)
-            except NotFiniteError:
-                continue
-            lower = other.values < best.values
-            best = best.replaced(lower, other.select(lower)) if any_of(lower) else best
-        return best
+            with suppress(NotFiniteError):
+                best = _better(best, self(objective, start, with_hessian=with_hessian and expected is not None))
+        if best is not None and expected is not None and all_of(best.values < expected):
+            return best
+        return _better(best, self(objective, starts[0], with_hessian=with_hessian and len(starts) == 1))
+
+
+def _better(one: Point | None, other: Point) -> Point:
+    """For each problem the point with the lower value."""
+    if one is None:
+        return other
+    lower = other.values < one.values
+    return one.replaced(lower, other.select(lower)) if any_of(lower) else one

@@ -15,7 +15,7 @@ from skactivation._optimize.certificate import certify
 from skactivation._optimize.lbfgs import lbfgs_stage
 from skactivation._optimize.masks import ALL, all_of, any_of
 from skactivation._optimize.newton import NEGLIGIBLE, newton_steps
-from skactivation._optimize.objective import Curvature, Objective
+from skactivation._optimize.objective import Curvature, Objective, Sample
 from skactivation._optimize.preconditioner import Preconditioner, precondition
 from skactivation._optimize.problems import (
     Evaluate,
@@ -65,7 +65,8 @@ def minimize(
     max_iter: int,
     separated_below: Any = 0.0,
     certified: bool = True,
-    sample: tuple[Objective, float] | None = None,
+    expected: Array | None = None,
+    sample: Sample | None = None,
 ) -> Solution:
     """Minimise each problem of an objective until its relative optimality gap is certified to be at most tol.
 
@@ -85,8 +86,10 @@ def minimize(
         A value below it shows that the infimum is 0 and is not reached.
     certified : bool
         Whether a certificate is asked for; if not, the preconditioner's estimate of the gap is enough to stop.
-    sample : tuple of Objective and float, or None
-        The problems on a sample of the rows, as `Objective.sample` returns it, if there is one already.
+    expected : ndarray of shape (P,) or None
+        About the values at the first start. If those at another one are lower, the first one is not evaluated.
+    sample : Sample or None
+        A sample of the rows, if there is one already.
 
     Returns
     -------
@@ -101,8 +104,9 @@ def minimize(
     for group in range(n_groups):
         chosen: Any = groups == group if n_groups > 1 else ALL
         run = _Run(objective.select(chosen), strategy, tol, max_iter, certified, levels[chosen])
-        run.sample = None if sample is None else (sample[0].select(chosen), sample[1])
-        solutions.append(run.solve([start[chosen] for start in starts]))
+        run.sample = None if sample is None else sample.select(chosen)
+        some = None if expected is None else expected[chosen]
+        solutions.append(run.solve([start[chosen] for start in starts], some))
     return solutions[0] if n_groups == 1 else Solution.joined(solutions)
 
 
@@ -120,8 +124,8 @@ class _Run:
         self.n_iterations, self.n_stages = 0, 0
         # Evaluations after which another strategy is tried.
         self.patience: float = _PATIENCE * strategy.n_evaluations
-        # A sample of the rows, once it is drawn; whether it was not enough for certificates.
-        self.sample: tuple[Objective, float] | None = None
+        # A sample of the rows, once it is drawn; whether certificates need Hessians of all rows.
+        self.sample: Sample | None = None
         self.needs_all_rows = False
         # Of each problem: the phase, the outcome, the certified gap.
         self.phase = np.full(n_problems, Phase.WAITING)
@@ -137,14 +141,14 @@ class _Run:
         self.preconditioner: Preconditioner | None = None
         self.of_this_round: Any = ALL
 
-    def solve(self, starts: list[Array]) -> Solution:
+    def solve(self, starts: list[Array], expected: Array | None) -> Solution:
         # The first Hessian, which several problems share, costs hardly anything.
         with_hessian = self.strategy.newton and self.phase.size == 1
         try:
-            self.point = self.evaluate.best(self.objective, starts, with_hessian=with_hessian)
+            self.point = self.evaluate.best(self.objective, starts, expected, with_hessian=with_hessian)
         except SinglePrecisionError:
             self.objective = self.objective.in_double_precision()
-            self.point = self.evaluate.best(self.objective, starts)
+            self.point = self.evaluate.best(self.objective, starts, expected)
         self.values = self.point.values.copy()
         self.history = [self.values.copy()]
         while self._admit():
@@ -286,6 +290,8 @@ class _Run:
             advance=lambda point: self._count_iteration(problems, point),
             is_over=lambda point: self._stage_is_over(problems, objective, point, made),
         )
+        if made.is_sampled_hessian and not made.certifies and self._stage_is_over(problems, objective, after, made):
+            self.needs_all_rows = True
         fell = after.values < (1 - _NO_FALL) * before.values
         if any_of(fell) and not all_of(fell):
             after = before.replaced(fell, after.select(fell))
@@ -307,9 +313,7 @@ class _Run:
         """Whether enough problems are close for something better than L-BFGS, or no iterations are left."""
         near = self.strategy.near
         if preconditioner.is_sampled_hessian:
-            is_over = self.rule.enough_are_near(problems, point, preconditioner, near)
-            self.needs_all_rows = self.needs_all_rows or (is_over and not preconditioner.certifies)
-            return is_over
+            return self.rule.enough_are_near(problems, point, preconditioner, near)
         if self.n_iterations == self.max_iter:
             return True
         return self.rule.enough_are_close(problems, objective, point, preconditioner, near)
@@ -321,12 +325,11 @@ class _Run:
         sample = self._sample(problems) if sampled else None
         return precondition(objective, point.theta, curvature, sample=sample, hessian=point.hessian)
 
-    def _sample(self, problems: Any) -> tuple[Objective, float]:
-        """Some problems on a sample of the rows, which is drawn once; for how many rows one of it stands at most."""
+    def _sample(self, problems: Any) -> Sample:
+        """A sample of the rows, which is drawn once, with some of the problems."""
         if self.sample is None:
             self.sample = self.objective.sample(self.point.theta, sample_size(self.objective.shape))
-        objective, stands_for = self.sample
-        return objective.select(problems), stands_for
+        return self.sample.select(problems)
 
     def _preconditioner_of(self, problems: Any) -> Any:
         """That of some of the problems of this round; None where there is none."""

@@ -21,8 +21,8 @@ _WHOLE_HESSIAN = 2000
 # Rows of a sample at least: with fewer, the sample's curvature is too far from that of all rows. A sample of more than
 # some share of the rows costs about as much as all of them.
 _LEAST_SAMPLE, _LARGEST_SAMPLE_SHARE = 4096, 0.3
-# For several problems, Newton steps and certificates are made of the sample.
-_LEAST_SAMPLE_FOR_SEVERAL, _LARGEST_SAMPLE_SHARE_FOR_SEVERAL = 6000, 0.5
+# For problems of one logit, Newton steps and certificates are made of the sample.
+_LEAST_SAMPLE_OF_ONE_LOGIT, _LARGEST_SAMPLE_SHARE_OF_ONE_LOGIT = 6000, 0.5
 # Several problems are minimised together, as many at a time as memory allows. For fewer than these, reading the data
 # costs most, so that a Hessian for each problem does not pay.
 _FEWEST_PROBLEMS = 8
@@ -74,17 +74,15 @@ _DIAGONAL = Strategy(
 )
 _CHEAP = [_MEAN_BLOCK, replace(_MEAN_BLOCK, sampled=True, n_evaluations=110), _DIAGONAL]
 _FOR_ONE_PROBLEM = [NEWTON, _WHOLE, _BLOCKS, replace(_BLOCKS, sampled=True, n_evaluations=36), *_CHEAP]
-_FOR_ONE_LOGIT = [*_FOR_ONE_PROBLEM, replace(_WHOLE, sampled=True, near=1e-5, useful=0.6)]
+# Newton steps with the Hessian of a sample gain less each, and begin later.
+_SAMPLED_FOR_ONE_LOGIT = replace(_WHOLE, sampled=True, near=1e-5, useful=0.6)
+_FOR_ONE_LOGIT = [*_FOR_ONE_PROBLEM, _SAMPLED_FOR_ONE_LOGIT]
 # For problems of one logit the Hessian is the block of that logit.
 _WHOLE_FOR_SEVERAL = replace(
     _WHOLE, shortest=12, longest=16, n_preconditioners=3, n_evaluations=22, near=1e-4, useful=0.3
 )
-_FOR_SEVERAL_PROBLEMS = [
-    NEWTON,
-    _WHOLE_FOR_SEVERAL,
-    replace(_WHOLE_FOR_SEVERAL, sampled=True, useful=0.6, near=1e-5),
-    *_CHEAP,
-]
+_SAMPLED_FOR_SEVERAL = replace(_WHOLE_FOR_SEVERAL, sampled=True, near=1e-5, useful=0.6)
+_FOR_SEVERAL_PROBLEMS = [NEWTON, _WHOLE_FOR_SEVERAL, _SAMPLED_FOR_SEVERAL, *_CHEAP]
 
 
 # Searches fit many data of the same shape.
@@ -98,12 +96,17 @@ def cheapest_strategy(shape: tuple[int, int, int], costs: Costs, *, has_penalty:
     evaluation = (4 * n_problems * n_logits + _READING) * costs.n_entries + _OVERHEAD
     evaluation += costs.logit_cost * costs.n_rows * n_problems * n_logits
 
+    def last_is_whole(strategy: Strategy) -> bool:
+        return strategy.sampled and strategy.curvature is Curvature.WHOLE and not has_penalty
+
     def cost(strategy: Strategy) -> float:
         return (
             strategy.n_preconditioners * _preconditioner_cost(strategy, shape, costs, evaluation, fewest)
             + strategy.n_evaluations * (evaluation + (0 if strategy.newton else _OVERHEAD))
             # Two passes tell which rows belong into a sample.
             + (2 * evaluation if strategy.sampled else 0)
+            # Without a penalty, a certificate takes a Hessian of all rows.
+            + (n_problems * costs.gram_cost if last_is_whole(strategy) else 0)
         )
 
     strategies = _FOR_SEVERAL_PROBLEMS
@@ -140,7 +143,7 @@ def _preconditioner_cost(
         Curvature.DIAGONAL: (evaluation, 0),
     }[strategy.curvature]
     same_as_whole = n_outputs == 1 and strategy.curvature in (Curvature.BLOCKS, Curvature.MEAN_BLOCK)
-    largest_share = _LARGEST_SAMPLE_SHARE if n_problems == 1 else _LARGEST_SAMPLE_SHARE_FOR_SEVERAL
+    largest_share = _LARGEST_SAMPLE_SHARE_OF_ONE_LOGIT if n_logits == 1 else _LARGEST_SAMPLE_SHARE
     if n_elements > _MOST_ELEMENTS or same_as_whole or (strategy.sampled and sample_share > largest_share):
         return np.inf
     return cost + _OVERHEAD
@@ -178,6 +181,6 @@ def problems_at_once(strategy: Strategy, shape: tuple[int, int, int]) -> int:
 def sample_size(shape: tuple[int, int, int]) -> int:
     """Rows of a sample whose curvature is close enough to that of all rows."""
     n_problems, n_logits, n_columns = shape
-    if n_problems == 1:
-        return max(_LEAST_SAMPLE, 3 * n_logits * n_columns)
-    return max(_LEAST_SAMPLE_FOR_SEVERAL, 20 * n_logits * n_columns)
+    if n_logits == 1:
+        return max(_LEAST_SAMPLE_OF_ONE_LOGIT, 20 * n_columns)
+    return max(_LEAST_SAMPLE, (3 if n_problems == 1 else 20) * n_logits * n_columns)

@@ -180,17 +180,19 @@ class LinearLogitModel(BaseEstimator, ABC):
         rows = rows_of(X, encoded.targets, weights, fit_intercept=parameters.fit_intercept)
         objective = LinearObjective(rows, np.divide(1.0, parameters.C), units)
         starts = self._starts(objective, encoded, previous)
-        guess, sample = (None, None) if len(starts) > 1 else guess_from_smaller_problem(objective, starts[0])
+        # A previous fit is a better guess.
+        guess = None if len(starts) > 1 else guess_from_smaller_problem(objective, starts[0])
         strategy, _ = cheapest_strategy(objective.shape, objective.costs, has_penalty=objective.is_strongly_convex)
         separable = parameters.C == np.inf and encoded.targets.hard
         solution = minimize(
             objective,
-            starts if guess is None else [guess],
+            starts if guess is None else [*starts, guess.theta],
             strategy,
             tol=parameters.tol,
             max_iter=parameters.max_iter,
             separated_below=objective.separation_levels() if separable else 0.0,
-            sample=sample,
+            expected=None if guess is None else guess.expected,
+            sample=None if guess is None else guess.sample,
         )
         self._store(objective, solution, units, encoded, X.dtype)
         return None if self.converged_ else self._shortfall(objective, solution, encoded)
@@ -206,7 +208,7 @@ class LinearLogitModel(BaseEstimator, ABC):
     def _predicted(self, X: Any, prediction: Callable[..., tuple[Array, bool]]) -> Array:
         """A prediction from checked X, coefficients and intercepts, which also tells whether the logits are finite."""
         check_is_fitted(self)
-        # With dense coefficients, logits tell whether X is finite; there are fewer of them than entries of X.
+        # With dense coefficients, logits tell whether X is finite; mostly there are fewer of them than entries of X.
         checked = check_features(self, X, reset=False, finite=sparse.issparse(self.coef_))
         predictions, are_finite = prediction(checked, self.coef_, self.intercept_)
         if not are_finite:

@@ -1,13 +1,15 @@
 """An initial guess from a smaller problem with nearly the same solution."""
 
-from typing import Any
+from typing import Any, NamedTuple
 
 import numpy as np
 from scipy import linalg
 
 from skactivation._data.rows import rows_of
+from skactivation._optimize.objective import Sample
+from skactivation._optimize.problems import Solution
 from skactivation._optimize.solver import minimize
-from skactivation._optimize.strategy import cheapest_strategy
+from skactivation._optimize.strategy import cheapest_strategy, sample_size
 from skactivation._typing import Array
 from skactivation.linear_model._objective import LinearObjective
 
@@ -21,29 +23,39 @@ _MOST_ROWS = 2048
 _ROW_SPACE_TOL, _ROW_SPACE_MAX_ITER = 1e-7, 1000
 
 
-def guess_from_smaller_problem(
-    objective: LinearObjective, start: Array
-) -> tuple[Array | None, tuple[LinearObjective, float] | None]:
-    """Initial guess (P, K, D) from combinations of rows, or from a sample of rows and the sample; None if not worth it.
+class Guess(NamedTuple):
+    """An initial guess."""
+
+    theta: Array
+    """Coefficients (P, K, D)."""
+    expected: Array
+    """The values (P,) that the smaller problem had at the start: of a sample, they are not quite those of all rows."""
+    sample: Sample | None
+    """The sample of the rows that it is the solution on, if it is large enough for Hessians."""
+
+
+def guess_from_smaller_problem(objective: LinearObjective, start: Array) -> Guess | None:
+    """The best combination of rows, or the solution on a sample of rows; None if neither is worth it.
 
     Its evaluations are not counted; passes over all rows are.
     """
     products = objective.rows.row_products() if _row_space_is_cheaper(objective) else None
     if products is not None:
-        return _solve_in_row_space(objective, products, start), None
+        return _solve_in_row_space(objective, products, start)
     n_rows = objective.rows.n_rows
     size = max(_LEAST_SAMPLE, n_rows // _ONE_IN)
     if n_rows < _WORTH * size:
-        return None, None
+        return None
     chosen, stands_for = _stratified_sample(objective.rows.targets.strata(), size)
     sample = objective.on(objective.rows.take(chosen, stands_for))
-    guess = _minimum(sample, start, tol=_TOL, max_iter=_MAX_ITER, certified=False)
-    return guess, (sample, float(stands_for.max()))
+    solution = _minimum(sample, start, tol=_TOL, max_iter=_MAX_ITER, certified=False)
+    is_large = chosen.size >= sample_size(objective.shape)
+    return Guess(solution.theta, solution.history[0], Sample(sample, float(stands_for.max())) if is_large else None)
 
 
-def _minimum(objective: LinearObjective, start: Array, **options: Any) -> Array:
+def _minimum(objective: LinearObjective, start: Array, **options: Any) -> Solution:
     strategy, _ = cheapest_strategy(objective.shape, objective.costs, has_penalty=objective.is_strongly_convex)
-    return minimize(objective, [start], strategy, **options).theta
+    return minimize(objective, [start], strategy, **options)
 
 
 def _row_space_is_cheaper(objective: LinearObjective) -> bool:
@@ -61,7 +73,7 @@ def _row_space_is_cheaper(objective: LinearObjective) -> bool:
     return bool(n_rows * rows.n_entries + reduced_cost < cost)
 
 
-def _solve_in_row_space(objective: LinearObjective, products: Array, start: Array) -> Array:
+def _solve_in_row_space(objective: LinearObjective, products: Array, start: Array) -> Guess | None:
     """The solution (P, K, D) as a combination of rows, given their products (n, n); with a penalty the optimum is one.
 
     Let X = L Q for centred rows, where L (n, r) is the Cholesky factor of X X^T and Q has orthonormal rows. With
@@ -70,7 +82,7 @@ def _solve_in_row_space(objective: LinearObjective, products: Array, start: Arra
     rows = objective.rows
     factor, order, rank, _ = linalg.lapack.dpstrf(products, lower=1)
     if rank == 0:
-        return start
+        return None
     order = order - 1
     features = np.zeros((len(products), rank))
     features[order] = np.tril(factor)[:, :rank]
@@ -79,13 +91,13 @@ def _solve_in_row_space(objective: LinearObjective, products: Array, start: Arra
     )
     reduced_start = np.zeros(reduced.shape)
     reduced_start[:, :, rank:] = start[:, :, rows.n_features :]
-    theta = _minimum(reduced, reduced_start, tol=_ROW_SPACE_TOL, max_iter=_ROW_SPACE_MAX_ITER)
-    coefficients, intercepts = reduced.to_features(theta, np.float64)
+    solution = _minimum(reduced, reduced_start, tol=_ROW_SPACE_TOL, max_iter=_ROW_SPACE_MAX_ITER)
+    coefficients, intercepts = reduced.to_features(solution.theta, np.float64)
     combination = np.zeros((len(coefficients), len(products)))
     combination[:, order[:rank]] = linalg.solve_triangular(
         factor[:rank, :rank], coefficients.T, lower=True, trans=1, check_finite=False
     ).T
-    return objective.from_rows(combination, intercepts)
+    return Guess(objective.from_rows(combination, intercepts), solution.history[0], None)
 
 
 def _stratified_sample(strata: Array, size: int) -> tuple[Array, Array]:
@@ -102,7 +114,7 @@ def _stratified_sample(strata: Array, size: int) -> tuple[Array, Array]:
     ends = np.cumsum(counts)
     chosen = np.concatenate(
         [
-            order[end - count : end] if quota == count else order[end - count + rng.integers(0, count, quota)]
+            order[end - count + rng.choice(count, quota, replace=False)]
             for end, count, quota in zip(ends, counts, quotas, strict=True)
         ]
     )

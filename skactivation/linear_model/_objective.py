@@ -14,7 +14,7 @@ import numpy as np
 from skactivation._data.blocks import CONCATENATE
 from skactivation._data.features import FeatureRows
 from skactivation._optimize.masks import all_of
-from skactivation._optimize.objective import Costs, Curvature, Objective
+from skactivation._optimize.objective import Costs, Curvature, Objective, Sample
 from skactivation._typing import Array
 from skactivation.linear_model import _terms
 from skactivation.linear_model._feature_units import STRONGEST, FeatureUnits
@@ -123,8 +123,8 @@ class LinearObjective(Objective):
         """The same problems on other rows with the same targets."""
         return type(self)(rows, self._strengths, self._units, self._problems)
 
-    def sample(self, theta: Array, n_rows: int) -> tuple[Self, float]:
-        """The objective on a sample of rows, and how many rows of the data one of the sample stands for at most.
+    def sample(self, theta: Array, n_rows: int) -> Sample:
+        """A sample of rows.
 
         Half of each row's chance is its share in the curvature, so that rare classes occur. The other half is the same
         for all rows, so that none stands for very many. The sample is systematic: rows are drawn at even steps along
@@ -133,12 +133,12 @@ class LinearObjective(Objective):
         shares = self.curvature_shares(theta)
         total = shares.sum()
         if not total > 0:
-            return self, 1.0
+            return Sample(self, 1.0)
         sums = np.cumsum(shares / total + 1 / shares.size)
         places = sums[-1] * (np.arange(n_rows) + 0.5) / n_rows
         chosen, times = np.unique(np.searchsorted(sums, places), return_counts=True)
         stands_for = times * (sums[-1] / n_rows) / np.diff(sums, prepend=0.0)[chosen]
-        return self.on(self.rows.take(chosen, stands_for)), max(1.0, float(stands_for.max()))
+        return Sample(self.on(self.rows.take(chosen, stands_for)), max(1.0, float(stands_for.max())))
 
     def center(self, theta: Array) -> None:
         """Project coefficients, in place, onto those orthogonal to directions that change no probability.

@@ -41,8 +41,7 @@ _SMALL_PRODUCT, _SMALL_PRODUCT_WITH_VECTOR = 2**17, 2**13
 def linear_logits(X: Any, coef: Any, intercept: Array) -> tuple[Array, bool]:
     """Logits X coef^T + intercept of all rows, and whether they are finite: see `activated_logits`."""
     if sparse.issparse(X):
-        products = X @ coef.T
-        logits = np.ascontiguousarray(products.toarray() if sparse.issparse(products) else products)
+        logits = np.ascontiguousarray(_dense(X @ coef.T))
         with np.errstate(all="ignore"):
             logits += intercept
             return logits, isfinite(logits.sum())
@@ -109,10 +108,12 @@ def activated_logits(
 
 def _multiply(coef: Any, X: Any, rows: slice, *, out: Array) -> None:
     """Write coef X^T for a slice of the rows of X into an array (K, b)."""
-    if sparse.issparse(X) or sparse.issparse(coef):
-        part = X[rows] if not sparse.issparse(X) else X if out.shape[1] == X.shape[0] else csr_slice(X, rows)
-        products = part @ coef.T
-        out[...] = products.toarray().T if sparse.issparse(products) else products.T
+    if sparse.issparse(X):
+        part = X if out.shape[1] == X.shape[0] else csr_slice(X, rows)
+        out[...] = _dense(part @ coef.T).T
+        return
+    if sparse.issparse(coef):
+        out[...] = (X[rows] @ coef.T).T
         return
     x = X[rows].astype(out.dtype, copy=False)
     if len(coef) == 1 and coef.size >= _MANY_FEATURES and x.size > _SMALL_PRODUCT_WITH_VECTOR:
@@ -123,6 +124,11 @@ def _multiply(coef: Any, X: Any, rows: slice, *, out: Array) -> None:
     for start in range(0, len(x), step):
         part = slice(start, start + step)
         np.matmul(coef, x[part].T, out=out[:, part])
+
+
+def _dense(products: Any) -> Array:
+    array: Array = products.toarray() if sparse.issparse(products) else products
+    return array
 
 
 def _slices(X: Any, coef: Any) -> list[slice]:

@@ -70,7 +70,7 @@ class SigmoidMultiLabel(ClassifierMixin, LinearLogitModel):
         `predict` ignores it if y has one dimension and more than two classes.
     tol : float, default=1e-6
         Largest certified relative optimality gap, (F - F*) / F, of each label; positive. Lower it to compare digits of
-        coefficients with thousands of features; with fewer features, gaps end far below the default.
+        coefficients with many rows or features; with few, gaps end far below the default.
     max_iter : int, default=1000
         Maximum number of iterations, of L-BFGS and Newton's method together, each for all labels that need it.
     warm_start : bool, default=False

@@ -11,6 +11,7 @@ from typing import Any, NamedTuple
 import numpy as np
 from scipy import sparse
 
+from skactivation._activation_kernels import MANY_CLASSES, argmax_block
 from skactivation._data.class_columns import encode_columns, given_classes, named_columns
 from skactivation._data.labels import as_label_columns, check_same_columns, is_indicator
 from skactivation._messages import abridged
@@ -172,7 +173,7 @@ class Forecasts:
 
         def fill(rows: slice) -> None:
             block, truth = probabilities[rows], self._truth[rows]
-            top = block.argmax(axis=1)
+            top = argmax_block(np.asarray(block.T, order="C" if block.shape[1] < MANY_CLASSES else "F"))
             places = np.arange(top.size), top
             confidences[rows] = block[places]
             outcomes[rows] = np.asarray(truth[places]).ravel() if self.is_indicator else truth == top

@@ -141,7 +141,8 @@ def cross_entropy(y_true: ArrayLike, y_proba: ArrayLike, *, sample_weight: Array
     weights = check_sample_weight(sample_weight, truth.shape[:1])
     p = np.maximum(probabilities, np.finfo(probabilities.dtype).eps).astype(np.float64)
     # Targets are distributions up to rounding: divided by their sums, they are so exactly.
-    losses = -(truth * np.log(p)).sum(axis=1) / truth.sum(axis=1)
+    # Many numbers in single precision would lose digits.
+    losses = -(truth * np.log(p)).sum(axis=1, dtype=np.float64) / truth.sum(axis=1, dtype=np.float64)
     if weights is None:
         return float(losses.mean())
     # Scaled to a maximum of 1, so that sums stay in range.

@@ -151,3 +151,21 @@ def test_only_a_proof_without_a_penalty_makes_sparse_rows_dense(form, monkeypatc
     assert SoftmaxRegression().fit(form(X), y).converged_
     with pytest.raises(TypeError):
         SoftmaxRegression(C=np.inf).fit(form(X), y)
+
+
+@pytest.mark.parametrize("form", [np.asarray, sparse.csr_array])
+@pytest.mark.parametrize("size", [1e-100, 1e-30, 1e5, 1e30, 1e120])
+def test_samples_of_columns_of_any_size_have_the_same_numbers(size, form):
+    rng = np.random.default_rng(0)
+    X = rng.normal(size=(500, 2)) * [1.0, size]
+    data = rows_of(form(X), ClassTargets(rng.integers(3, size=500), 3), None, fit_intercept=True)
+    chosen = np.arange(0, 500, 7)
+    sample = data.take(chosen, np.ones(chosen.size))
+    coefficients = rng.normal(size=(3, data.n_columns))
+    logits, of_sample = (
+        np.hstack([block.logits(coefficients).copy() for block in rows.blocks(rows.slices, rows.dtype)])
+        for rows in (data, sample)
+    )
+    # Columns whose squares single precision cannot hold have units of their own, or stay in double precision.
+    assert sample.dtype == (np.float64 if size in (1e-30, 1e30) else np.float32)
+    assert_allclose(of_sample, logits[:, chosen], rtol=1e-5, atol=1e-5 * np.abs(logits).max())

@@ -4,9 +4,10 @@ import numpy as np
 import pytest
 from numpy.testing import assert_allclose, assert_array_equal
 
+from skactivation._data import dense
 from skactivation._data.indicators import Indicator
 from skactivation._data.rows import rows_of
-from skactivation._data.targets import IndicatorTargets
+from skactivation._data.targets import BinaryTargets, IndicatorTargets
 from skactivation._optimize.objective import Curvature
 from skactivation._optimize.preconditioner import precondition
 from skactivation.linear_model._objective import LinearObjective
@@ -49,11 +50,11 @@ def test_a_share_of_a_samples_hessian_is_below_that_of_all_rows(size, seed):
     rng = np.random.default_rng(seed)
     objective = of_labels((rng.random((200, 4)) < [0.5, 0.1, 0.02, 0.9]).astype(float), rng.random(200))
     theta = rng.normal(size=objective.shape)
-    sample, stands_for = objective.sample(theta, size)
+    sample, stands_for = drawn = objective.sample(theta, size)
     # No row stands for more than twice the rows of a uniform sample, but for those that were drawn several times.
     assert 1 <= stands_for <= 3 * 200 / size
-    made = precondition(objective, theta, Curvature.WHOLE, sample=(sample, stands_for))
-    of_sample, of_all = (np.linalg.inv(part.inverse()) for part in (made, made.bound()))
+    made = precondition(objective, theta, Curvature.WHOLE, sample=drawn)
+    of_sample, of_all = (np.linalg.inv(part.inverse()) for part in (made, made.lower_bound()))
     # Made in single precision.
     assert_allclose(of_sample, sample.hessian(theta), rtol=1e-3, atol=1e-3)
     for hessian, below in zip(objective.hessian(theta), of_all, strict=True):
@@ -78,3 +79,22 @@ def test_weights_are_tiny_if_the_products_of_rows_and_targets_weights_are(of_row
     weights = np.where(np.arange(20) == 1, of_rows, 1.0)
     rows = rows_of(np.arange(20.0)[:, np.newaxis], targets, weights, fit_intercept=True)
     assert LinearObjective(rows, 0.1).has_tiny_weights == tiny
+
+
+@pytest.mark.parametrize("distance", [1e-2, 1e-4, 1e-6])
+def test_a_hessian_known_in_single_precision_has_the_allowances_of_single_precision(distance, monkeypatch):
+    monkeypatch.setattr(dense, "_SINGLE_PRECISION_WORK", 0)
+    monkeypatch.setattr(dense, "_KEPT_SIZE", 0)
+    rng = np.random.default_rng(0)
+    X = rng.normal(size=(20_000, 3)).astype(np.float32)
+    X[:, 2] = X[:, 1] + distance * rng.normal(size=20_000)
+    targets = BinaryTargets((rng.random(20_000) < 0.4).astype(int))
+    objective = LinearObjective(rows_of(X, targets, None, fit_intercept=True), 1e-9)
+    single, theta = objective.in_single_precision(), rng.normal(size=objective.shape)
+    assert single.is_single
+    made = precondition(single, theta, Curvature.WHOLE, hessian=single.value_gradient_and_hessian(theta)[2])
+    # In the coordinates of the preconditioner, its own matrix is the identity.
+    transposed = np.vstack([made.to_coefficients(row).reshape(1, 4) for row in np.eye(4)])
+    seen = transposed @ objective.in_double_precision().hessian(theta)[0] @ transposed.T
+    assert not made.bounds_hessian[0] or np.linalg.eigvalsh(seen).min() > 1 - 1e-6
+    assert made.bounds_hessian[0] or distance < 1e-2

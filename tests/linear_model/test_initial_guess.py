@@ -5,8 +5,13 @@ import pytest
 from numpy.testing import assert_allclose, assert_array_equal
 
 from skactivation import SoftmaxRegression
+from skactivation._data.rows import rows_of
+from skactivation._data.targets import BinaryTargets
+from skactivation._optimize.objective import Curvature, Sample
+from skactivation._optimize.preconditioner import precondition
 from skactivation.linear_model import _base, _initial_guess
 from skactivation.linear_model._initial_guess import _stratified_sample, guess_from_smaller_problem
+from skactivation.linear_model._objective import LinearObjective
 
 
 def test_a_sample_has_all_rows_of_rare_classes_and_stands_for_all_rows():
@@ -17,6 +22,7 @@ def test_a_sample_has_all_rows_of_rare_classes_and_stands_for_all_rows():
     assert set(np.flatnonzero(strata == 3)) <= set(chosen)
     for stratum in (0, 1, 3):
         assert_allclose(stands_for[strata[chosen] == stratum].sum(), np.sum(strata == stratum))
+    assert np.unique(chosen).size == chosen.size  # a row that came twice would stand for twice as many
     again, _ = _stratified_sample(strata, 600)
     assert_array_equal(chosen, again)
 
@@ -32,10 +38,10 @@ def test_with_few_rows_the_initial_guess_is_the_optimum(n_classes, fit_intercept
     seen = []
 
     def spy(objective, start):
-        guess, sample = guess_from_smaller_problem(objective, start)
-        assert sample is None
-        seen.append(objective.value_and_gradient(guess)[0][0])
-        return None, None
+        guess = guess_from_smaller_problem(objective, start)
+        assert guess.sample is None
+        assert_allclose(guess.expected, objective.value_and_gradient(start)[0], rtol=1e-10)
+        seen.append(objective.value_and_gradient(guess.theta)[0][0])
 
     settings = {"fit_intercept": fit_intercept, "tol": 1e-11}
     quick = SoftmaxRegression(**settings).fit(X, y, weights)
@@ -72,3 +78,37 @@ def test_a_misleading_sample_does_no_harm(monkeypatch):
     with_sample = SoftmaxRegression(C=np.inf).fit(X, y)
     assert with_sample.converged_
     assert_allclose(with_sample.coef_, without.coef_, rtol=1e-7, atol=1e-9)
+
+
+@pytest.mark.parametrize("kind", ["outlier", "heavy rows"])
+def test_where_the_sample_lacks_the_rows_that_matter_the_fit_starts_from_intercepts_only(kind, monkeypatch):
+    rng = np.random.default_rng(4)
+    X = rng.normal(size=(4000, 5))
+    y = (X[:, 0] + rng.normal(size=4000) > 0).astype(int)
+    weights = np.ones(4000)
+    if kind == "outlier":
+        X[17, 1], y[17] = 1e5, 1
+    else:
+        # They contradict the others.
+        weights[20:30], X[20:30], y[20:30] = 1e5, 3.0, 0
+    without = SoftmaxRegression().fit(X, y, weights)
+    monkeypatch.setattr(_initial_guess, "_LEAST_SAMPLE", 300)
+    with_sample = SoftmaxRegression().fit(X, y, weights)
+    assert with_sample.loss_curve_[0] <= without.loss_curve_[0] * (1 + 1e-12)
+    assert with_sample.n_evaluations_ <= without.n_evaluations_ + 2
+    assert_allclose(with_sample.loss_, without.loss_, rtol=1e-6)
+
+
+def test_a_samples_hessian_is_below_that_of_all_rows():
+    rng = np.random.default_rng(5)
+    X = np.zeros((3000, 6))
+    # Rows that are alone in their columns: a row drawn twice would show.
+    X[:, 0], X[np.arange(5) + 2000, np.arange(1, 6)] = rng.normal(size=3000), 1.0
+    targets = BinaryTargets((rng.random(3000) < 0.3).astype(int))
+    objective = LinearObjective(rows_of(X, targets, None, fit_intercept=True), 0.01)
+    theta = rng.normal(size=objective.shape)
+    for size in (300, 900, 2500):
+        chosen, stands_for = _stratified_sample(targets.strata(), size)
+        sample = Sample(objective.on(objective.rows.take(chosen, stands_for)), stands_for.max())
+        below = np.linalg.inv(precondition(objective, theta, Curvature.WHOLE, sample=sample).lower_bound().inverse())
+        assert np.linalg.eigvalsh(objective.hessian(theta)[0] - below[0]).min() > 0

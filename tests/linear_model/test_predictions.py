@@ -77,3 +77,5 @@ def test_the_first_of_equal_logits_is_the_largest(n_classes, n_rows):
     z = np.random.default_rng(0).integers(4, size=(n_classes, n_rows)).astype(float)
     for of_classes in (z, np.asfortranarray(z), z.astype(np.float32), z - 1e300, np.where(z == 3, np.inf, z)):
         np.testing.assert_array_equal(argmax_block(of_classes), of_classes.argmax(axis=0))
+    z[1, ::3] = z[-1, ::6] = np.nan
+    np.testing.assert_array_equal(argmax_block(z), z.argmax(axis=0))

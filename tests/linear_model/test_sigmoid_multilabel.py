@@ -604,10 +604,10 @@ def test_samples_and_float32_save_work_and_change_no_result(seed, weighted, monk
     Y[:, 0] = rng.random(4000) < 0.003  # rare
     plain = SigmoidMultiLabel(tol=1e-9).fit(X, Y, weights)
     monkeypatch.setattr(_initial_guess, "_LEAST_SAMPLE", 400)
-    monkeypatch.setattr(strategy, "_LEAST_SAMPLE_FOR_SEVERAL", 400)
+    monkeypatch.setattr(strategy, "_LEAST_SAMPLE_OF_ONE_LOGIT", 400)
     monkeypatch.setattr(dense, "_SINGLE_PRECISION_WORK", 0)
     monkeypatch.setattr(dense, "_KEPT_SIZE", 0)
-    monkeypatch.setattr(strategy, "_FOR_SEVERAL_PROBLEMS", [strategy._FOR_SEVERAL_PROBLEMS[2]])
+    monkeypatch.setattr(strategy, "_FOR_SEVERAL_PROBLEMS", [strategy._SAMPLED_FOR_SEVERAL])
     quick = SigmoidMultiLabel(tol=1e-9).fit(X, Y, weights)
     assert quick.converged_
     assert quick.loss_curve_[0] < plain.loss_curve_[0]
@@ -746,9 +746,9 @@ def test_certificates_from_a_sample_of_rows_hold(seed, monkeypatch):
     weights = rng.choice([None, 1]) and rng.exponential(size=1500) ** 3
     settings = {"C": 10.0 ** rng.uniform(-3, 3), "tol": 10.0 ** rng.uniform(-9, -3)}
     best = SigmoidMultiLabel(C=settings["C"], tol=1e-13).fit(X, Y, weights)
-    monkeypatch.setattr(strategy, "_LEAST_SAMPLE_FOR_SEVERAL", 150)
+    monkeypatch.setattr(strategy, "_LEAST_SAMPLE_OF_ONE_LOGIT", 150)
     strategy.cheapest_strategy.cache_clear()
-    monkeypatch.setattr(strategy, "_FOR_SEVERAL_PROBLEMS", [strategy._FOR_SEVERAL_PROBLEMS[2]])
+    monkeypatch.setattr(strategy, "_FOR_SEVERAL_PROBLEMS", [strategy._SAMPLED_FOR_SEVERAL])
     made = []
     original = solver.precondition
     monkeypatch.setattr(

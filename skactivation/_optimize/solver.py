@@ -313,7 +313,7 @@ class _Run:
         """Whether enough problems are close for something better than L-BFGS, or no iterations are left."""
         near = self.strategy.near
         if preconditioner.is_sampled_hessian:
-            return self.rule.enough_are_near(problems, point, preconditioner, near)
+            return self.rule.enough_are_near(problems, point, preconditioner)
         if self.n_iterations == self.max_iter:
             return True
         return self.rule.enough_are_close(problems, objective, point, preconditioner, near)

@@ -13,8 +13,9 @@ from skactivation._typing import Array
 # Each certificate that fails makes a problem go further by this factor before the next one, down to where values of F
 # can't be told apart.
 _STRICTER, _STRICTEST = 1e-2, 1e-7
-# A stage of L-BFGS for several problems ends when this share of them is close to a tenth of what is wanted.
-_ENOUGH, _CLOSER = 0.5, 0.1
+# A stage of L-BFGS for several problems ends when this share of them is close to a tenth of what is wanted; with the
+# Hessian of a sample, at this relative gap, whatever is wanted: its Newton steps gain less than L-BFGS.
+_ENOUGH, _CLOSER, _NEAR_WITH_SAMPLE = 0.5, 0.1, 1e-6
 # The share of tol that the penalty's bound must reach: the other half is left for what the intercepts add.
 _SHARE_OF_PENALTY = 0.5
 # Without a penalty and without a Hessian, a preconditioner's estimate must be so much smaller than tol.
@@ -63,9 +64,9 @@ class StoppingRule:
         """Whether so many problems are close that a stage of L-BFGS should end."""
         return _enough(self.are_close(problems, objective, point, preconditioner, near, share=_CLOSER))
 
-    def enough_are_near(self, problems: Any, point: Point, preconditioner: Preconditioner, near: float) -> bool:
-        """Whether so many problems are near their minima that a sample of the rows is not enough."""
-        wanted = _CLOSER * self._strictness[problems] * point.values * max(near, self.tol)
+    def enough_are_near(self, problems: Any, point: Point, preconditioner: Preconditioner) -> bool:
+        """Whether so many problems are near their minima that a stage with the Hessian of a sample should end."""
+        wanted = self._strictness[problems] * point.values * max(_NEAR_WITH_SAMPLE, self.tol)
         return _enough(preconditioner.decrements(point.gradient) <= wanted)
 
     def is_exhausted(self, problems: Any) -> Array:

@@ -74,14 +74,14 @@ _DIAGONAL = Strategy(
 )
 _CHEAP = [_MEAN_BLOCK, replace(_MEAN_BLOCK, sampled=True, n_evaluations=110), _DIAGONAL]
 _FOR_ONE_PROBLEM = [NEWTON, _WHOLE, _BLOCKS, replace(_BLOCKS, sampled=True, n_evaluations=36), *_CHEAP]
-# Newton steps with the Hessian of a sample gain less each, and begin later.
+# A Newton step with the Hessian of a sample gains less.
 _SAMPLED_FOR_ONE_LOGIT = replace(_WHOLE, sampled=True, near=1e-5, useful=0.6)
 _FOR_ONE_LOGIT = [*_FOR_ONE_PROBLEM, _SAMPLED_FOR_ONE_LOGIT]
 # For problems of one logit the Hessian is the block of that logit.
 _WHOLE_FOR_SEVERAL = replace(
     _WHOLE, shortest=12, longest=16, n_preconditioners=3, n_evaluations=22, near=1e-4, useful=0.3
 )
-_SAMPLED_FOR_SEVERAL = replace(_WHOLE_FOR_SEVERAL, sampled=True, near=1e-5, useful=0.6)
+_SAMPLED_FOR_SEVERAL = replace(_WHOLE_FOR_SEVERAL, sampled=True, near=3e-5, useful=0.6)
 _FOR_SEVERAL_PROBLEMS = [NEWTON, _WHOLE_FOR_SEVERAL, _SAMPLED_FOR_SEVERAL, *_CHEAP]
 
 

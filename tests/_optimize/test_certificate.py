@@ -6,9 +6,10 @@ from numpy.testing import assert_allclose
 
 from skactivation._data.indicators import Indicator
 from skactivation._data.rows import rows_of
-from skactivation._data.targets import ClassTargets, IndicatorTargets
+from skactivation._data.targets import BinaryTargets, ClassTargets, IndicatorTargets
 from skactivation._optimize import certificate
-from skactivation._optimize.preconditioner import _inverse_of_nearby_factor, _is_sharp
+from skactivation._optimize.objective import Curvature, Sample
+from skactivation._optimize.preconditioner import Preconditioner, _inverse_of_nearby_factor, _is_sharp, precondition
 from skactivation._optimize.problems import Evaluate
 from skactivation.linear_model._objective import LinearObjective
 
@@ -148,3 +149,55 @@ def test_a_hessian_is_sharp_if_its_rounding_is_little_in_all_directions():
         assert _is_sharp(inverse, np.array(allowance))
         assert not _is_sharp(inverse, np.array(allowance) * 1.1)
     assert not _is_sharp(None, np.zeros(2))
+
+
+@pytest.mark.parametrize("share", [1.0, 0.04])
+@pytest.mark.parametrize("make", [three_labels, two_softmax_problems])
+def test_the_first_bound_of_a_certificate_is_the_one_of_self_concordance(make, share):
+    objective = make()
+    point = Evaluate()(objective, np.zeros(objective.shape))
+    for _ in range(6):
+        made = precondition(objective, point.theta, Curvature.WHOLE)
+        step = made.to_coefficients(made.to_coordinates(point.gradient))
+        point = Evaluate()(objective, point.theta - 0.9 * step)
+    # Twenty-five times the Hessian stands for that of a sample: a share of 0.04 of it is the Hessian.
+    inverses = np.linalg.inv(np.linalg.cholesky(objective.hessian(point.theta) / share))
+    made = Preconditioner(inverses, objective.shape, bounds_hessian=np.array([True] * len(inverses)), share=share)
+    travelled = np.full(len(inverses), 0.01)
+    _, gaps = certificate.certify(objective, point, made, travelled, 1.0, Evaluate())
+    for p, gap in enumerate(gaps):
+        inverse = np.linalg.inv(np.linalg.cholesky(objective.hessian(point.theta)[p]))
+        longest = np.linalg.norm(inverse)
+        length = objective.logit_range_bound(np.full(len(gaps), longest))[p]
+        growth = np.exp(0.5 * length * travelled[p] * np.sqrt(share))
+        rounding = objective.gradient_rounding(point.values)[p] * np.sqrt(len(inverse)) * longest
+        norm = growth * (np.linalg.norm(inverse @ point.gradient[p].ravel()) + rounding)
+        a = growth * length * norm
+        expected = (a + (1 - a) * np.log1p(-a)) / (growth * length) ** 2 if a > 1e-3 else 0.5 * norm**2 * (1 + a)
+        expected = expected / point.values[p] + objective.value_rounding(point.theta)[p]
+        assert_allclose(gap, expected, rtol=1e-6)
+
+
+def test_a_certificate_from_a_sample_holds_where_the_sample_overstates_the_curvature():
+    rng = np.random.default_rng(0)
+    X = np.zeros((400, 3))
+    X[:, 0], X[7, 1], X[9, 2] = rng.normal(size=400), 1.0, 1.0
+    targets = BinaryTargets((rng.random(400) < 0.4).astype(int))
+    objective = LinearObjective(rows_of(X, targets, None, fit_intercept=True), 1e-3)
+    point = Evaluate()(objective, np.zeros(objective.shape))
+    for _ in range(12):
+        made = precondition(objective, point.theta, Curvature.WHOLE)
+        step = made.to_coefficients(made.to_coordinates(point.gradient))
+        point = Evaluate()(objective, point.theta - min(1.0, 1 / np.abs(step).max()) * step)
+    off = point.theta.copy()
+    off[0, 0, 1] += 1e-3
+    stands_for = np.ones(400)
+    stands_for[7] = 50.0
+    sample = Sample(objective.on(objective.rows.take(np.arange(400), stands_for)), 50.0)
+    made = precondition(objective, off, Curvature.WHOLE, sample=sample)
+    there = Evaluate()(objective, off)
+    reached, gaps = certificate.certify(objective, there, made, np.zeros(1), 1.0, Evaluate())
+    true_gap = (reached.values[0] - point.values[0]) / reached.values[0]
+    assert 0 < true_gap <= gaps[0] < 100 * true_gap
+    # What the sample alone would say is too little.
+    assert made.decrements(there.gradient)[0] < 0.2 * (there.values[0] - point.values[0])

@@ -39,6 +39,7 @@ def test_a_stage_ends_when_half_of_the_problems_are_close_to_a_tenth_of_what_is_
     rule = StoppingRule(2, tol=1e-6, certified=True)
     assert not rule.enough_are_close(ALL, objective, point, made, 9 * low)
     assert rule.enough_are_close(ALL, objective, point, made, 11 * low)
-    assert rule.enough_are_near(ALL, point, made, 11 * low)
-    assert not rule.enough_are_near(ALL, point, made, 9 * low)
+    assert not rule.enough_are_near(ALL, point, made)
+    assert StoppingRule(2, tol=1.1 * low, certified=True).enough_are_near(ALL, point, made)
+    assert not StoppingRule(2, tol=0.9 * low, certified=True).enough_are_near(ALL, point, made)
     assert low < high

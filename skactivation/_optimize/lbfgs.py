@@ -14,7 +14,7 @@ from skactivation._optimize.problems import Evaluate, NotFiniteError, Point, Sin
 from skactivation._typing import Array
 
 # Pairs of points that L-BFGS remembers; fewer where they would take more than this many elements, 64 MB.
-_MEMORY, _LEAST_MEMORY, _MEMORY_SIZE = 20, 4, 2**23
+_MEMORY, _LEAST_MEMORY, _MEMORY_SIZE = 10, 4, 2**23
 # L-BFGS tries this many times the safe length of a Newton step first: the safe one is right for the worst row.
 _CAUTION = 2.0
 # Falls of F by less than this, relative to it, do not show in single precision.

@@ -26,6 +26,8 @@ from skactivation import __version__
 __all__ = ["GAP", "OURS", "Comparison", "Solver", "geometric_mean", "machine", "parser", "rested_time", "save", "time"]
 
 GAP = 1e-6
+# A peer is given up where it takes so many times as long as another one that comes within GAP, and so many seconds.
+SLOW, LONG = 5, 3.0
 OURS = "skactivation"
 
 
@@ -105,28 +107,43 @@ class Comparison:
         with open(data + ".result", "rb") as file:
             return pickle.load(file)
 
-    def compare(self, X, y, n_rounds, limit):
-        """Dictionaries by solver: (seconds, setting, gap, remarks) of those within GAP, and the gaps of the others."""
+    def sufficient_settings(self, X, y, limit):
+        """Dictionaries by solver: (setting, gap, remarks) of those within GAP, and the reasons why others are not."""
+        found, quickest, reasons = {}, np.inf, {}
         with tempfile.TemporaryDirectory() as folder:
             data = str(Path(folder) / "data")
             with open(data, "wb") as file:
                 pickle.dump((X, y), file)
-            found, lowest = {}, self.objective(X, y, *self.run_probe(data, OURS, 1e-10, 10 * limit)[:2])
+            lowest = self.objective(X, y, *self.run_probe(data, OURS, 1e-10, 10 * limit)[:2])
             for name, solver in self.solvers.items():
-                settings = solver.settings
+                settings, reasons[name] = solver.settings, "fails or takes too long"
                 if solver.like:
                     settings = [found[solver.like][0]] if solver.like in found else []
                 for setting in settings:
                     result = self.run_probe(data, name, setting, limit)
                     if result is None:
                         break
+                    if result[2]["seconds"] > max(SLOW * quickest, LONG):
+                        reasons[name] = f"takes more than {SLOW} times as long as another peer"
+                        break
                     value = self.objective(X, y, *result[:2])
                     lowest = np.minimum(lowest, value)
                     found[name] = (setting, value, result[2])
                     if np.all(value - lowest <= GAP * lowest):
+                        if name != OURS:
+                            quickest = min(quickest, result[2]["seconds"])
                         break
         gaps = {name: float(np.max((value - lowest) / lowest)) for name, (_, value, _) in found.items()}
-        times = {name: [] for name, gap in gaps.items() if gap <= GAP}
+        for name, gap in gaps.items():
+            if gap > GAP:
+                reasons[name] = f"reaches a gap of {gap:.0e}; {reasons[name]}"
+        reached = {name: (found[name][0], gap, found[name][2]) for name, gap in gaps.items() if gap <= GAP}
+        return reached, {name: reason for name, reason in reasons.items() if name not in reached}
+
+    def compare(self, X, y, n_rounds, limit):
+        """Dictionaries by solver: (seconds, setting, gap, remarks) of those within GAP; the reasons of the others."""
+        reached, reasons = self.sufficient_settings(X, y, limit)
+        times = {name: [] for name in reached}
         with warnings.catch_warnings():
             warnings.simplefilter("ignore")
             for _ in range(n_rounds):
@@ -134,11 +151,8 @@ class Comparison:
                     # A solver that is much slower than another needs no more runs.
                     fastest = min(median(others) for others in times.values() if others) if seconds else np.inf
                     if not seconds or (sum(seconds) < limit / 4 and median(seconds) < 10 * fastest):
-                        seconds.append(rested_time(lambda: self.solvers[name].fit(X, y, found[name][0])))
-        reached = {
-            name: (median(seconds), found[name][0], gaps[name], found[name][2]) for name, seconds in times.items()
-        }
-        return reached, {name: gap for name, gap in gaps.items() if gap > GAP}
+                        seconds.append(rested_time(lambda: self.solvers[name].fit(X, y, reached[name][0])))
+        return {name: (median(seconds), *reached[name]) for name, seconds in times.items()}, reasons
 
     def table(self, names, n_rounds, limit):
         """Print a line for each workload and solver; return seconds by workload and solver, and a list of all facts."""
@@ -147,7 +161,7 @@ class Comparison:
         results, rows, ratios = {}, [], []
         for workload in names:
             X, y = self.workloads[workload]()
-            reached, missed = self.compare(X, y, n_rounds, limit)
+            reached, reasons = self.compare(X, y, n_rounds, limit)
             for solver, (seconds, setting, gap, remarks) in reached.items():
                 print(
                     f"{workload:38s} {solver:26s} {setting:8.0e} {1e3 * seconds:9.1f} {gap:8.1e} "
@@ -156,10 +170,8 @@ class Comparison:
                 )
                 facts = {"workload": workload, "solver": solver, "milliseconds": 1e3 * seconds, "setting": setting}
                 rows.append(facts | {"gap": gap, "evaluations": remarks["evaluations"]})
-            for solver in self.solvers:
-                if solver not in reached:
-                    reason = f"reaches a gap of {missed[solver]:.0e}" if solver in missed else "fails or takes too long"
-                    print(f"{workload:38s} {solver:26s} {reason}")
+            for solver, reason in reasons.items():
+                print(f"{workload:38s} {solver:26s} {reason}")
             results[workload] = {solver: row[0] for solver, row in reached.items()}
             peers = {solver: seconds for solver, seconds in results[workload].items() if solver != OURS}
             if peers and OURS in results[workload]:
@@ -202,7 +214,7 @@ def parser(description, workloads, name):
     result.add_argument("--quick", action="store_true", help="small data only, in less than three minutes")
     result.add_argument("--rounds", type=int, default=5, help="rounds of which the median counts")
     result.add_argument(
-        "--limit", type=float, default=60.0, metavar="SECONDS", help="longest time for a process that fits once"
+        "--limit", type=float, default=30.0, metavar="SECONDS", help="longest time for a process that fits once"
     )
     result.add_argument("--picture", default=f"{name}.png", metavar="FILE", help="where the picture goes")
     result.add_argument("--json", default=f"{name}.json", metavar="FILE", help="where all figures go")

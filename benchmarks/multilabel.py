@@ -1,6 +1,6 @@
 """Time to the optimum: SigmoidMultiLabel beside scikit-learn's ways to fit a LogisticRegression for each label.
 
-    python benchmarks/multilabel.py [--quick] [--only "2,000 x 40, L=5"] [--rounds 5] [--limit 60]
+    python benchmarks/multilabel.py [--quick] [--only "2,000 x 40, L=5"] [--rounds 5] [--limit 30]
 
 SigmoidMultiLabel runs with its default settings. OneVsRestClassifier and MultiOutputClassifier wrap LogisticRegression
 with each of its solvers of the same objective. Each solver gets the largest tol with which every label comes within a

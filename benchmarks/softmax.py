@@ -1,6 +1,6 @@
 """Time to the optimum: SoftmaxRegression beside every solver of the same objective that is installed.
 
-    python benchmarks/softmax.py [--quick] [--only digits iris] [--rounds 5] [--limit 60]
+    python benchmarks/softmax.py [--quick] [--only digits iris] [--rounds 5] [--limit 30]
 
 For each workload, SoftmaxRegression runs with its default settings. Each peer runs with the fastest of its settings
 that comes within a relative gap of 1e-6 of the optimum. The benchmark checks the gap afterwards: it evaluates one

@@ -34,6 +34,8 @@ _WORTH_THREADS = 2**20
 _DIRECT_PRODUCT, _LEAST_PART_ROWS = 10**6, 256
 # With so many features, einsum multiplies by one vector faster than BLAS, which reads ahead too little.
 _MANY_FEATURES = 64
+# Up to so many columns are copied one by one: NumPy copies a transposed array in rows, which are short then.
+_FEW_COLUMNS = 5
 # BLAS uses no threads for products of up to so many multiplications: with a matrix, and with a vector.
 _SMALL_PRODUCT, _SMALL_PRODUCT_WITH_VECTOR = 2**17, 2**13
 
@@ -100,7 +102,12 @@ def activated_logits(
     result = np.empty((X.shape[0], *of_none.shape[1:]), of_none.dtype)
 
     def fill(rows: slice) -> bool:
-        result[rows], are_finite = activations(rows)
+        activated, are_finite = activations(rows)
+        if activated.ndim == 2 and activated.shape[1] <= _FEW_COLUMNS:
+            for column, values in enumerate(activated.T):
+                result[rows, column] = values
+        else:
+            result[rows] = activated
         return are_finite
 
     return result, all(_over_slices(fill, slices, X, coef))

@@ -47,46 +47,37 @@ class SoftmaxLoss:
     """Cross-entropy of exclusive classes, with targets from `softmax_targets` that all problems share."""
 
     def losses_and_residuals(self, z: Array, targets: Array) -> Array:
-        """Return the losses (b,) and overwrite z with softmax(z) - targets."""
-        z -= z.max(axis=0)
-        losses: Array
-        if targets.ndim == 1:
-            flat = z.reshape(-1)
-            gaps = flat.take(targets)
-            np.exp(z, out=z)
-            # The true class's residual is minus the sum of the others, because 1 - p would cancel digits.
-            own = flat.take(targets)
-            flat[targets] = 0
-            others = z.sum(axis=0)
-            losses = np.log1p(others + (own - 1))
-            losses -= gaps
-            own += others
-            np.reciprocal(own, out=own)
-            z *= own
-            others *= own
-            flat[targets] = np.negative(others, out=others)
-        else:
-            gaps, flat = expected_gaps(z, targets), z.reshape(-1)
-            top = softmax_targets(z.argmax(axis=0), len(z), 0)
-            np.exp(z, out=z)
-            losses = np.log1p(sum_of_others(z)) + gaps
-            z /= z.sum(axis=0)
-            z -= targets
-            # As above for the most probable class: for targets next to 1, p - t would cancel digits.
-            flat[top] = 0
-            flat[top] = -z.sum(axis=0)
+        """Return the losses (P, b) and overwrite z (P, K, b) with softmax(z) - targets."""
+        if targets.ndim > 1:
+            return np.stack([_soft_softmax(logits, targets) for logits in z])
+        z -= z.max(axis=1, keepdims=True)
+        flat, places = z.reshape(-1), _places(targets, z)
+        gaps = flat.take(places)
+        np.exp(z, out=z)
+        # The true class's residual is minus the sum of the others, because 1 - p would cancel digits.
+        own = flat.take(places)
+        flat[places] = 0
+        others = z.sum(axis=1)
+        losses: Array = np.log1p(others + (own - 1))
+        losses -= gaps
+        own += others
+        np.reciprocal(own, out=own)
+        z *= own[:, np.newaxis]
+        others *= own
+        flat[places] = np.negative(others, out=others)
         return losses
 
     def sums_and_residuals(self, z: Array, targets: Array, weights: Array | None) -> Array:
         """Return the weighted sums of losses (P,) and overwrite z with the weighted residuals."""
         sums = np.empty(len(z))
-        for problem, logits in enumerate(z):
-            losses = self.losses_and_residuals(logits, targets)
+        for problems in _problems_in_cache(z):
+            part = z[problems]
+            losses = self.losses_and_residuals(part, targets)
             if weights is not None:
-                of_rows = weights if weights.ndim == 1 else weights[problem]
-                logits *= of_rows
-                losses = losses * of_rows
-            sums[problem] = losses.sum(dtype=np.float64)
+                of_rows = weights if weights.ndim == 1 else weights[problems]
+                part *= of_rows if of_rows.ndim == 1 else of_rows[:, np.newaxis]
+                losses *= of_rows
+            sums[problems] = losses.sum(axis=1, dtype=np.float64)
         return sums
 
     def curvature(self, z: Array, targets: Array) -> tuple[Array, Array]:
@@ -100,22 +91,51 @@ class SoftmaxLoss:
         self, z: Array, targets: Array, weights: Array | None
     ) -> tuple[Array, Array, Array]:
         """What `sums_and_residuals` and `curvature` do and return, the latter without the weights."""
-        if targets.ndim > 1 or len(z) > 1:
+        if targets.ndim > 1:
             curvature = self.curvature(z.copy(), targets)
             return self.sums_and_residuals(z, targets, weights), *curvature
         z -= z.max(axis=1, keepdims=True)
-        gaps = z.take(targets)
+        places = _places(targets, z)
+        gaps = z.take(places)
         complements, others = _probabilities(z)
         p = z.copy()
-        z.reshape(-1)[targets] = np.negative(complements.take(targets))
-        losses = np.log1p(others[0, 0])
+        z.reshape(-1)[places] = np.negative(complements.take(places))
+        losses = np.log1p(others[:, 0])
         losses -= gaps
         if weights is not None:
-            of_rows = weights if weights.ndim == 1 else weights[0]
-            z *= of_rows
-            losses *= of_rows
+            z *= weights if weights.ndim == 1 else weights[:, np.newaxis]
+            losses *= weights
         complements *= p
-        return losses.sum(keepdims=True, dtype=np.float64), complements, p
+        return losses.sum(axis=1, dtype=np.float64), complements, p
+
+
+def _soft_softmax(z: Array, targets: Array) -> Array:
+    """Return the losses (b,) of logits z (K, b) for distributions (K, b); overwrite z with the residuals."""
+    z -= z.max(axis=0)
+    gaps, flat = expected_gaps(z, targets), z.reshape(-1)
+    top = softmax_targets(z.argmax(axis=0), len(z), 0)
+    np.exp(z, out=z)
+    losses: Array = np.log1p(sum_of_others(z)) + gaps
+    z /= z.sum(axis=0)
+    z -= targets
+    # For targets next to 1, p - t of the most probable class would cancel digits.
+    flat[top] = 0
+    flat[top] = -z.sum(axis=0)
+    return losses
+
+
+def _places(targets: Array, z: Array) -> Array:
+    """The places (P, b) of the true classes in the flattened logits (P, K, b), from those (b,) in each problem."""
+    if len(z) == 1:
+        return targets[np.newaxis]
+    return np.asarray(np.add.outer(np.arange(len(z)) * z[0].size, targets))
+
+
+def _problems_in_cache(z: Array) -> Iterator[slice]:
+    """Yield slices of problems whose logits (P, K, b) fit in cache together."""
+    step = max(1, _CHUNK_SIZE // max(1, z[:1].size))
+    for first in range(0, len(z), step):
+        yield slice(first, first + step)
 
 
 def _probabilities(z: Array) -> tuple[Array, Array]:

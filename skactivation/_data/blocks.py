@@ -131,7 +131,7 @@ class Buffers:
 
 
 def absent_rows(weights: Array | None) -> Array | None:
-    """Mask (n,) of rows with weight 0 in every problem; None if there are none. Weights are (n,) or (P, n)."""
+    """Mask (n,) of rows with weight 0 in every problem; None if there are none. Weights are (n,) or (W, n)."""
     if weights is None or weights.min() > 0:
         return None
     absent: Array = weights == 0 if weights.ndim == 1 else (weights == 0).all(axis=0)

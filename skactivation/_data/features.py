@@ -51,7 +51,7 @@ class Columns(NamedTuple):
 
 
 class WeightFacts(NamedTuple):
-    """Facts about the weights of rows that certificates use: for each problem (P,), or for all of them (1,)."""
+    """Facts about the weights of rows that certificates use: for each of several (W,), or for the only ones (1,)."""
 
     least: Array
     """The least positive weight."""
@@ -62,7 +62,7 @@ class WeightFacts(NamedTuple):
 
     @classmethod
     def of(cls, weights: Array) -> "WeightFacts":
-        """Facts about weights (n,) or (P, n)."""
+        """Facts about weights (n,) or (W, n)."""
         weights = np.atleast_2d(weights)
         least = np.min(weights, axis=1, where=weights > 0, initial=np.inf)
         return cls(least, weights.max(axis=1), weights.sum(axis=1))
@@ -87,11 +87,13 @@ class FeatureBlock(ABC):
         return self.all_targets.block(self.rows, problems)
 
     def weights(self, problems: Array) -> Array | None:
-        """Weights of the rows: (b,), or (p, b) if each problem has its own; None if all are 1."""
+        """Weights of the rows: (b,), or (p, b) if problems have their own; None if all are 1."""
         weights = self.all_weights
         if weights is None:
             return None
-        return weights[self.rows] if weights.ndim == 1 else weights[problems, self.rows]
+        if weights.ndim == 1:
+            return weights[self.rows]
+        return np.asarray(weights[self.all_targets.row_weights_of(problems), self.rows])
 
     def row_weights(self) -> tuple[Array, WeightFacts]:
         """Weights (b,) of the rows, the largest over the problems, and facts about them."""
@@ -136,8 +138,8 @@ class FeatureRows(RowBlocks):
         Features, checked.
     targets : Targets
         y as the loss takes it.
-    weights : ndarray of shape (n,) or (P, n), or None
-        Weights of the rows, for all problems or for each.
+    weights : ndarray of shape (n,) or (W, n), or None
+        Weights of the rows, for all problems; or several, of which each problem has one.
     n_outputs : int
         Number of logits of a row, P K.
     fit_intercept : bool

@@ -36,6 +36,10 @@ class Targets(ABC):
     def block(self, rows: slice | Array, problems: Array) -> Any:
         """Targets for the loss, of the given rows (a slice or numbers) and problems (numbers)."""
 
+    def row_weights_of(self, problems: Array) -> Array:
+        """Which of several weights of the rows, (W, n), each of the given problems has."""
+        return problems
+
     @abstractmethod
     def strata(self) -> Array:
         """Stratum (n,) of each row, an integer from 0: a sample must include rows of every stratum."""
@@ -64,6 +68,9 @@ class _SomeTargets(Targets):
     def block(self, rows: slice | Array, problems: Array) -> Any:
         return self._targets.block(self._chosen[rows], problems)
 
+    def row_weights_of(self, problems: Array) -> Array:
+        return self._targets.row_weights_of(problems)
+
     def strata(self) -> Array:
         return self._targets.strata()[self._chosen]
 
@@ -72,7 +79,10 @@ class _SomeTargets(Targets):
 
 
 class ClassTargets(Targets):
-    """Exclusive classes: codes (n,) from 0 to K - 1, or a distribution over the classes in each row (n, K)."""
+    """Exclusive classes: codes (n,) from 0 to K - 1, or a distribution over the classes in each row (n, K).
+
+    Problems on the same rows share them, however many there are.
+    """
 
     n_problems = 1
 
@@ -102,7 +112,10 @@ class ClassTargets(Targets):
 
 
 class BinaryTargets(Targets):
-    """Two exclusive classes as one logit: codes (n,) of 0 and 1, or distributions (n, 2)."""
+    """Two exclusive classes as one logit: codes (n,) of 0 and 1, or distributions (n, 2).
+
+    Problems on the same rows share them, however many there are.
+    """
 
     n_problems = n_logits = 1
 
@@ -119,14 +132,19 @@ class BinaryTargets(Targets):
 
     def block(self, rows: slice | Array, problems: Array) -> LabelTargets:
         if self.hard:
-            return LabelSigns(self._signs[:, rows], None)
-        return self._yes[:, rows], self._no[:, rows]
+            return LabelSigns(_for_each(problems, self._signs[:, rows]), None)
+        return _for_each(problems, self._yes[:, rows]), _for_each(problems, self._no[:, rows])
 
     def strata(self) -> Array:
         return _most_probable(self._encoded)
 
     def can_be_separated(self) -> bool:
         return self._smoothing == 0 and not is_soft(self._encoded)
+
+
+def _for_each(problems: Array, of_one: Array) -> Array:
+    """Targets (1, b) of one problem for each of several, (P, b)."""
+    return of_one if problems.size == 1 else np.broadcast_to(of_one, (problems.size, of_one.shape[1]))
 
 
 def class_targets(encoded: Array, n_classes: int, label_smoothing: float = 0.0) -> ClassTargets | BinaryTargets:
@@ -235,6 +253,50 @@ class IndicatorTargets(Targets):
         if self._entries is None:
             return weights
         return np.asarray(weights * (self._entries[rows][:, labels] / self._largest[labels]).T)
+
+
+class JoinedTargets(Targets):
+    """The problems of several multilabel targets of the same rows, one after the other.
+
+    Each of the W targets belongs to the row of the same number in the weights of the rows, (W, n).
+    """
+
+    n_logits = 1
+
+    def __init__(self, parts: list[IndicatorTargets]) -> None:
+        self.loss = parts[0].loss
+        self._parts = parts
+        sizes = [part.n_problems for part in parts]
+        self._owners = np.repeat(np.arange(len(parts)), sizes)
+        self._numbers = np.concatenate([np.arange(size) for size in sizes])
+        self.n_problems = self._owners.size
+        self.hard, self.uniform = all(part.hard for part in parts), all(part.uniform for part in parts)
+
+    def block(self, rows: slice | Array, problems: Array) -> LabelTargets:
+        """Targets of the given rows and problems; problems of the same part follow each other."""
+        owners = self._owners[problems]
+        firsts = np.flatnonzero(np.diff(owners, prepend=-1))
+        blocks = [
+            self._parts[owners[chosen[0]]].block(rows, self._numbers[problems[chosen]])
+            for chosen in np.split(np.arange(problems.size), firsts[1:])
+        ]
+        if not self.hard:
+            yes, no = zip(*blocks, strict=True)
+            return np.concatenate(yes), np.concatenate(no)
+        signs = np.concatenate([block.signs for block in blocks])
+        if self.uniform:
+            return LabelSigns(signs, None)
+        weights = [np.ones(block.signs.shape) if block.weights is None else block.weights for block in blocks]
+        return LabelSigns(signs, np.concatenate(weights))
+
+    def row_weights_of(self, problems: Array) -> Array:
+        return self._owners[problems]
+
+    def least_weights(self) -> Array:
+        return np.concatenate([part.least_weights() for part in self._parts])
+
+    def strata(self) -> Array:
+        return self._parts[0].strata()
 
 
 def _without_silent_rows(indicator: Indicator, entries: Array | None, weights: Array | None) -> Array | None:

@@ -14,7 +14,8 @@ class Curvature(Enum):
 
     WHOLE = "the Hessian itself"
     BLOCKS = "its diagonal blocks, one for each logit"
-    MEAN_BLOCK = "the mean of these blocks, times a number for each logit"
+    SHARED_BLOCKS = "the means of these blocks over the problems, one for each logit"
+    MEAN_BLOCK = "the mean of all these blocks, times a number for each logit"
     DIAGONAL = "its diagonal"
 
 
@@ -28,6 +29,8 @@ class Costs(NamedTuple):
     """Cost of the products of all columns with each other."""
     logit_cost: float
     """Cost of the loss for one logit of one row."""
+    alike: bool = False
+    """Whether the problems are nearly the same, so that they may share blocks of the Hessian."""
 
 
 class Sample(NamedTuple):
@@ -136,6 +139,10 @@ class Objective(ABC):
     def hessian_blocks(self, theta: Array) -> Array:
         """The diagonal blocks (P, K, D, D) of the Hessian."""
         raise self._missing("blocks of the Hessian")
+
+    def shared_hessian_blocks(self, theta: Array) -> Array:
+        """The means (K, D, D) of these blocks over the problems."""
+        raise self._missing("blocks that problems share")
 
     def mean_hessian_block(self, theta: Array) -> tuple[Array, Array]:
         """The mean (D, D) of these blocks, and each one's share in the curvature (P, K), with mean 1."""

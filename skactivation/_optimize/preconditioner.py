@@ -28,13 +28,16 @@ class Preconditioner:
     Parameters
     ----------
     inverses : ndarray of shape (n_blocks, m, m)
-        Inverses of the lower triangular factors L: as many for each problem, or one for all rows (m,) of coefficients.
+        Inverses of the lower triangular factors L: as many for each problem, or one for all rows (m,) of coefficients;
+        or K of them that all problems share.
     shape : tuple of int
         Shape (P, K, D) of the coefficients.
     scales : ndarray of shape (P, K) or None
         Factors on L for each logit.
     bounds_hessian : ndarray of shape (P,) or None
         Whether `share` times L L^T is certain to be no larger than the Hessian where it was taken; None for nowhere.
+    is_shared : bool
+        Whether all problems share the factors.
     is_exact : bool
         Whether L L^T is the Hessian of each problem where it was taken. A Hessian without a Cholesky factor is replaced
         by one with a larger diagonal, or by its diagonal: `bounds_hessian` is false there.
@@ -51,8 +54,10 @@ class Preconditioner:
         scales: Array | None = None,
         bounds_hessian: Array | None = None,
         is_exact: bool = False,
+        is_shared: bool = False,
         share: float = 1.0,
     ) -> None:
+        self._is_shared = is_shared or len(inverses) < shape[0]
         self._inverses, self._shape, self._scales = inverses, shape, scales
         self.bounds_hessian = np.zeros(shape[0], dtype=bool) if bounds_hessian is None else bounds_hessian
         self.is_exact, self.share = is_exact, share
@@ -63,11 +68,12 @@ class Preconditioner:
             return self
         blocks_each = len(self._inverses) // self._shape[0]
         return Preconditioner(
-            self._inverses[np.repeat(problems, blocks_each)] if blocks_each else self._inverses,
+            self._inverses if self._is_shared else self._inverses[np.repeat(problems, blocks_each)],
             (int(np.count_nonzero(problems)), *self._shape[1:]),
             scales=None if self._scales is None else self._scales[problems],
             bounds_hessian=self.bounds_hessian[problems],
             is_exact=self.is_exact,
+            is_shared=self._is_shared,
             share=self.share,
         )
 
@@ -126,6 +132,9 @@ class Preconditioner:
             return np.asarray(matrices.ravel() * vector.ravel())
         if len(matrices) == 1:
             return np.asarray(vector.reshape(-1, size) @ matrices[0].T).ravel()
+        if self._is_shared:
+            of_logits = vector.reshape(self._shape).transpose(1, 2, 0)
+            return np.asarray(np.matmul(matrices, of_logits).transpose(2, 0, 1)).ravel()
         return np.asarray(np.matmul(matrices, vector.reshape(-1, size, 1))).ravel()
 
 
@@ -148,7 +157,10 @@ def precondition(
     if curvature is Curvature.WHOLE:
         made = _from_hessians(objective, theta, hessian if share == 1 else None, share)
     elif curvature is Curvature.BLOCKS:
-        made = _from_blocks(objective, theta)
+        made = _from_blocks(objective.in_single_precision().hessian_blocks(theta), objective.shape)
+    elif curvature is Curvature.SHARED_BLOCKS:
+        blocks = objective.in_single_precision().shared_hessian_blocks(theta)
+        made = _from_blocks(blocks, objective.shape, is_shared=True)
     elif curvature is Curvature.MEAN_BLOCK:
         made = _from_mean_block(objective, theta)
     if made is not None:
@@ -194,12 +206,11 @@ def _from_hessians(objective: Objective, theta: Array, known: Array | None, shar
     )
 
 
-def _from_blocks(objective: Objective, theta: Array) -> Preconditioner | None:
-    blocks = objective.in_single_precision().hessian_blocks(theta)
-    blocks = blocks.reshape(-1, *blocks.shape[2:])
+def _from_blocks(blocks: Array, shape: tuple[int, int, int], is_shared: bool = False) -> Preconditioner | None:
+    blocks = blocks.reshape(-1, *blocks.shape[-2:])
     inverses = in_threads(lambda block: _inverse_of_nearby_factor(blocks[block]), len(blocks))
     found = [inverse for inverse in inverses if inverse is not None]
-    return Preconditioner(np.stack(found), objective.shape) if len(found) == len(blocks) else None
+    return Preconditioner(np.stack(found), shape, is_shared=is_shared) if len(found) == len(blocks) else None
 
 
 def _from_mean_block(objective: Objective, theta: Array) -> Preconditioner | None:

@@ -82,6 +82,10 @@ _WHOLE_FOR_SEVERAL = replace(
     _WHOLE, shortest=12, longest=16, n_preconditioners=3, n_evaluations=22, near=1e-4, useful=0.3
 )
 _SAMPLED_FOR_SEVERAL = replace(_WHOLE_FOR_SEVERAL, sampled=True, near=3e-5, useful=0.6)
+# Fits to most of the rows start near their minima, and end far below tol.
+_SHARED_BLOCKS = Strategy(
+    Curvature.SHARED_BLOCKS, False, newton=False, shortest=8, longest=16, n_preconditioners=4, n_evaluations=50
+)
 _FOR_SEVERAL_PROBLEMS = [NEWTON, _WHOLE_FOR_SEVERAL, _SAMPLED_FOR_SEVERAL, *_CHEAP]
 
 
@@ -112,6 +116,8 @@ def cheapest_strategy(shape: tuple[int, int, int], costs: Costs, *, has_penalty:
     strategies = _FOR_SEVERAL_PROBLEMS
     if n_problems == 1:
         strategies = _FOR_ONE_LOGIT if n_logits == 1 else _FOR_ONE_PROBLEM
+    elif costs.alike:
+        strategies = [*_FOR_SEVERAL_PROBLEMS, _SHARED_BLOCKS, replace(_SHARED_BLOCKS, sampled=True)]
     if n_problems > 1 and not has_penalty and size**2 <= _MOST_ELEMENTS:
         strategies = [strategy for strategy in strategies if strategy.curvature is Curvature.WHOLE] or strategies
     best = min(strategies, key=cost)
@@ -139,6 +145,7 @@ def _preconditioner_cost(
     cost, n_elements = {
         Curvature.WHOLE: (n_grams * gram + n_problems * 2 / 3 * size**3, size**2 * min(n_problems, fewest)),
         Curvature.BLOCKS: (n_outputs * (gram + block_factor + _CALL), n_outputs * n_columns**2 // n_problems),
+        Curvature.SHARED_BLOCKS: (n_logits * (gram + block_factor + _CALL), n_logits * n_columns**2),
         Curvature.MEAN_BLOCK: (gram + block_factor, n_columns**2),
         Curvature.DIAGONAL: (evaluation, 0),
     }[strategy.curvature]

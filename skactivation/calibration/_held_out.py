@@ -5,12 +5,12 @@ from typing import Any, NamedTuple
 
 import numpy as np
 from sklearn.base import clone
-from sklearn.model_selection import check_cv
 from sklearn.utils import _safe_indexing, get_tags, indexable
 from sklearn.utils.parallel import Parallel, delayed
 
 from skactivation._data.labels import columns_of_labels, encode_labels, shape_of
 from skactivation._data.responses import classes_of, estimator_name, logits_of, predictions_of
+from skactivation._data.splits import numbers_of_rows, selected_rows
 from skactivation._messages import abridged
 from skactivation._typing import Array
 
@@ -41,15 +41,6 @@ def align_columns(logits: Array, own_classes: Array, classes: Array) -> Array:
         if label in places:
             result[:, column] = logits[:, places[label]]
     return result[:, 1:] - result[:, :1] if classes.size == 2 else result
-
-
-def splits_of(cv: Any, X: Any, y: Any, split_params: dict[str, Any]) -> Any:
-    """Pairs of training and test rows, stratified by codes of one-dimensional labels of any kind."""
-    X, y = indexable(X, y)
-    # Splitters reject y of two dimensions that is soft or holds NaN: it is not encoded, and not used to stratify.
-    codes = None if len(shape_of(y)) == 2 else encode_labels(y, None)[0].astype(np.intp)
-    splitter = check_cv(cv, codes, classifier=codes is not None)
-    return splitter.split(X, y if codes is None else codes, **split_params)
 
 
 class _Disagreements(NamedTuple):
@@ -90,7 +81,7 @@ def held_out_logits(
     training rows is a ValueError.
     """
     X, y = indexable(X, y)
-    pairs = [(_as_numbers(train), _as_numbers(test)) for train, test in splits]
+    pairs = [(numbers_of_rows(train), numbers_of_rows(test)) for train, test in splits]
     pairs = [(train, test) for train, test in pairs if test.size]
     if not pairs:
         raise ValueError("cv must leave some rows out, but every split has an empty test set; use another splitter")
@@ -113,7 +104,7 @@ def _hold_out(
 ) -> HeldOut:
     """One split of `held_out_logits`: a function of the module, so that processes can be given it."""
     n_rows = shape_of(y)[0]
-    params = {name: _select_rows(value, train, n_rows) for name, value in fit_params.items()}
+    params = {name: selected_rows(value, train, n_rows) for name, value in fit_params.items()}
     pairwise = get_tags(estimator).input_tags.pairwise
     X_train, X_test = (X[np.ix_(rows, train)] if pairwise else _safe_indexing(X, rows) for rows in (train, test))
     copy = clone(estimator).fit(X_train, _safe_indexing(y, train), **params)
@@ -124,12 +115,6 @@ def _hold_out(
     own_classes = classes_of(copy)
     disagreements = _count_disagreements(copy, X_test, logits, own_classes)
     return HeldOut(test, align_columns(logits, own_classes, classes), copy, disagreements)
-
-
-def _as_numbers(rows: Any) -> Array:
-    """Row numbers, given as such or as a mask."""
-    rows = np.asarray(rows)
-    return np.flatnonzero(rows) if rows.dtype == bool else rows
 
 
 def _check_that_classes_are_known(estimator: Any, y: Any, weights: Array | None) -> None:
@@ -184,13 +169,3 @@ def _check_that_they_agree(compared: list[_Disagreements]) -> None:
             "can't be calibrated. For SVC, use decision_function_shape='ovr' ('ovo' gives logits of pairs of classes). "
             "Put a classifier with its own threshold around the calibrator, not inside."
         )
-
-
-def _select_rows(value: Any, rows: Array, n_rows: int) -> Any:
-    """The given rows of a fit parameter that has as many rows as X; any other parameter unchanged."""
-    if isinstance(value, (list, tuple, range)):
-        # The items may be anything: arrays of different lengths, dicts.
-        return [value[row] for row in rows.tolist()] if len(value) == n_rows else value
-    if isinstance(value, (str, dict)) or not any(hasattr(value, name) for name in ("shape", "__array__")):
-        return value
-    return _safe_indexing(indexable(value)[0], rows) if shape_of(value)[:1] == (n_rows,) else value

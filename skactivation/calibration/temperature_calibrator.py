@@ -24,6 +24,7 @@ from skactivation._data.labels import (
     without_nullable,
 )
 from skactivation._data.responses import classes_of, gives_indicator, logits_of, predictions_of, response_method_of
+from skactivation._data.splits import splits_of
 from skactivation._typing import Array
 from skactivation._validation import (
     check_boolean,
@@ -35,7 +36,7 @@ from skactivation._validation import (
 )
 from skactivation.activations import log_sigmoid
 from skactivation.calibration._fitted_scaling import FittedScaling
-from skactivation.calibration._held_out import HeldOut, align_columns, checked_logits, held_out_logits, splits_of
+from skactivation.calibration._held_out import HeldOut, align_columns, checked_logits, held_out_logits
 from skactivation.calibration._labelled_logits import classes_in, labelled_logits, look_like_probabilities
 from skactivation.calibration._metadata import routed_params
 from skactivation.calibration._scaling import SCALINGS, Messages, ScalingKind

@@ -3,7 +3,6 @@
 import warnings
 from abc import ABC, abstractmethod
 from collections.abc import Callable
-from dataclasses import dataclass
 from functools import partial
 from typing import Any, NamedTuple, Self
 
@@ -15,7 +14,6 @@ from sklearn.utils.validation import check_is_fitted, validate_data
 
 from skactivation._data.inputs import check_features
 from skactivation._data.rows import rows_of
-from skactivation._data.targets import Targets
 from skactivation._optimize.problems import Outcome, Solution
 from skactivation._optimize.solver import minimize
 from skactivation._optimize.strategy import cheapest_strategy
@@ -30,6 +28,7 @@ from skactivation._validation import (
     unchanged_on_error,
 )
 from skactivation.linear_model._convergence_message import convergence_message
+from skactivation.linear_model._encoded_targets import EncodedTargets
 from skactivation.linear_model._initial_guess import guess_from_smaller_problem
 from skactivation.linear_model._objective import LinearObjective
 from skactivation.linear_model._predictions import activated_logits, linear_logits
@@ -38,34 +37,11 @@ from skactivation.linear_model._predictions import activated_logits, linear_logi
 _NOTICEABLE = 1e-12
 
 
-@dataclass(frozen=True)
-class EncodedTargets:
-    """The targets, weights and fitted attributes that a final estimator derives from y."""
-
-    targets: Targets
-    weights: Array | None
-    """Row weights (n,), class weights included."""
-    null_logits: Array
-    """Approximately optimal logits (P K,) of a model without features."""
-    attributes: dict[str, Any]
-    """Fitted attributes that describe y, such as classes_."""
-    prior_shift: Array
-    """Amount (L,) by which class or label weights raise the logits of a well-specified model."""
-    units: Array
-    """Unit (P,) of the targets' own weights in each problem."""
-    constant: Array | None = None
-    """Intercepts (L,) of constant labels, NaN for fitted ones; None if all are fitted."""
-
-    @property
-    def fitted(self) -> Any:
-        """Index of the fitted labels: a mask (L,), or a slice of all."""
-        return slice(None) if self.constant is None else np.isnan(self.constant)
-
-
 class _Parameters(NamedTuple):
     """Validated parameters of a fit."""
 
-    C: float
+    C: Any
+    """A number, or one for each problem (P,)."""
     tol: float
     max_iter: int
     fit_intercept: bool
@@ -89,8 +65,12 @@ class LinearLogitModel(BaseEstimator, ABC):
     coef_: Any
 
     @abstractmethod
-    def _encode(self, y: Any, sample_weight: Array | None) -> tuple[EncodedTargets, list[str]]:
-        """Validate and encode y; return it with messages for warnings."""
+    def _describe(self, y: Any) -> Any:
+        """Validate and encode y, for `_weigh`."""
+
+    @abstractmethod
+    def _weigh(self, description: Any, sample_weight: Array | None) -> tuple[EncodedTargets, list[str]]:
+        """Targets and weights from what `_describe` returned; messages for warnings."""
 
     @abstractmethod
     def _separated(self, largest_residuals: Array) -> str:
@@ -144,7 +124,7 @@ class LinearLogitModel(BaseEstimator, ABC):
             X = check_features(self, X, reset=True)
             check_same_rows(X=X, y=y)
             weights = check_sample_weight(sample_weight, self._shape_of_weights(X, y))
-            encoded, messages = self._encode(y, weights)
+            encoded, messages = self._weigh(self._describe(y), weights)
             for message in messages:
                 warnings.warn(message, UserWarning, stacklevel=3)
             self.__dict__.update(encoded.attributes)
@@ -183,7 +163,7 @@ class LinearLogitModel(BaseEstimator, ABC):
         # A previous fit is a better guess.
         guess = None if len(starts) > 1 else guess_from_smaller_problem(objective, starts[0])
         strategy, _ = cheapest_strategy(objective.shape, objective.costs, has_penalty=objective.is_strongly_convex)
-        separable = parameters.C == np.inf and encoded.targets.hard
+        separable = np.all(np.isinf(parameters.C)) and encoded.targets.hard
         solution = minimize(
             objective,
             starts if guess is None else [*starts, guess.theta],

@@ -43,12 +43,22 @@ class LinearObjective(Objective):
     units : float or ndarray of shape (P,)
         What the weights of each problem were divided by: the objective is divided by it, too.
     problems : ndarray of shape (P,) or None
-        The numbers by which the rows know the problems; None for all of them.
+        The numbers by which the rows know the problems, some maybe several times; None for all of them once.
+    alike : bool
+        Whether the problems are nearly the same: fits of the same targets to most of the rows, with one penalty.
     """
 
     offers = frozenset(Curvature)
 
-    def __init__(self, rows: FeatureRows, penalty: Any, units: Any = 1.0, problems: Array | None = None) -> None:
+    def __init__(
+        self,
+        rows: FeatureRows,
+        penalty: Any,
+        units: Any = 1.0,
+        problems: Array | None = None,
+        *,
+        alike: bool = False,
+    ) -> None:
         targets = rows.targets
         self.rows, self.units = rows, FeatureUnits(rows)
         self._loss = targets.loss
@@ -58,10 +68,11 @@ class LinearObjective(Objective):
         self.penalty = self.units.penalty(self._strengths, self._units, targets.n_logits)
         self.is_strongly_convex = bool(np.all(self.penalty[:, :, : rows.n_features] > 0))
         self._problems = np.arange(self.shape[0]) if problems is None else problems
+        self._alike = alike
         self.has_tiny_weights = np.zeros(self.shape[0], dtype=bool)
         if rows.weights is not None or not targets.uniform:
             weights = rows.weight_facts
-            self.has_tiny_weights = self._of_problems(weights.least / weights.largest) * self._least_weights() < _TINY
+            self.has_tiny_weights = self._of_weights(weights.least / weights.largest) * self._least_weights() < _TINY
         self._dtype: Any = np.dtype(np.float64)
         # All pairs of logits of a problem, for the blocks of the Hessian off the diagonal.
         self._pairs = np.nonzero(np.tri(targets.n_logits, k=-1))
@@ -78,24 +89,24 @@ class LinearObjective(Objective):
         """Sizes that determine the cost of evaluations and curvatures."""
         rows = self.rows
         logit_cost = _SOFTMAX_COST if self.shape[1] > 1 else _SIGMOID_COST
-        return Costs(rows.n_rows, rows.n_entries, rows.gram_cost, logit_cost)
+        return Costs(rows.n_rows, rows.n_entries, rows.gram_cost, logit_cost, self._alike)
 
     def gradient_rounding(self, values: Array) -> Array:
         """Bound (P,) on the rounding of each derivative, for columns scaled to at most 2.
 
         The residual of a row is at most 1; for hard targets it is at most the row's loss, and rounding relative to it.
         """
-        total = self._of_problems(self.rows.weight_facts.total)
+        total = self._of_weights(self.rows.weight_facts.total)
         return np.asarray(4 * _EPS * (np.minimum(total, values) if self.rows.targets.hard else total))
 
     @property
     def largest_curvature(self) -> Array:
         """Bound (P,) on the diagonal of the Hessian without the penalty, for columns scaled to at most 2."""
-        return np.asarray(4 * 0.25 * self._of_problems(self.rows.weight_facts.total))
+        return np.asarray(4 * 0.25 * self._of_weights(self.rows.weight_facts.total))
 
     def separation_levels(self) -> Array:
         """Sums of losses (P,) below which every row has a loss below log 2 and is classified correctly."""
-        return np.asarray(np.log(2) * self._least_weights() * self._of_problems(self.rows.weight_facts.least))
+        return np.asarray(np.log(2) * self._least_weights() * self._of_weights(self.rows.weight_facts.least))
 
     def in_single_precision(self) -> Self:
         """The same objective, evaluated in the rows' precision, which is single if that saves time."""
@@ -121,7 +132,7 @@ class LinearObjective(Objective):
 
     def on(self, rows: FeatureRows) -> Self:
         """The same problems on other rows with the same targets."""
-        return type(self)(rows, self._strengths, self._units, self._problems)
+        return type(self)(rows, self._strengths, self._units, self._problems, alike=self._alike)
 
     def sample(self, theta: Array, n_rows: int) -> Sample:
         """A sample of rows.
@@ -215,6 +226,14 @@ class LinearObjective(Objective):
             return self._add_penalty(np.multiply.outer(shares, mean))
         size = self.shape[0] * self.shape[1] * self.shape[2] ** 2
         return self._with_penalty(*self._sum(_terms.hessian_blocks, theta, size=size, cost=self.shape[2]))
+
+    def shared_hessian_blocks(self, theta: Array) -> Array:
+        """Means (K, D, D) of the diagonal blocks over the problems."""
+        size, cost = self.shape[1] * self.shape[2] ** 2, self.shape[2] / self.shape[0]
+        (blocks,) = self._sum(_terms.shared_hessian_blocks, theta, size=size, cost=cost)
+        blocks = blocks * self._scale_products
+        np.einsum("kjj->kj", blocks)[...] += self.penalty.mean(axis=0)
+        return np.asarray(blocks)
 
     def mean_hessian_block(self, theta: Array) -> tuple[Array, Array]:
         """Mean (D, D) of the diagonal blocks, and the relative curvature (P, K) of each block, with mean 1."""
@@ -381,13 +400,16 @@ class LinearObjective(Objective):
             flat = some.reshape(-1, self.shape[2])
             flat -= (flat @ basis) @ basis.T
 
-    def _of_problems(self, facts: Array) -> Array:
-        """Values (P,) for the selected problems, from values for all problems or one common value."""
-        return facts[self._problems] if facts.size > 1 else np.full(self.shape[0], facts[0])
+    def _of_weights(self, facts: Array) -> Array:
+        """Facts (P,) about the rows' weights of each problem, from those about all weights (W,)."""
+        if facts.size == 1:
+            return np.full(self.shape[0], facts[0])
+        return np.asarray(facts[self.rows.targets.row_weights_of(self._problems)])
 
     def _least_weights(self) -> Array:
         """Smallest positive weight (P,) of the targets."""
-        return self._of_problems(self.rows.targets.least_weights())
+        least = self.rows.targets.least_weights()
+        return least[self._problems] if least.size > 1 else np.full(self.shape[0], least[0])
 
 
 def _null_space(rows: FeatureRows, scale: Array, problem: int | None) -> Array:

@@ -85,6 +85,12 @@ def hessian_blocks(block: FeatureBlock, point: LinearPoint) -> tuple[Array]:
     return (block.grams(point.curvature(block)[0]),)
 
 
+def shared_hessian_blocks(block: FeatureBlock, point: LinearPoint) -> tuple[Array]:
+    """Means (K, D, D) of the diagonal blocks over the problems."""
+    diagonal, _ = point.curvature(block)
+    return (block.grams(diagonal.reshape(-1, point.n_logits, diagonal.shape[1]).mean(axis=0)),)
+
+
 def mean_hessian_block(block: FeatureBlock, point: LinearPoint) -> tuple[Array, Array]:
     """Mean (D, D) of the diagonal blocks, and the sum of each logit's curvature (P K,)."""
     diagonal, _ = point.curvature(block)

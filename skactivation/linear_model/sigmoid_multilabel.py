@@ -1,6 +1,6 @@
 """Multilabel classification with one sigmoid per label."""
 
-from typing import Any, Self
+from typing import Any, NamedTuple, Self
 
 import numpy as np
 from sklearn.base import ClassifierMixin
@@ -15,7 +15,8 @@ from skactivation._data.targets import IndicatorTargets
 from skactivation._messages import listed
 from skactivation._typing import Array
 from skactivation._validation import check_pos_weight, check_thresholds
-from skactivation.linear_model._base import EncodedTargets, LinearLogitModel
+from skactivation.linear_model._base import LinearLogitModel
+from skactivation.linear_model._encoded_targets import EncodedTargets
 from skactivation.linear_model._multilabel_targets import constant_intercepts, indicator_of_classes
 from skactivation.linear_model._predictions import (
     class_log_probabilities,
@@ -346,8 +347,8 @@ class SigmoidMultiLabel(ClassifierMixin, LinearLogitModel):
     def _shape_of_weights(self, X: Any, y: Any) -> tuple[int, ...]:
         return (X.shape[0], *np.shape(y)[1:]) if is_indicator(y) else (X.shape[0],)
 
-    def _encode(self, y: Any, sample_weight: Array | None) -> tuple[EncodedTargets, list[str]]:
-        indicator, names, attributes, messages = self._indicator_of(y)
+    def _weigh(self, description: "_Labels", sample_weight: Array | None) -> tuple[EncodedTargets, list[str]]:
+        indicator, names, attributes, messages = description
         targets = IndicatorTargets(indicator, sample_weight)
         yes, no = targets.yes, targets.no
         unknown = yes + no == 0
@@ -376,17 +377,17 @@ class SigmoidMultiLabel(ClassifierMixin, LinearLogitModel):
         )
         return encoded, messages + more_messages
 
-    def _indicator_of(self, y: Any) -> tuple[Indicator, Array, dict[str, Any], list[str]]:
-        """Return y as an indicator, the label names, the fitted attributes that describe y, and messages."""
+    def _describe(self, y: Any) -> "_Labels":
         if is_indicator(y):
             indicator = Indicator(y)
             no_and_yes = np.array([0, 1]).astype(indicator.dtype)
             classes_of_labels = LabelClasses([no_and_yes] * indicator.n_labels)
             self._container = indicator.container
-            return indicator, indicator.names, {"classes_": classes_of_labels, "label_names_": indicator.names}, []
+            attributes = {"classes_": classes_of_labels, "label_names_": indicator.names}
+            return _Labels(indicator, indicator.names, attributes, [])
         self.__dict__.pop("label_names_", None)
         indicator, classes, messages = indicator_of_classes(y, type(self).__name__)
-        return indicator, classes[-indicator.n_labels :], {"classes_": classes}, messages
+        return _Labels(indicator, classes[-indicator.n_labels :], {"classes_": classes}, messages)
 
     def _store_gaps(self, gaps: Array) -> None:
         self.label_optimality_gaps_ = gaps
@@ -406,3 +407,15 @@ class SigmoidMultiLabel(ClassifierMixin, LinearLogitModel):
         """Names (L,) of the labels, or the classes that have a sigmoid."""
         names: Array = self.label_names_ if self._has_columns() else self.classes_[-len(self.coef_) :]
         return names
+
+
+class _Labels(NamedTuple):
+    """Y in the form that fits take."""
+
+    indicator: Indicator
+    names: Array
+    """Names (L,) of the labels."""
+    attributes: dict[str, Any]
+    """Fitted attributes that describe y."""
+    messages: list[str]
+    """Messages for warnings."""

@@ -1,7 +1,7 @@
 """Softmax regression for exclusive classes."""
 
 from dataclasses import replace
-from typing import Any, Self
+from typing import Any, NamedTuple, Self
 
 import numpy as np
 from sklearn.base import ClassifierMixin
@@ -14,7 +14,8 @@ from skactivation._data.targets import class_targets
 from skactivation._messages import abridged
 from skactivation._typing import Array
 from skactivation._validation import check_real, check_sample_weight, check_two_classes
-from skactivation.linear_model._base import EncodedTargets, LinearLogitModel
+from skactivation.linear_model._base import LinearLogitModel
+from skactivation.linear_model._encoded_targets import EncodedTargets
 from skactivation.linear_model._predictions import class_log_probabilities, class_probabilities, most_probable
 
 __all__ = ["SoftmaxRegression"]
@@ -298,25 +299,28 @@ class SoftmaxRegression(ClassifierMixin, LinearLogitModel):
         """The number (n,) of each row's most probable class."""
         return self._activated(X, most_probable, by_class=True).astype(np.intp, copy=False)
 
-    def _encode(self, y: Any, sample_weight: Array | None) -> tuple[EncodedTargets, list[str]]:
+    def _describe(self, y: Any) -> "_Classes":
         soft = soft_targets(y)
-        messages: list[str] = []
         if soft is None:
             encoded, classes = encode_labels(y, None)
             check_two_classes(classes, type(self).__name__)
-            factors = self._class_factors(encoded, classes, sample_weight)
-            weights = self._weigh_classes(encoded, factors, sample_weight)
-            if weights is not None:
-                return self._encode_present(encoded, classes, factors, weights)
-        elif self.class_weight is not None:
+            return _Classes(encoded, classes)
+        if self.class_weight is not None:
             raise ValueError("class_weight can't be given with soft targets; use sample_weight instead")
-        else:
-            (encoded, names), weights = soft, sample_weight
-            classes = np.arange(encoded.shape[1]) if names is None else names
-            messages = self._check_shares(encoded, classes, weights)
-            factors = np.ones(classes.size)
+        encoded, names = soft
+        return _Classes(encoded, np.arange(encoded.shape[1]) if names is None else names)
+
+    def _weigh(self, description: "_Classes", sample_weight: Array | None) -> tuple[EncodedTargets, list[str]]:
+        encoded, classes = description
+        if encoded.ndim > 1:
+            messages = self._check_shares(encoded, classes, sample_weight)
             check_two_classes(classes, type(self).__name__)
-        return self._encoded(encoded, classes, factors, weights), messages
+            return self._encoded(encoded, classes, np.ones(classes.size), sample_weight), messages
+        factors = self._class_factors(encoded, classes, sample_weight)
+        weights = self._weigh_classes(encoded, factors, sample_weight)
+        if weights is not None:
+            return self._encode_present(encoded, classes, factors, weights)
+        return self._encoded(encoded, classes, factors, weights), []
 
     def _encoded(
         self, encoded: Array, classes: Array, factors: Array, weights: Array | None, n_present: int | None = None
@@ -438,6 +442,15 @@ class SoftmaxRegression(ClassifierMixin, LinearLogitModel):
         if len(names) == self.classes_.size:
             return f"the classes {listed} completely"
         return f"class{'es' if len(names) > 1 else ''} {listed} from the others" if names else ""
+
+
+class _Classes(NamedTuple):
+    """y in the form that fits take."""
+
+    encoded: Array
+    """Codes (n,) of the classes, or distributions (n, K)."""
+    classes: Array
+    """The classes (K,)."""
 
 
 def _with_absent_classes(coef: Array, intercept: Array, constant: Array) -> tuple[Array, Array]:

@@ -1,0 +1,140 @@
+"""Cross-validation of several values of C: folds of the rows, the fits to each, and their scores."""
+
+from collections.abc import Callable, Iterable
+from copy import copy
+from typing import Any, NamedTuple
+
+import numpy as np
+from sklearn.utils import _safe_indexing
+
+from skactivation._data.splits import numbers_of_rows, selected_rows
+from skactivation._typing import Array
+from skactivation.linear_model._base import LinearLogitModel
+from skactivation.linear_model._encoded_targets import EncodedTargets
+from skactivation.linear_model._held_out_losses import HeldOutLosses, LossSums
+from skactivation.linear_model._penalty_path import Fits, PenaltyPath
+
+# Fits to all rows, which only tell where those to the folds start.
+_TOL_OF_START = 1e-3
+
+
+class SearchData(NamedTuple):
+    """Rows and what is known of them."""
+
+    X: Any
+    y: Any
+    """As given, in containers from which rows can be taken."""
+    checked_X: Any
+    weights: Array | None
+    description: Any
+    """y in the form that the plain estimator takes."""
+    encoded: EncodedTargets
+    """Targets and weights of all rows."""
+
+
+class _Fold(NamedTuple):
+    """A pair of sets of rows."""
+
+    encoded: EncodedTargets
+    """Targets and weights of the training rows; the other rows have the weight 0."""
+    test: Array
+    """Numbers of the test rows."""
+    problems: Array
+    """The number of each of the fold's problems among those of all rows."""
+
+
+class CrossValidation:
+    """Fits of a plain estimator to folds, for several values of C.
+
+    Parameters
+    ----------
+    plain : LinearLogitModel
+        The estimator; its C is not used.
+    data : SearchData
+        The rows.
+    splits : iterable of (train, test)
+        Training and test rows of each fold. Training rows may repeat.
+    check : callable
+        Called with the targets of each fold and the messages about them; raises a ValueError if they won't do.
+    """
+
+    def __init__(
+        self,
+        plain: LinearLogitModel,
+        data: SearchData,
+        splits: Iterable[tuple[Any, Any]],
+        check: Callable[[EncodedTargets, list[str]], None],
+    ) -> None:
+        self._plain, self._data, self._check = plain, data, check
+        self._folds: list[_Fold] = []
+        for number, (train, test) in enumerate(splits):
+            try:
+                self._folds.append(self._fold(numbers_of_rows(train), numbers_of_rows(test)))
+            except ValueError as error:
+                raise ValueError(f"split {number} of cv: {error}") from error
+        if not self._folds:
+            raise ValueError("cv must give at least one split, got none")
+
+    def fit(self, Cs: Array) -> tuple[list[Fits], list[list[LinearLogitModel]]]:
+        """Fits to all rows, which are estimates, and models (n_folds, n_Cs), for values of C in any order."""
+        order, place = np.argsort(Cs, kind="stable"), np.argsort(np.argsort(Cs, kind="stable"))
+        options = {"fit_intercept": self._plain.fit_intercept, "max_iter": self._plain.max_iter}
+        encoded = [fold.encoded for fold in self._folds]
+        path = PenaltyPath(self._data.checked_X, [self._data.encoded], tol=_TOL_OF_START, certified=False, **options)
+        of_all_rows = path.fits(Cs[order])
+        problems = np.concatenate([fold.problems for fold in self._folds])
+        path = PenaltyPath(self._data.checked_X, encoded, tol=self._plain.tol, **options)
+        of_folds = path.fits(Cs[order], [fits.take(problems) for fits in of_all_rows])
+        ends = np.cumsum([fold.problems.size for fold in self._folds])
+        models = [
+            [self.model(fold.encoded, of_folds[p].take(np.arange(end - fold.problems.size, end))) for p in place]
+            for fold, end in zip(self._folds, ends, strict=True)
+        ]
+        return [of_all_rows[p] for p in place], models
+
+    def model(self, encoded: EncodedTargets, fits: Fits) -> LinearLogitModel:
+        """The plain estimator, as fitted."""
+        model, dtype = copy(self._plain), self._data.checked_X.dtype
+        model.__dict__.update(encoded.attributes, prior_shift_=encoded.prior_shift)
+        coef, intercept = fits.coef.reshape(-1, fits.coef.shape[2]), fits.intercept.ravel()
+        model._store_outputs(encoded, coef.astype(dtype), intercept.astype(dtype), fits.gaps)
+        return model
+
+    def scores(
+        self, models: list[list[LinearLogitModel]], scorer: Callable[..., float], params: dict[str, Any]
+    ) -> Array:
+        """Scores (n_folds, n_Cs) by a scorer, with its parameters for all rows."""
+        n_rows = self._data.checked_X.shape[0]
+        scores = []
+        for fold, of_fold in zip(self._folds, models, strict=True):
+            X, y = (_safe_indexing(rows, fold.test) for rows in (self._data.X, self._data.y))
+            of_test = {name: selected_rows(value, fold.test, n_rows) for name, value in params.items()}
+            scores.append([scorer(model, X, y, **of_test) for model in of_fold])
+        return np.array(scores, dtype=np.float64)
+
+    def loss_sums(self, models: list[list[LinearLogitModel]], losses: HeldOutLosses) -> list[LossSums]:
+        """Losses of the models of each fold on its test rows."""
+        return [
+            losses.sums(
+                np.stack([model.coef_ for model in of_fold]),
+                np.stack([model.intercept_ for model in of_fold]),
+                fold.test,
+            )
+            for fold, of_fold in zip(self._folds, models, strict=True)
+        ]
+
+    def _fold(self, train: Array, test: Array) -> _Fold:
+        all_weights, of_all = self._data.weights, self._data.encoded
+        times = np.bincount(train, minlength=self._data.checked_X.shape[0]).astype(np.float64)
+        weights = times if all_weights is None else (times * all_weights.T).T
+        held_out = np.ones(test.size) if all_weights is None else all_weights[test]
+        for name, there in (("training", weights), ("test", held_out)):
+            if not there.any():
+                raise ValueError(f"there is no {name} row of positive weight: use another splitter")
+        encoded, messages = self._plain._weigh(self._data.description, weights)
+        self._check(encoded, messages)
+        problems = np.zeros(encoded.units.size, dtype=np.intp)
+        if of_all.units.size > 1:
+            labels = np.arange(encoded.prior_shift.size)
+            problems = np.searchsorted(labels[of_all.fitted], labels[encoded.fitted])
+        return _Fold(encoded, test, problems)

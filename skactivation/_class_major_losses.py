@@ -25,6 +25,9 @@ _CHUNK_SIZE = 2**16
 class Loss(Protocol):
     """Cross-entropy on class-major logits (P, K, b) of P separate problems."""
 
+    def losses_and_residuals(self, z: Array, targets: Any) -> Array:
+        """Return the losses (P, b) and overwrite z with the residuals; z is (P, b) where K = 1."""
+
     def sums_and_residuals(self, z: Array, targets: Any, weights: Array | None) -> Array:
         """Return the weighted sums of losses (P,) and overwrite z with the weighted residuals.
 

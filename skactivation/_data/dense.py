@@ -41,7 +41,8 @@ class _Room:
 
     @cached_property
     def columns(self) -> Array:
-        return np.empty(self._shape, self._dtype)
+        # Zeros: arithmetic also touches the intercept's column before it is written.
+        return np.zeros(self._shape, self._dtype)
 
     @cached_property
     def weighted(self) -> Array:
@@ -195,7 +196,7 @@ class DenseRows(FeatureRows):
         """Keep the centred columns of small data."""
         if self.n_entries > _KEPT_SIZE:
             return
-        x = np.empty((self.n_rows, self.n_columns))
+        x = np.zeros((self.n_rows, self.n_columns))
         self._fill(x, slice(0, self.n_rows))
         self._kept = {x.dtype: x, self.dtype: x.astype(self.dtype, copy=False)}
         if len(self.slices) == 1:

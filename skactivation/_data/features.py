@@ -177,18 +177,23 @@ class FeatureRows(RowBlocks):
     def take(self, chosen: Array, stands_for: Array) -> Self:
         """The rows with numbers `chosen` (m,) and the same columns; `stands_for` (m,) multiplies their weights."""
         weights = stands_for if self.weights is None else stands_for * self.weights[..., chosen]
-        rows = type(self)(
-            self._X[chosen],
-            self.targets.take(chosen),
-            weights,
-            n_outputs=self.n_outputs,
-            fit_intercept=self.fit_intercept,
-            columns=self.columns,
-        )
-        rows.weight_facts = WeightFacts.of(weights)
+        rows = self._like(self._X[chosen], self.targets.take(chosen), weights, self.n_outputs)
         # Single precision is enough for a sample, which is no more than near to all rows.
         rows.dtype = np.dtype(np.float32) if self.columns.fit_single_precision else self.dtype
         rows._keep()
+        return rows
+
+    def reweighted(self, targets: Targets, weights: Array, n_outputs: int) -> Self:
+        """The same rows and columns with other targets and weights."""
+        rows = self._like(self._X, targets, weights, n_outputs)
+        rows._keep()
+        return rows
+
+    def _like(self, X: Any, targets: Targets, weights: Array, n_outputs: int) -> Self:
+        rows = type(self)(
+            X, targets, weights, n_outputs=n_outputs, fit_intercept=self.fit_intercept, columns=self.columns
+        )
+        rows.weight_facts = WeightFacts.of(weights)
         return rows
 
     def _keep(self) -> None:

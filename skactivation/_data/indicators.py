@@ -35,6 +35,7 @@ class Indicator:
         self.is_hard = bool(np.all((entries == 0) | (entries == 1) | ~known))
         self._values: Any = None if self.is_hard else values
         self._signs: Array | None = None
+        self._all = np.arange(self.n_labels)
         self._codes: Any = None
         if self.is_hard and self.is_sparse:
             codes = np.where(entries == 0, 0, np.where(entries == 1, 1, _UNKNOWN)).astype(np.int8)
@@ -53,7 +54,7 @@ class Indicator:
     def signs(self, rows: Any, outputs: Array) -> Array:
         """-1 for yes, 1 for no, 0 for unknown, int8 (., b), for the given rows and labels. Y must not be soft."""
         if self._signs is not None:
-            if outputs.size == self.n_labels:
+            if np.array_equal(outputs, self._all):
                 return self._signs[:, rows]
             return self._signs[outputs, rows] if isinstance(rows, slice) else self._signs[np.ix_(outputs, rows)]
         return self._from_entries(self._codes, rows, outputs, np.array([1, -1, 0], dtype=np.int8))
@@ -68,6 +69,9 @@ class Indicator:
 
     def _from_entries(self, entries: Any, rows: Any, outputs: Array, table: Array | None) -> Array:
         """Entries of a sparse array (., b), mapped by a table if one is given."""
+        once, places = np.unique(outputs, return_inverse=True)
+        if once.size < outputs.size:
+            return self._from_entries(entries, rows, once, table)[places]
         part = entries[rows]
         place = np.full(self.n_labels, -1)
         place[outputs] = np.arange(outputs.size)

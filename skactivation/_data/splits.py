@@ -22,6 +22,8 @@ def splits_of(cv: Any, X: Any, y: Any, split_params: dict[str, Any]) -> Any:
 def numbers_of_rows(rows: Any) -> Array:
     """Row numbers, given as such or as a mask."""
     rows = np.asarray(rows)
+    if rows.size == 0:
+        return np.zeros(0, dtype=np.intp)
     return np.flatnonzero(rows) if rows.dtype == bool else rows
 
 

@@ -78,6 +78,32 @@ class _SomeTargets(Targets):
         return self._targets.least_weights()
 
 
+class RepeatedTargets(Targets):
+    """Targets of problems that each have weights of their own, and the target of one of the problems of others.
+
+    Parameters
+    ----------
+    targets : Targets
+        The others.
+    problems : ndarray of shape (P,)
+        The number of each problem among them.
+    """
+
+    def __init__(self, targets: Targets, problems: Array) -> None:
+        self._targets, self._problems, self.n_problems = targets, problems, problems.size
+        self.loss, self.n_logits = targets.loss, targets.n_logits
+        self.hard, self.uniform = targets.hard, targets.uniform
+
+    def block(self, rows: slice | Array, problems: Array) -> Any:
+        return self._targets.block(rows, self._problems[problems])
+
+    def strata(self) -> Array:
+        return self._targets.strata()
+
+    def least_weights(self) -> Array:
+        return self._targets.least_weights()[self._problems]
+
+
 class ClassTargets(Targets):
     """Exclusive classes: codes (n,) from 0 to K - 1, or a distribution over the classes in each row (n, K).
 

@@ -140,10 +140,12 @@ def _preconditioner_cost(
     size, n_outputs = n_logits * n_columns, n_problems * n_logits
     sample_share = sample_size(shape) / costs.n_rows
     gram = (sample_share if strategy.sampled else 1) * costs.gram_cost + _CALL
+    # For several problems of several logits, one product of column pairs gives all blocks.
+    of_whole = gram - (_CALL if n_problems > 1 and n_logits > 1 else 0)
     block_factor = 2 / 3 * n_columns**3
     n_grams = n_problems * (n_logits * (n_logits + 1) // 2)
     cost, n_elements = {
-        Curvature.WHOLE: (n_grams * gram + n_problems * 2 / 3 * size**3, size**2 * min(n_problems, fewest)),
+        Curvature.WHOLE: (n_grams * of_whole + n_problems * 2 / 3 * size**3, size**2 * min(n_problems, fewest)),
         Curvature.BLOCKS: (n_outputs * (gram + block_factor + _CALL), n_outputs * n_columns**2 // n_problems),
         Curvature.SHARED_BLOCKS: (n_logits * (gram + block_factor + _CALL), n_logits * n_columns**2),
         Curvature.MEAN_BLOCK: (gram + block_factor, n_columns**2),

@@ -3,6 +3,7 @@
 import warnings
 from abc import ABC, abstractmethod
 from collections.abc import Callable
+from copy import copy
 from functools import partial
 from typing import Any, NamedTuple, Self
 
@@ -31,6 +32,7 @@ from skactivation.linear_model._convergence_message import convergence_message
 from skactivation.linear_model._encoded_targets import EncodedTargets
 from skactivation.linear_model._initial_guess import guess_from_smaller_problem
 from skactivation.linear_model._objective import LinearObjective
+from skactivation.linear_model._penalty_path import Fits
 from skactivation.linear_model._predictions import activated_logits, linear_logits
 
 # The effect of rounding on F is quadratic in the coefficients: below this relative size it is negligible.
@@ -253,6 +255,14 @@ class LinearLogitModel(BaseEstimator, ABC):
             self.intercept_ = (intercept - self.prior_shift_).astype(intercept.dtype)
         self.optimality_gap_ = float(gaps.max())
         self._store_gaps(gaps)
+
+    def fitted_as(self, encoded: EncodedTargets, fits: Fits, dtype: Any) -> Self:
+        """A copy of the estimator with the attributes that predictions take, from fits of its problems."""
+        model = copy(self)
+        model.__dict__.update(encoded.attributes, prior_shift_=encoded.prior_shift)
+        coef, intercept = fits.coef.reshape(-1, fits.coef.shape[2]), fits.intercept.ravel()
+        model._store_outputs(encoded, coef.astype(dtype), intercept.astype(dtype), fits.gaps)
+        return model
 
     def _store_constant(self, encoded: EncodedTargets, X: Any) -> None:
         """Set the fitted attributes if all labels are constant, so that nothing is minimised."""

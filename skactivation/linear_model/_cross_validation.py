@@ -1,7 +1,6 @@
 """Cross-validation of several values of C: folds of the rows, the fits to each, and their scores."""
 
 from collections.abc import Callable, Iterable
-from copy import copy
 from typing import Any, NamedTuple
 
 import numpy as np
@@ -24,7 +23,8 @@ class SearchData(NamedTuple):
     X: Any
     y: Any
     """As given, in containers from which rows can be taken."""
-    checked_X: Any
+    rows: Any
+    """X (n, d), checked."""
     weights: Array | None
     description: Any
     """y in the form that the plain estimator takes."""
@@ -78,33 +78,27 @@ class CrossValidation:
     def fit(self, Cs: Array) -> tuple[list[Fits], list[list[LinearLogitModel]]]:
         """Fits to all rows, which are estimates, and models (n_folds, n_Cs), for values of C in any order."""
         order, place = np.argsort(Cs, kind="stable"), np.argsort(np.argsort(Cs, kind="stable"))
-        options = {"fit_intercept": self._plain.fit_intercept, "max_iter": self._plain.max_iter}
+        options: dict[str, Any] = {"fit_intercept": self._plain.fit_intercept, "max_iter": self._plain.max_iter}
         encoded = [fold.encoded for fold in self._folds]
-        path = PenaltyPath(self._data.checked_X, [self._data.encoded], tol=_TOL_OF_START, certified=False, **options)
+        path = PenaltyPath(self._data.rows, [self._data.encoded], tol=_TOL_OF_START, certified=False, **options)
         of_all_rows = path.fits(Cs[order])
         problems = np.concatenate([fold.problems for fold in self._folds])
-        path = PenaltyPath(self._data.checked_X, encoded, tol=self._plain.tol, **options)
+        path = PenaltyPath(self._data.rows, encoded, tol=self._plain.tol, **options)
         of_folds = path.fits(Cs[order], [fits.take(problems) for fits in of_all_rows])
         ends = np.cumsum([fold.problems.size for fold in self._folds])
+        numbers = [np.arange(end - fold.problems.size, end) for fold, end in zip(self._folds, ends, strict=True)]
+        dtype = self._data.rows.dtype
         models = [
-            [self.model(fold.encoded, of_folds[p].take(np.arange(end - fold.problems.size, end))) for p in place]
-            for fold, end in zip(self._folds, ends, strict=True)
+            [self._plain.fitted_as(fold.encoded, of_folds[p].take(of_fold), dtype) for p in place]
+            for fold, of_fold in zip(self._folds, numbers, strict=True)
         ]
         return [of_all_rows[p] for p in place], models
-
-    def model(self, encoded: EncodedTargets, fits: Fits) -> LinearLogitModel:
-        """The plain estimator, as fitted."""
-        model, dtype = copy(self._plain), self._data.checked_X.dtype
-        model.__dict__.update(encoded.attributes, prior_shift_=encoded.prior_shift)
-        coef, intercept = fits.coef.reshape(-1, fits.coef.shape[2]), fits.intercept.ravel()
-        model._store_outputs(encoded, coef.astype(dtype), intercept.astype(dtype), fits.gaps)
-        return model
 
     def scores(
         self, models: list[list[LinearLogitModel]], scorer: Callable[..., float], params: dict[str, Any]
     ) -> Array:
         """Scores (n_folds, n_Cs) by a scorer, with its parameters for all rows."""
-        n_rows = self._data.checked_X.shape[0]
+        n_rows = self._data.rows.shape[0]
         scores = []
         for fold, of_fold in zip(self._folds, models, strict=True):
             X, y = (_safe_indexing(rows, fold.test) for rows in (self._data.X, self._data.y))
@@ -112,9 +106,9 @@ class CrossValidation:
             scores.append([scorer(model, X, y, **of_test) for model in of_fold])
         return np.array(scores, dtype=np.float64)
 
-    def loss_sums(self, models: list[list[LinearLogitModel]], losses: HeldOutLosses) -> list[LossSums]:
+    def loss_sums(self, models: list[list[LinearLogitModel]], losses: HeldOutLosses) -> LossSums:
         """Losses of the models of each fold on its test rows."""
-        return [
+        sums = [
             losses.sums(
                 np.stack([model.coef_ for model in of_fold]),
                 np.stack([model.intercept_ for model in of_fold]),
@@ -122,10 +116,11 @@ class CrossValidation:
             )
             for fold, of_fold in zip(self._folds, models, strict=True)
         ]
+        return LossSums(*map(np.stack, zip(*sums, strict=True)))
 
     def _fold(self, train: Array, test: Array) -> _Fold:
         all_weights, of_all = self._data.weights, self._data.encoded
-        times = np.bincount(train, minlength=self._data.checked_X.shape[0]).astype(np.float64)
+        times = np.bincount(train, minlength=self._data.rows.shape[0]).astype(np.float64)
         weights = times if all_weights is None else (times * all_weights.T).T
         held_out = np.ones(test.size) if all_weights is None else all_weights[test]
         for name, there in (("training", weights), ("test", held_out)):

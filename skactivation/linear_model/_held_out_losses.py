@@ -14,20 +14,20 @@ _MOST_LOGITS = 2**22
 
 
 class LossSums(NamedTuple):
-    """Weighted sums over rows."""
+    """Weighted sums of losses for F sets of rows, M models of each, and P problems: one of classes, or P labels."""
 
     losses: Array
-    """Sums (M, P) of the losses of M models: one for exclusive classes, one for each label."""
+    """Sums (F, M, P)."""
     weights: Array
-    """Sums (P,) of the weights."""
+    """Sums (F, P) of the weights."""
 
     def scores(self) -> Array:
-        """Minus the mean loss (M,) of each model, over rows or over the known entries of all labels."""
-        return np.asarray(-self.losses.sum(axis=1) / self.weights.sum())
+        """Minus the mean loss (F, M) over rows, or over the known entries of all labels; NaN if there are none."""
+        return np.asarray(-self.losses.sum(axis=2) / self.weights.sum(axis=1, keepdims=True))
 
     def label_scores(self) -> Array:
-        """Minus the mean loss (M, P) of each label; NaN without a known entry."""
-        return np.asarray(-self.losses / self.weights)
+        """Minus the mean loss (F, M, P) of each label; NaN without a known entry."""
+        return np.asarray(-self.losses / self.weights[:, np.newaxis])
 
 
 class HeldOutLosses:
@@ -51,8 +51,11 @@ class HeldOutLosses:
         self._X, self._targets, self._transform = X, targets, transform
         self._weights = np.ones(X.shape[0]) if weights is None else weights / (weights.max() or 1.0)
 
-    def sums(self, coef: Array, intercept: Array, rows: Array) -> LossSums:
-        """Sums over the rows with the given numbers, for models with coefficients (M, L, d), intercepts (M, L)."""
+    def sums(self, coef: Array, intercept: Array, rows: Array) -> tuple[Array, Array]:
+        """Sums (M, P) of the losses of M models on some rows, and of the weights (P,).
+
+        Coefficients are (M, L, d), intercepts (M, L), the numbers of the rows (b,).
+        """
         n_models, n_outputs, _ = coef.shape
         step = max(1, _MOST_LOGITS // (n_models * n_outputs))
         parts = [
@@ -60,7 +63,20 @@ class HeldOutLosses:
             for first in range(0, rows.size, step)
         ]
         losses, weights = zip(*parts, strict=True)
-        return LossSums(sum(losses), sum(weights))
+        return np.add.reduce(losses), np.add.reduce(weights)
+
+    def of_logits(self, z: Array) -> tuple[Array, Array]:
+        """Losses (P, n) of all rows, given their logits (P, K, n), which may be overwritten; weights (P, n)."""
+        rows, problems = np.arange(z.shape[2]), np.arange(len(z))
+        block = self._targets.block(rows, problems)
+        if isinstance(self._targets, IndicatorTargets):
+            yes, no = weights_of_yes_and_no(block)
+            weights = yes + no
+            losses = self._targets.loss.losses_and_residuals(z[:, 0], block) / np.where(weights > 0, weights, 1)
+            return losses, weights * self._targets.units[:, np.newaxis] * self._weights
+        if self._targets.n_logits == 1:
+            z = z[:, 0]
+        return self._targets.loss.losses_and_residuals(z, block), self._weights[np.newaxis]
 
     def _sums(self, coef: Array, intercept: Array, rows: Array) -> tuple[Array, Array]:
         n_models, n_logits = len(intercept), self._targets.n_logits

@@ -13,6 +13,7 @@ import numpy as np
 
 from skactivation._data.blocks import CONCATENATE
 from skactivation._data.features import FeatureRows
+from skactivation._data.targets import RepeatedTargets
 from skactivation._optimize.masks import all_of
 from skactivation._optimize.objective import Costs, Curvature, Objective, Sample
 from skactivation._typing import Array
@@ -133,6 +134,15 @@ class LinearObjective(Objective):
     def on(self, rows: FeatureRows) -> Self:
         """The same problems on other rows with the same targets."""
         return type(self)(rows, self._strengths, self._units, self._problems, alike=self._alike)
+
+    def without(self, problems: Array, rows: Array) -> Self:
+        """Problems (R,), given by their numbers, each without one of the rows (R,)."""
+        weights = np.ones(self.rows.n_rows) if self.rows.weights is None else self.rows.weights
+        weights = np.tile(weights, (rows.size, 1))
+        weights[np.arange(rows.size), rows] = 0
+        targets = RepeatedTargets(self.rows.targets, self._problems[problems])
+        others = self.rows.reweighted(targets, weights, rows.size * self.shape[1])
+        return type(self)(others, self._strengths[problems], self._units[problems], alike=self.shape[0] == 1)
 
     def sample(self, theta: Array, n_rows: int) -> Sample:
         """A sample of rows.
@@ -315,11 +325,33 @@ class LinearObjective(Objective):
         )
         return np.asarray(largest)
 
+    def left_out_steps(self, theta: Array, inverse: Array) -> tuple[Array, Array]:
+        """What leaving out a row does to its logits and to the gradient (P, K, n), for inverse Hessians (P, m, m)."""
+        n_problems, n_logits, n_columns = self.shape
+        forms = inverse.reshape(n_problems, n_logits, n_columns, n_logits, n_columns).transpose(0, 1, 3, 2, 4)
+        changes, steps = self._sum(
+            _terms.left_out_steps,
+            theta,
+            forms * self._scale_products,
+            size=1,
+            combine=CONCATENATE,
+            cost=n_logits * n_columns,
+        )
+        return np.concatenate(changes, axis=2), np.concatenate(steps, axis=2)
+
     def largest_residuals(self, theta: Array) -> Array:
         """Largest absolute residual (P, K) of each logit over rows of positive weight."""
         size = self.shape[0] * self.shape[1]
         (largest,) = self._sum(_terms.largest_residuals, theta, size=size, combine=np.maximum)
         return np.asarray(largest.reshape(self.shape[:2]))
+
+    def gradient_of_rows(self, rows: Array, factors: Array) -> Array:
+        """Columns of the rows with the given numbers (R,), times factors (R, K): (R, K, D)."""
+        combination = np.zeros((*factors.shape, self.rows.n_rows))
+        combination[np.arange(rows.size), :, rows] = factors
+        size = factors.size * self.shape[2]
+        (sums,) = self.rows.sum(_terms.combined_rows, combination.reshape(factors.size, -1), size=size)
+        return np.asarray(sums.reshape(*factors.shape, -1) * self.units.block_scale)
 
     def from_rows(self, combination: Array, intercepts: Array) -> Array:
         """Coefficients (P, K, D) that are linear combinations, with factors (P K, n), of X's centred rows."""

@@ -84,8 +84,8 @@ class PenaltyPath:
         found: list[Fits] = []
         offsets: list[Array] = []
         for number, C in enumerate(Cs):
-            objective = LinearObjective(self._rows, np.full(self._units.size, 1 / C), self._units, alike=self._alike)
-            center = self._center(objective, None if near is None else near[number])
+            objective = self.objective(C)
+            center = self._null(objective) if near is None else self.theta(objective, near[number])
             solution = minimize(
                 objective,
                 [center + offset for offset in _continued(offsets, Cs[: number + 1])],
@@ -97,14 +97,20 @@ class PenaltyPath:
             found.append(_fits(objective, solution))
         return found
 
-    def _center(self, objective: LinearObjective, near: Fits | None) -> Array:
-        """Coefficients that are near to those of the fits, or the intercepts of a model without features."""
-        if near is not None:
-            return objective.from_features(near.coef.reshape(-1, near.coef.shape[2]), near.intercept.ravel())
-        center = np.zeros(objective.shape)
+    def objective(self, C: float) -> LinearObjective:
+        """The problems with one value of C."""
+        return LinearObjective(self._rows, np.full(self._units.size, 1 / C), self._units, alike=self._alike)
+
+    def theta(self, objective: LinearObjective, fits: Fits) -> Array:
+        """Fits in the coordinates of an objective of these rows."""
+        return objective.from_features(fits.coef.reshape(-1, fits.coef.shape[2]), fits.intercept.ravel())
+
+    def _null(self, objective: LinearObjective) -> Array:
+        """The intercepts of models without features."""
+        theta = np.zeros(objective.shape)
         if self._fit_intercept:
-            center[:, :, -1] = self._intercepts
-        return center
+            theta[:, :, -1] = self._intercepts
+        return theta
 
 
 def _joined(targets: list[Targets]) -> Targets:

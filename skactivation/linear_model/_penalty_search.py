@@ -1,7 +1,8 @@
 """Estimators that choose C by cross-validation: parameters, the choice and the final fit."""
 
 from abc import ABC, abstractmethod
-from typing import Any, Self, cast
+from functools import partial
+from typing import Any, NamedTuple, Self, cast
 from warnings import warn
 
 import numpy as np
@@ -14,6 +15,7 @@ from sklearn.utils.validation import validate_data
 
 from skactivation._data.inputs import check_features
 from skactivation._data.splits import splits_of
+from skactivation._messages import abridged
 from skactivation._threads import single_threaded_blas
 from skactivation._typing import Array
 from skactivation._validation import (
@@ -27,12 +29,40 @@ from skactivation._validation import (
 from skactivation.linear_model._base import LinearLogitModel
 from skactivation.linear_model._cross_validation import CrossValidation, SearchData
 from skactivation.linear_model._encoded_targets import EncodedTargets
-from skactivation.linear_model._held_out_losses import HeldOutLosses
-from skactivation.linear_model._penalty_path import Fits
+from skactivation.linear_model._held_out_losses import HeldOutLosses, LossSums
+from skactivation.linear_model._leave_one_out import LeaveOneOut
+from skactivation.linear_model._penalty_path import Fits, PenaltyPath
+
+# Attributes that checks of X set.
+_NAMES = ("n_features_in_", "feature_names_in_")
+
+
+class Choice(NamedTuple):
+    """Which of several values of C is chosen, and why."""
+
+    best: int
+    means: Array
+    """Mean score (n_Cs,) of each."""
+    errors: Array
+    """Their standard errors (n_Cs,); NaN for a single fold."""
+
+    @classmethod
+    def of(cls, scores: Array, weights: Array, Cs: Array, *, one_standard_error: bool) -> "Choice":
+        """The choice from scores (n_folds, n_Cs) with weights (n_folds,); those of weight 0 do not count."""
+        scores, weights = scores[weights > 0], weights[weights > 0] / weights.max()
+        means = weights @ scores / weights.sum()
+        n_folds = len(scores)
+        spread = np.sqrt(np.square(weights) @ np.square(scores - means)) / weights.sum()
+        errors = spread * np.sqrt(n_folds / (n_folds - 1)) if n_folds > 1 else np.full(Cs.size, np.nan)
+        best = int(np.argmax(means))
+        if one_standard_error and n_folds > 1:
+            good = np.flatnonzero(means >= means[best] - errors[best])
+            best = int(good[np.argmin(Cs[good])])
+        return cls(best, means, errors)
 
 
 class PenaltySearch(ABC):
-    """Chooses C by cross-validation. Final classes derive from the plain estimator, too, whose predictions they have."""
+    """Chooses C by cross-validation. Final classes also derive from the plain estimator: they predict as it does."""
 
     Cs: Any
     cv: Any
@@ -51,6 +81,10 @@ class PenaltySearch(ABC):
     def _check_fold(self, data: SearchData, encoded: EncodedTargets, messages: list[str]) -> None:
         """Raise a ValueError that says what the training rows of a fold lack."""
 
+    @abstractmethod
+    def _check_rows_to_leave_out(self, data: SearchData) -> None:
+        """Raise a ValueError that says which row can't be left out."""
+
     def get_metadata_routing(self) -> MetadataRouter:
         """Which parameters of `fit` reach the splitter and the scorer.
 
@@ -60,7 +94,8 @@ class PenaltySearch(ABC):
             The routing.
         """
         router = MetadataRouter(owner=self).add_self_request(self)
-        router.add(splitter=self.cv, method_mapping=MethodMapping().add(caller="fit", callee="split"))
+        splitter = None if isinstance(self.cv, str) else self.cv
+        router.add(splitter=splitter, method_mapping=MethodMapping().add(caller="fit", callee="split"))
         if self.scoring is not None:
             scorer = check_scoring(self, self.scoring)
             router.add(scorer=scorer, method_mapping=MethodMapping().add(caller="fit", callee="score"))
@@ -70,39 +105,45 @@ class PenaltySearch(ABC):
         """Fit, or raise an error and leave the estimator unchanged. Warnings assume that `fit` is the direct caller."""
         estimator = cast(LinearLogitModel, self)
         with unchanged_on_error(estimator), single_threaded_blas:
-            Cs = check_Cs(self.Cs)
-            check_boolean(self.one_standard_error, "one_standard_error")
+            Cs = self._check_search_parameters()
             plain = self._plain()
             plain._checked_parameters()
             if y is None:
                 # validate_data raises scikit-learn's standard error for a missing y.
                 validate_data(estimator, X, y, accept_sparse=True, skip_check_array=True)
-            checked = check_features(estimator, X, reset=True)
+            rows = check_features(estimator, X, reset=True)
             check_same_rows(X=X, y=y)
-            for name in ("n_features_in_", "feature_names_in_"):
-                if hasattr(estimator, name):
-                    setattr(plain, name, getattr(estimator, name))
-            weights = check_sample_weight(sample_weight, plain._shape_of_weights(checked, y))
+            weights = check_sample_weight(sample_weight, plain._shape_of_weights(rows, y))
             split_params, score_params = self._routed(sample_weight, params)
+            plain.__dict__.update({name: vars(self)[name] for name in _NAMES if name in vars(self)})
             description = plain._describe(y)
             encoded, messages = plain._weigh(description, weights)
             for message in messages:
                 warn(message, UserWarning, stacklevel=3)
-            data = SearchData(*indexable(X, y), checked, weights, description, encoded)
-            folds = CrossValidation(
-                plain,
-                data,
-                splits_of(self.cv, X, y, split_params),
-                lambda of_fold, messages: self._check_fold(data, of_fold, messages),
-            )
+            data = SearchData(indexable(X)[0], indexable(y)[0], rows, weights, description, encoded)
+            self.Cs_ = Cs
             with np.errstate(all="ignore"):
-                of_all_rows, models = folds.fit(Cs)
-                self.Cs_ = Cs
-                self._choose(self._scores(folds, models, data, score_params))
-                shortfalls = self._refit(plain, data, folds, of_all_rows)
+                if isinstance(self.cv, str):
+                    of_all_rows, shortfalls = self._leave_one_out(plain, data)
+                else:
+                    of_all_rows, shortfalls = self._cross_validate(plain, data, split_params, score_params)
+                shortfalls += self._refit(plain, data, of_all_rows)
             for shortfall in shortfalls:
                 warn(shortfall, ConvergenceWarning, stacklevel=3)
         return self
+
+    def _check_search_parameters(self) -> Array:
+        """Check the parameters that the plain estimator lacks; return the values of C."""
+        check_boolean(self.one_standard_error, "one_standard_error")
+        if isinstance(self.cv, str):
+            if self.cv != "loo":
+                raise ValueError(f"cv must be an integer, a splitter, an iterable of splits or 'loo', got {self.cv!r}")
+            if self.scoring is not None:
+                raise ValueError(
+                    "cv='loo' estimates the log loss, which scoring=None stands for; for another score pass the "
+                    "splitter LeaveOneOut()"
+                )
+        return check_grid(self.Cs)
 
     def _routed(self, sample_weight: Any, params: dict[str, Any]) -> tuple[dict[str, Any], dict[str, Any]]:
         """Parameters of the splitter and of the scorer."""
@@ -118,46 +159,94 @@ class PenaltySearch(ABC):
             )
         return params, {}
 
-    def _scores(
-        self, folds: CrossValidation, models: list[list[LinearLogitModel]], data: SearchData, params: dict[str, Any]
-    ) -> Array:
-        """Scores (n_folds, n_Cs)."""
+    def _cross_validate(
+        self, plain: LinearLogitModel, data: SearchData, split_params: dict[str, Any], score_params: dict[str, Any]
+    ) -> tuple[list[Fits], list[str]]:
+        """Score and choose C; return fits to all rows, and messages of shortfalls."""
+        splits = splits_of(self.cv, data.X, data.y, split_params)
+        folds = CrossValidation(plain, data, splits, partial(self._check_fold, data))
+        of_all_rows, models = folds.fit(self.Cs_)
         if self.scoring is None:
-            return np.stack([sums.scores() for sums in folds.loss_sums(models, self._losses(data))])
-        return folds.scores(models, check_scoring(self, self.scoring), params)
+            sums = folds.loss_sums(models, self._losses(data))
+            # Folds count equally, as in GridSearchCV.
+            self._choose_by_losses(sums, np.ones(len(sums.weights)), (sums.weights > 0).astype(float))
+        else:
+            scores = folds.scores(models, check_scoring(self, self.scoring), score_params)
+            self._choose(scores, np.ones(len(scores)))
+        gaps = np.array([[model.optimality_gap_ for model in of_fold] for of_fold in models])
+        return of_all_rows, self._uncertified_fits(gaps.max(axis=0))
 
-    def _choose(self, scores: Array) -> None:
-        """Set the attributes that tell which C is best."""
-        self.scores_, Cs = scores, self.Cs_
-        if not np.isfinite(scores).all():
-            fold, number = np.argwhere(~np.isfinite(scores))[0]
-            raise ValueError(f"the score of C={Cs[number]:g} is {scores[fold, number]} in split {fold} of cv")
-        self.mean_scores_ = scores.mean(axis=0)
-        self.standard_errors_ = np.full(Cs.size, np.nan)
-        if len(scores) > 1:
-            self.standard_errors_ = scores.std(axis=0, ddof=1) / np.sqrt(len(scores))
-        best = int(np.argmax(self.mean_scores_))
-        if self.one_standard_error:
-            if len(scores) == 1:
-                raise ValueError("one_standard_error=True takes at least two splits of cv, got one")
-            good = np.flatnonzero(self.mean_scores_ >= self.mean_scores_[best] - self.standard_errors_[best])
-            best = int(good[np.argmin(Cs[good])])
-        self.best_index_, self.best_score_, self.C_ = best, float(self.mean_scores_[best]), float(Cs[best])
+    def _leave_one_out(self, plain: LinearLogitModel, data: SearchData) -> tuple[list[Fits], list[str]]:
+        """Score by the losses of left-out rows and choose C; return fits to all rows, and messages of shortfalls."""
+        self._check_rows_to_leave_out(data)
+        options: dict[str, Any] = {"tol": plain.tol, "max_iter": plain.max_iter}
+        path = PenaltyPath(data.rows, [data.encoded], fit_intercept=plain.fit_intercept, **options)
+        order = np.argsort(self.Cs_, kind="stable")
+        in_order = path.fits(self.Cs_[order])
+        of_all_rows = [in_order[place] for place in np.argsort(order)]
+        shift = data.encoded.prior_shift.reshape(of_all_rows[0].intercept.shape)
+        offset = -shift if plain.prior_correction else np.zeros_like(shift)
+        rows = LeaveOneOut(path, data.rows, self._losses(data), offset, **options)
+        left_out = [rows.left_out(C, fits) for C, fits in zip(self.Cs_, of_all_rows, strict=True)]
+        weights = left_out[0].weights.T
+        losses = np.stack([of_C.losses for of_C in left_out]).transpose(2, 0, 1)
+        sums = LossSums(losses * weights[:, np.newaxis], weights)
+        self._choose_by_losses(sums, weights.sum(axis=1), weights)
+        return of_all_rows, self._uncertified_fits(np.array([fits.gaps.max() for fits in of_all_rows]))
 
-    def _refit(
-        self, plain: LinearLogitModel, data: SearchData, folds: CrossValidation, of_all_rows: list[Fits]
-    ) -> list[str]:
+    def _choose_by_losses(self, sums: LossSums, weights: Array, weights_by_label: Array) -> None:
+        """Choose C by mean losses, given the weights (n_folds,) of the folds, and those for each label (n_folds, L)."""
+        self._choose(sums.scores(), weights)
+
+    def _choose(self, scores: Array, weights: Array) -> None:
+        """Choose C by scores (n_folds, n_Cs) with weights (n_folds,)."""
+        bad = ~np.isfinite(scores) & (weights > 0)[:, np.newaxis]
+        if bad.any():
+            fold, number = np.argwhere(bad)[0]
+            raise ValueError(f"the score of C={self.Cs_[number]:g} in split {fold} of cv is {scores[fold, number]}")
+        if self.one_standard_error and len(scores) == 1:
+            raise ValueError("one_standard_error=True takes at least two splits of cv, got one")
+        choice = Choice.of(scores, weights, self.Cs_, one_standard_error=self.one_standard_error)
+        self.scores_, self.mean_scores_, self.standard_errors_ = scores, choice.means, choice.errors
+        self.best_index_: Any = choice.best
+        self.best_score_: Any = float(choice.means[choice.best])
+        self.C_: Any = float(self.Cs_[choice.best])
+
+    def _uncertified_fits(self, gaps: Array) -> list[str]:
+        """A message about the values of C whose scored fits have gaps (n_Cs,) above tol."""
+        bad = ~(gaps <= cast(Any, self).tol)
+        if not bad.any():
+            return []
+        return [
+            f"{type(self).__name__} scored fits without a certified optimum for C in {abridged(self.Cs_[bad])} "
+            f"(largest gap {gaps[bad].max():.2g}, tol={cast(Any, self).tol:g}): raise max_iter, or drop these values"
+        ]
+
+    def _refit(self, plain: LinearLogitModel, data: SearchData, of_all_rows: list[Fits]) -> list[str]:
         """Fit to all rows with `C_`; set the attributes of the plain estimator; return messages of shortfalls."""
         encoded, parameters = data.encoded, plain._checked_parameters()
-        previous = vars(folds.model(encoded, of_all_rows[self.best_index_]))
         plain.__dict__.update(encoded.attributes, prior_shift_=encoded.prior_shift)
-        shortfall = plain._minimize(data.checked_X, encoded, parameters._replace(C=self.C_), previous)
-        fitted = {name: value for name, value in vars(plain).items() if name not in plain.get_params(deep=False)}
-        self.__dict__.update(fitted)
+        if encoded.null_logits.size == 0:
+            plain._store_constant(encoded, data.rows)
+            shortfall = None
+        else:
+            start = plain.fitted_as(encoded, self._start_of_refit(of_all_rows, encoded), np.float64)
+            shortfall = plain._minimize(
+                data.rows, encoded, parameters._replace(C=self._C_of_problems(encoded)), dict(vars(start))
+            )
+        self.__dict__.update({k: v for k, v in vars(plain).items() if k not in plain.get_params(deep=False)})
         return [shortfall] if shortfall else []
 
+    def _start_of_refit(self, of_all_rows: list[Fits], encoded: EncodedTargets) -> Fits:
+        """The fits to all rows with `C_`."""
+        return of_all_rows[int(self.best_index_)]
 
-def check_Cs(Cs: Any) -> Array:
+    def _C_of_problems(self, encoded: EncodedTargets) -> Any:
+        """`C_`, a number or one for each problem."""
+        return self.C_
+
+
+def check_grid(Cs: Any) -> Array:
     """Values of C, given as such or as their number."""
     if isinstance(Cs, (int, np.integer)) and not isinstance(Cs, bool):
         return np.logspace(-4, 4, check_integer(Cs, "Cs", low=1))

@@ -11,6 +11,9 @@ from skactivation._class_major_losses import Loss
 from skactivation._data.features import FeatureBlock
 from skactivation._typing import Array
 
+# The least share of a row's own curvature that other rows and the penalty are taken to leave.
+_LEAST_GAP = 1e-12
+
 
 class LinearPoint(NamedTuple):
     """Coefficients of the blocks' columns, and the loss and problems that belong to them."""
@@ -165,3 +168,31 @@ def triangle(block: FeatureBlock, scale: Array, problem: int | None) -> tuple[Ar
 def triangles(one: Array, other: Array) -> Array:
     """Triangular factor of the QR decomposition of two stacked matrices."""
     return np.asarray(np.linalg.qr(np.vstack([one, other]), mode="r"))
+
+
+def left_out_steps(block: FeatureBlock, point: LinearPoint, forms: Array) -> tuple[list[Array], list[Array]]:
+    """What leaving out a row does to its own logits, and to its problem's gradient; both (P, K, b), in lists.
+
+    `forms` (P, K, K, D, D) are the inverses of the Hessians. With a row's leverage G, its curvature W and its residuals
+    g, a Newton step without the row changes its logits by G r and the coefficients by H^-1 x r, with
+    r = (I - W G)^-1 g.
+    """
+    logits, targets, weights = point.logits(block).copy(), block.targets(point.problems), block.weights(point.problems)
+    diagonal, q = _weighted(*point.loss.curvature(logits.copy(), targets), weights)
+    residuals = logits
+    point.loss.sums_and_residuals(residuals, targets, weights)
+    leverages = np.stack(
+        [block.quadratic_forms((form + form.T) / 2) for form in forms.reshape(-1, *forms.shape[3:])]
+    ).reshape(*forms.shape[:3], -1)
+    if q is None:
+        steps = residuals / np.maximum(1 - diagonal.reshape(residuals.shape) * leverages[:, :, 0], _LEAST_GAP)
+        return [leverages[:, :, 0] * steps], [steps]
+    # (P, b, K, K)
+    G = leverages.transpose(0, 3, 1, 2)
+    p = q.transpose(0, 2, 1)
+    W = -p[..., :, np.newaxis] * p[..., np.newaxis, :]
+    classes = np.arange(point.n_logits)
+    W[..., classes, classes] = diagonal.reshape(q.shape).transpose(0, 2, 1)
+    steps = np.linalg.solve(np.eye(point.n_logits) - W @ G, residuals.transpose(0, 2, 1)[..., np.newaxis])
+    changes = (G @ steps)[..., 0]
+    return [changes.transpose(0, 2, 1)], [steps[..., 0].transpose(0, 2, 1)]

@@ -107,6 +107,8 @@ def test_all_names_what_exists(path):
     [
         (skactivation.SoftmaxRegression, "linear_model.softmax_regression"),
         (skactivation.SigmoidMultiLabel, "linear_model.sigmoid_multilabel"),
+        (skactivation.SoftmaxRegressionCV, "linear_model.softmax_regression_cv"),
+        (skactivation.SigmoidMultiLabelCV, "linear_model.sigmoid_multilabel_cv"),
         (skactivation.TemperatureCalibrator, "calibration.temperature_calibrator"),
         (skactivation.calibration.TemperatureFit, "calibration.temperature_fit"),
         (skactivation.metrics.ProbabilityScorer, "metrics.probability_scorer"),
@@ -128,6 +130,8 @@ def test_every_public_name_has_a_docstring_with_an_example():
             assert ">>>" in value.__doc__
     assert ">>>" in skactivation.SoftmaxRegression.__doc__
     assert ">>>" in skactivation.SigmoidMultiLabel.__doc__
+    assert ">>>" in skactivation.SoftmaxRegressionCV.__doc__
+    assert ">>>" in skactivation.SigmoidMultiLabelCV.__doc__
     assert ">>>" in skactivation.TemperatureCalibrator.__doc__
 
 

@@ -32,7 +32,13 @@ from sklearn.svm import SVC, LinearSVC
 from sklearn.tree import DecisionTreeClassifier
 from sklearn.utils.estimator_checks import check_estimator, estimator_checks_generator
 
-from skactivation import SigmoidMultiLabel, SoftmaxRegression, TemperatureCalibrator
+from skactivation import (
+    SigmoidMultiLabel,
+    SigmoidMultiLabelCV,
+    SoftmaxRegression,
+    SoftmaxRegressionCV,
+    TemperatureCalibrator,
+)
 
 X, Y = load_iris(return_X_y=True)
 X_LABELS, Y_LABELS = make_multilabel_classification(150, 6, n_classes=4, random_state=0)
@@ -42,6 +48,8 @@ ESTIMATORS = [
     TemperatureCalibrator(),
     TemperatureCalibrator(LogisticRegression()),
     TemperatureCalibrator(GaussianNB()),
+    SoftmaxRegressionCV(Cs=3, cv=2),
+    SigmoidMultiLabelCV(Cs=3, cv=2),
 ]
 
 

@@ -111,8 +111,7 @@ class Preconditioner:
 
     def norms_of_coordinates(self, u: Array) -> Array:
         """The Euclidean length (P,) of each problem's coordinates."""
-        each = u.reshape(self._shape[0], -1)
-        return np.asarray(np.sqrt(np.einsum("pj,pj->p", each, each)))
+        return np.asarray(np.sqrt(np.add.reduce((u * u).reshape(self._shape[0], -1), axis=1)))
 
     def decrements(self, gradient: Array) -> Array:
         """What Newton steps with this matrix would gain (P,): half the squared norms."""

@@ -97,7 +97,7 @@ def minimize(
         With an outcome for each problem.
     """
     n_problems = objective.shape[0]
-    levels = np.broadcast_to(separated_below, (n_problems,))
+    levels = np.zeros(n_problems) + separated_below
     n_groups = -(-n_problems // problems_at_once(strategy, objective.shape))
     groups = np.arange(n_problems) * n_groups // n_problems
     solutions = []

@@ -6,7 +6,7 @@ Labels that do not exclude each other are P problems of one logit; exclusive cla
 """
 
 from copy import copy
-from functools import cached_property
+from functools import cached_property, lru_cache
 from typing import Any, Self
 
 import numpy as np
@@ -75,8 +75,8 @@ class LinearObjective(Objective):
             weights = rows.weight_facts
             self.has_tiny_weights = self._of_weights(weights.least / weights.largest) * self._least_weights() < _TINY
         self._dtype: Any = np.dtype(np.float64)
-        # All pairs of logits of a problem, for the blocks of the Hessian off the diagonal.
-        self._pairs = np.nonzero(np.tri(targets.n_logits, k=-1))
+        # All pairs of logits of a problem, for blocks of the Hessian off the diagonal, and the places of the blocks.
+        self._pairs, self._places = _pairs_of_logits(targets.n_logits)
         # Without a penalty, F is constant in the directions given by linearly dependent columns.
         self._null_spaces: list[Array] = []
         if not self._strengths.any() and rows.n_columns <= _MOST_COLUMNS_DECOMPOSED:
@@ -215,7 +215,7 @@ class LinearObjective(Objective):
         """The Hessian, given its diagonal blocks and those of pairs of logits, not negated (P, n, D, D)."""
         n_problems, n_logits, n_columns = self.shape
         own = blocks[:, :n_logits]
-        curvatures = np.einsum("pkjj->pkj", own).copy()
+        curvatures = own.diagonal(axis1=2, axis2=3).copy()
         if self._null_spaces:
             projections = np.stack([basis @ basis.T for basis in self._null_spaces])
             own += curvatures.mean(axis=2)[:, :, np.newaxis, np.newaxis] * projections[:, np.newaxis]
@@ -223,8 +223,8 @@ class LinearObjective(Objective):
             return np.asarray(own[:, 0])
         np.negative(blocks[:, n_logits:], out=blocks[:, n_logits:])
         hessian = blocks.take(self._places, axis=1)
-        of_columns = np.einsum("pkljj->pjkl", hessian)
-        of_columns += _regular_shift(curvatures.transpose(0, 2, 1), self.penalty[:, 0])
+        diagonals = hessian.reshape(n_problems, n_logits, n_logits, -1)[..., :: n_columns + 1]
+        diagonals += _regular_shift(curvatures, self.penalty[:, 0])
         size = n_logits * n_columns
         return hessian.transpose(0, 1, 3, 2, 4).reshape(n_problems, size, size)
 
@@ -274,19 +274,17 @@ class LinearObjective(Objective):
         n_problems, n_logits, _ = self.shape
         (hessian,) = self._sum(_terms.intercept_hessian, theta, size=n_problems * n_logits**2)
         if n_logits > 1:
-            own = np.einsum("pkk->pk", hessian)
-            hessian = hessian + _regular_shift(own[:, np.newaxis], np.zeros((n_problems, 1)))[:, 0]
+            own = hessian.diagonal(axis1=1, axis2=2)
+            hessian = hessian + _regular_shift(own[:, :, np.newaxis], np.zeros((n_problems, 1)))[..., 0]
         return np.asarray(hessian)
 
     def hessian_rounding(self, hessian: Array) -> Array:
         """Magnitudes (P, m) of the sums for the diagonals of `hessian`; rounding errors are relative to them."""
-        diagonal: Array = np.einsum("pjj->pj", hessian)
-        offsets = self.rows.offsets
-        if self.units.has_intercept and offsets.any():
+        diagonal: Array = hessian.diagonal(axis1=1, axis2=2)
+        if self._squared_offsets is not None:
             # Centring after the summation subtracts sum w (x^2 - (x - c)^2), approximately c^2 sum w for the mean c.
-            squares = np.square(offsets * self.units.block_scale[:-1])
             sizes = diagonal.reshape(self.shape).copy()
-            sizes[:, :, :-1] += 4 * squares * sizes[:, :, -1:]
+            sizes[:, :, :-1] += 4 * self._squared_offsets * sizes[:, :, -1:]
             diagonal = sizes.reshape(diagonal.shape)
         return diagonal
 
@@ -407,7 +405,8 @@ class LinearObjective(Objective):
         return self._add_penalty(blocks.reshape(n_problems, -1, n_columns, n_columns) * self._scale_products)
 
     def _add_penalty(self, blocks: Array) -> Array:
-        diagonals = np.einsum("pkjj->pkj", blocks[:, : self.shape[1]])
+        n_problems, n_logits, n_columns = self.shape
+        diagonals = blocks.reshape(n_problems, -1, n_columns**2)[:, :n_logits, :: n_columns + 1]
         diagonals += self.penalty
         return blocks
 
@@ -417,13 +416,12 @@ class LinearObjective(Objective):
         return np.multiply.outer(self.units.block_scale, self.units.block_scale)
 
     @cached_property
-    def _places(self) -> Array:
-        """The place (K, K) of each block of the Hessian in what the term for it returns."""
-        n_logits = self.shape[1]
-        places = np.diag(np.arange(n_logits))
-        one, other = self._pairs
-        places[one, other] = places[other, one] = n_logits + np.arange(one.size)
-        return places
+    def _squared_offsets(self) -> Array | None:
+        """Squares (d,) of what is subtracted from the solver's columns after sums are formed; None for zeros."""
+        offsets = self.rows.offsets
+        if not self.units.has_intercept or not offsets.any():
+            return None
+        return np.asarray(np.square(offsets * self.units.block_scale[:-1]))
 
     def _project(self, theta: Array) -> None:
         """Remove, in place, the component of coefficients or of a gradient in the null space of X."""
@@ -444,6 +442,15 @@ class LinearObjective(Objective):
         return least[self._problems] if least.size > 1 else np.full(self.shape[0], least[0])
 
 
+@lru_cache(maxsize=16)
+def _pairs_of_logits(n_logits: int) -> tuple[tuple[Array, Array], Array]:
+    """All pairs of logits, and the place (K, K) of each block of the Hessian in what the term for it returns."""
+    one, other = np.nonzero(np.tri(n_logits, k=-1))
+    places = np.diag(np.arange(n_logits))
+    places[one, other] = places[other, one] = n_logits + np.arange(one.size)
+    return (one, other), places
+
+
 def _null_space(rows: FeatureRows, scale: Array, problem: int | None) -> Array:
     """Orthonormal basis (D, r) of the null space of X's scaled columns, over all rows or those that a problem has.
 
@@ -460,15 +467,15 @@ def _null_space(rows: FeatureRows, scale: Array, problem: int | None) -> Array:
 
 
 def _regular_shift(curvatures: Array, penalty: Array) -> Array:
-    """Matrices (P, D, K, K) that make Hessians over the classes regular in the direction of a shift of all classes.
+    """Matrices (P, K, K, D) that make Hessians over the classes regular in the direction of a shift of all classes.
 
-    The arguments are each column's curvature (P, D, K) by class and its penalty (P, D). The matrices subtract the
+    The arguments are each column's curvature (P, K, D) by class and its penalty (P, D). The matrices subtract the
     penalty in that direction, as centring does, and add v v^T, with v proportional to the curvatures, so that rounding
     does not hide classes of tiny curvature.
     """
-    totals = curvatures.sum(axis=2, keepdims=True)
+    totals = np.add.reduce(curvatures, axis=1, keepdims=True)
     totals[totals == 0] = 1
     v = curvatures / np.sqrt(totals)
-    shift: Array = v[:, :, :, np.newaxis] * v[:, :, np.newaxis, :]
-    shift -= (penalty / curvatures.shape[2])[:, :, np.newaxis, np.newaxis]
+    shift: Array = v[:, :, np.newaxis] * v[:, np.newaxis]
+    shift -= (penalty / curvatures.shape[1])[:, np.newaxis, np.newaxis]
     return shift

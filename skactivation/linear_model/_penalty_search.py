@@ -118,6 +118,11 @@ class PenaltySearch(ABC):
             plain.__dict__.update({name: vars(self)[name] for name in _NAMES if name in vars(self)})
             description = plain._describe(y)
             encoded, messages = plain._weigh(description, weights)
+            if encoded.null_logits.size == 0:
+                raise ValueError(
+                    f"{type(self).__name__} has no C to choose: the rows of positive weight have one class, or one value "
+                    "of each label"
+                )
             for message in messages:
                 warn(message, UserWarning, stacklevel=3)
             data = SearchData(indexable(X)[0], indexable(y)[0], rows, weights, description, encoded)
@@ -226,14 +231,9 @@ class PenaltySearch(ABC):
         """Fit to all rows with `C_`; set the attributes of the plain estimator; return messages of shortfalls."""
         encoded, parameters = data.encoded, plain._checked_parameters()
         plain.__dict__.update(encoded.attributes, prior_shift_=encoded.prior_shift)
-        if encoded.null_logits.size == 0:
-            plain._store_constant(encoded, data.rows)
-            shortfall = None
-        else:
-            start = plain.fitted_as(encoded, self._start_of_refit(of_all_rows, encoded), np.float64)
-            shortfall = plain._minimize(
-                data.rows, encoded, parameters._replace(C=self._C_of_problems(encoded)), dict(vars(start))
-            )
+        start = plain.fitted_as(encoded, self._start_of_refit(of_all_rows, encoded), np.float64)
+        parameters = parameters._replace(C=self._C_of_problems(encoded))
+        shortfall = plain._minimize(data.rows, encoded, parameters, dict(vars(start)))
         self.__dict__.update({k: v for k, v in vars(plain).items() if k not in plain.get_params(deep=False)})
         return [shortfall] if shortfall else []
 

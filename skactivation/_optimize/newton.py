@@ -75,7 +75,7 @@ def newton_steps(
     walk = _Walk(objective, evaluate, useful, negligible, advance, max_iter, with_hessian=n_hessians > 1)
     steps = walk.with_one_hessian(point, preconditioner, next_lengths)
     for _ in range(n_hessians - 1):
-        if walk.n_left == 0 or any(steps.settled) or not all(steps.whole):
+        if walk.n_left == 0 or not _all_get_on(steps):
             break
         made = precondition(objective, steps.point.theta, Curvature.WHOLE, hessian=steps.point.hessian)
         if not all_of(made.bounds_hessian):
@@ -83,6 +83,12 @@ def newton_steps(
         # All problems have moved with the Hessian before, whether or not they move with this one.
         steps = walk.with_one_hessian(steps.point, made, steps.next_lengths)._replace(moved=steps.moved)
     return steps
+
+
+def _all_get_on(steps: NewtonSteps) -> bool:
+    """Whether there is something to gain, and whole steps were good for all problems for which there is."""
+    whole = [whole for whole, settled in zip(steps.whole, steps.settled, strict=True) if not settled]
+    return bool(whole) and all(whole)
 
 
 @dataclass

@@ -18,6 +18,8 @@ _EPS, _SINGLE_EPS = float(np.finfo(np.float64).eps), float(np.finfo(np.float32).
 # A Hessian in single precision is sharp enough where its rounding is at most this share of it: with more, certificates
 # get loose; with less, more Hessians are formed anew in double precision.
 _SHARP = 0.3
+# Operations of all factorisations from which threads pay.
+_WORTH_THREADS = 10_000_000
 # Allows for the rounding of weights, and tells the Hessian of a sample from that of all rows.
 _SLIGHTLY_LESS = 1 - 1e-12
 
@@ -228,7 +230,12 @@ def _factors(objective: Objective, theta: Array, known: Array | None) -> tuple[A
     size = hessians.shape[-1]
     eps = (size + 64) * _SINGLE_EPS if objective.is_single else size * _EPS
     rounding = 4 * eps * objective.hessian_rounding(hessians)
-    factors = in_threads(lambda problem: _inverse_of_hessian(hessians[problem], rounding[problem]), len(hessians))
+
+    def factor(problem: int) -> tuple[Array | None, bool]:
+        return _inverse_of_hessian(hessians[problem], rounding[problem])
+
+    parallel = len(hessians) * size**3 >= _WORTH_THREADS
+    factors = in_threads(factor, len(hessians)) if parallel else [factor(problem) for problem in range(len(hessians))]
     inverses = [inverse for inverse, _ in factors]
     bounds = np.array([is_below for _, is_below in factors])
     if objective.is_single:

@@ -208,7 +208,8 @@ class _Run:
         if not all_of(by_newton):
             self._switch_to_double()
         preconditioner = self._preconditioner_of(problems)
-        together = problems is ALL and all_of(by_newton) and self.rule.certified
+        together = problems is ALL and all_of(by_newton)
+        negligible = NEGLIGIBLE if preconditioner.share == 1 else _MARGIN * preconditioner.share * self.rule.tol
         steps = newton_steps(
             self.objective.select(problems),
             self.point.select(problems),
@@ -219,7 +220,7 @@ class _Run:
             max_iter=self.max_iter - self.n_iterations,
             advance=lambda point: self._count_iteration(problems, point),
             n_hessians=_HESSIANS if together else 1,
-            negligible=NEGLIGIBLE if preconditioner.share == 1 else _MARGIN * preconditioner.share * self.rule.tol,
+            negligible=negligible if self.rule.certified else self.rule.tol,
         )
         if together:
             self.preconditioner = steps.preconditioner
@@ -228,12 +229,17 @@ class _Run:
         self.whole[problems], self.lengths[problems] = steps.whole, steps.next_lengths
         exhausted = self.n_iterations == self.max_iter
         settled = np.array([s or not m or exhausted for s, m in zip(steps.settled, steps.moved, strict=True)])
+        after = Phase.CERTIFY
+        if not self.rule.certified:
+            # What a further step would gain is known from the Hessian.
+            settled, after = np.array(steps.settled), Phase.DONE
+            self._finish(problems, settled, Outcome.ESTIMATED)
         if all_of(settled):
-            return Phase.CERTIFY
+            return after
         # Where only part of a step of Newton's method was good, the line search of L-BFGS does better.
         stays = (by_newton & steps.whole) | self.rule.is_exhausted(problems)
         goes_on = np.where(stays, Phase.PRECONDITION, Phase.DESCEND)
-        return np.where(settled, Phase.CERTIFY, goes_on)
+        return np.where(settled, after, goes_on)
 
     def _certify(self, problems: Any) -> Any:
         """Certificates of the optimality gap. Intercepts may move on the way to them."""

@@ -120,8 +120,8 @@ class PenaltySearch(ABC):
             encoded, messages = plain._weigh(description, weights)
             if encoded.null_logits.size == 0:
                 raise ValueError(
-                    f"{type(self).__name__} has no C to choose: the rows of positive weight have one class, or one value "
-                    "of each label"
+                    f"{type(self).__name__} has no C to choose: rows of positive weight have one class, or one value of "
+                    "each label"
                 )
             for message in messages:
                 warn(message, UserWarning, stacklevel=3)

@@ -65,6 +65,9 @@ class LinearLogitModel(BaseEstimator, ABC):
     max_iter: int
     warm_start: bool
     coef_: Any
+    intercept_: Any
+    uncorrected_intercept_: Any
+    optimality_gap_: float
 
     @abstractmethod
     def _describe(self, y: Any) -> Any:

@@ -11,10 +11,7 @@ from skactivation._typing import Array
 from skactivation.linear_model._base import LinearLogitModel
 from skactivation.linear_model._encoded_targets import EncodedTargets
 from skactivation.linear_model._held_out_losses import HeldOutLosses, LossSums
-from skactivation.linear_model._penalty_path import Fits, PenaltyPath
-
-# Fits to all rows, which only tell where those to the folds start.
-_TOL_OF_START = 1e-3
+from skactivation.linear_model._penalty_path import PenaltyPath
 
 
 class SearchData(NamedTuple):
@@ -39,8 +36,6 @@ class _Fold(NamedTuple):
     """Targets and weights of the training rows; the other rows have the weight 0."""
     test: Array
     """Numbers of the test rows."""
-    problems: Array
-    """The number of each of the fold's problems among those of all rows."""
 
 
 class CrossValidation:
@@ -75,24 +70,23 @@ class CrossValidation:
         if not self._folds:
             raise ValueError("cv must give at least one split, got none")
 
-    def fit(self, Cs: Array) -> tuple[list[Fits], list[list[LinearLogitModel]]]:
-        """Fits to all rows, which are estimates, and models (n_folds, n_Cs), for values of C in any order."""
-        order, place = np.argsort(Cs, kind="stable"), np.argsort(np.argsort(Cs, kind="stable"))
-        options: dict[str, Any] = {"fit_intercept": self._plain.fit_intercept, "max_iter": self._plain.max_iter}
-        encoded = [fold.encoded for fold in self._folds]
-        path = PenaltyPath(self._data.rows, [self._data.encoded], tol=_TOL_OF_START, certified=False, **options)
-        of_all_rows = path.fits(Cs[order])
-        problems = np.concatenate([fold.problems for fold in self._folds])
-        path = PenaltyPath(self._data.rows, encoded, tol=self._plain.tol, **options)
-        of_folds = path.fits(Cs[order], [fits.take(problems) for fits in of_all_rows])
-        ends = np.cumsum([fold.problems.size for fold in self._folds])
-        numbers = [np.arange(end - fold.problems.size, end) for fold, end in zip(self._folds, ends, strict=True)]
-        dtype = self._data.rows.dtype
-        models = [
-            [self._plain.fitted_as(fold.encoded, of_folds[p].take(of_fold), dtype) for p in place]
-            for fold, of_fold in zip(self._folds, numbers, strict=True)
-        ]
-        return [of_all_rows[p] for p in place], models
+    def fit(self, Cs: Array) -> list[list[LinearLogitModel]]:
+        """Models (n_folds, n_Cs), for values of C in any order."""
+        order = np.argsort(Cs, kind="stable")
+        path = PenaltyPath(
+            self._data.rows,
+            [fold.encoded for fold in self._folds],
+            fit_intercept=self._plain.fit_intercept,
+            tol=self._plain.tol,
+            max_iter=self._plain.max_iter,
+        )
+        fits, models, start = path.fits(Cs[order]), [], 0
+        for fold in self._folds:
+            problems = np.arange(start, start + fold.encoded.units.size)
+            of_fold = [self._plain.fitted_as(fold.encoded, of_C.take(problems), self._data.rows.dtype) for of_C in fits]
+            models.append([of_fold[place] for place in np.argsort(order)])
+            start += problems.size
+        return models
 
     def scores(
         self, models: list[list[LinearLogitModel]], scorer: Callable[..., float], params: dict[str, Any]
@@ -119,7 +113,7 @@ class CrossValidation:
         return LossSums(*map(np.stack, zip(*sums, strict=True)))
 
     def _fold(self, train: Array, test: Array) -> _Fold:
-        all_weights, of_all = self._data.weights, self._data.encoded
+        all_weights = self._data.weights
         times = np.bincount(train, minlength=self._data.rows.shape[0]).astype(np.float64)
         weights = times if all_weights is None else (times * all_weights.T).T
         held_out = np.ones(test.size) if all_weights is None else all_weights[test]
@@ -128,8 +122,4 @@ class CrossValidation:
                 raise ValueError(f"there is no {name} row of positive weight: use another splitter")
         encoded, messages = self._plain._weigh(self._data.description, weights)
         self._check(encoded, messages)
-        problems = np.zeros(encoded.units.size, dtype=np.intp)
-        if of_all.units.size > 1:
-            labels = np.arange(encoded.prior_shift.size)
-            problems = np.searchsorted(labels[of_all.fitted], labels[encoded.fitted])
-        return _Fold(encoded, test, problems)
+        return _Fold(encoded, test)

@@ -50,7 +50,7 @@ class PenaltyPath:
     fit_intercept : bool
         Whether there are intercepts.
     **options
-        `tol`, `max_iter` and `certified`, as for `minimize`, for each value of C.
+        `tol` and `max_iter`, as for `minimize`, for each value of C.
     """
 
     def __init__(self, X: Any, encoded: list[EncodedTargets], *, fit_intercept: bool, **options: Any) -> None:
@@ -75,25 +75,20 @@ class PenaltyPath:
             fit_intercept=fit_intercept,
         )
 
-    def fits(self, Cs: Array, near: list[Fits] | None = None) -> list[Fits]:
-        """The fits with each value of C, from the smallest to the largest.
-
-        `near` has fits to about the same rows, for each value of C: the fits differ from them, as functions of log C,
-        by even less.
-        """
+    def fits(self, Cs: Array) -> list[Fits]:
+        """The fits with each value of C, from the smallest to the largest."""
         found: list[Fits] = []
-        offsets: list[Array] = []
+        thetas: list[Array] = []
         for number, C in enumerate(Cs):
             objective = self.objective(C)
-            center = self._null(objective) if near is None else self.theta(objective, near[number])
             solution = minimize(
                 objective,
-                [center + offset for offset in _continued(offsets, Cs[: number + 1])],
+                _continued(thetas, Cs[: number + 1]) or [self._null(objective)],
                 cheapest_strategy(objective.shape, objective.costs, has_penalty=objective.is_strongly_convex)[0],
                 separated_below=objective.separation_levels() if C == np.inf and self._hard else 0.0,
                 **self._options,
             )
-            offsets = [*offsets[-1:], solution.theta - center]
+            thetas = [*thetas[-1:], solution.theta]
             found.append(_fits(objective, solution))
         return found
 
@@ -121,15 +116,12 @@ def _joined(targets: list[Targets]) -> Targets:
     return JoinedTargets([each for each in targets if isinstance(each, IndicatorTargets)])
 
 
-def _continued(offsets: list[Array], Cs: Array) -> list[Array | float]:
+def _continued(thetas: list[Array], Cs: Array) -> list[Array]:
     """Where the solution for the last C may be, given those for the one or two before: there, or on a line in log C."""
-    if not offsets:
-        return [0.0]
-    last = offsets[-1]
-    if len(offsets) == 1 or not (np.isfinite(Cs[-1]) and Cs[-3] < Cs[-2]):
-        return [last]
+    if len(thetas) < 2 or not (np.isfinite(Cs[-1]) and Cs[-3] < Cs[-2]):
+        return thetas[-1:]
     before, now, after = np.log(Cs[-3:])
-    return [last, last + min((after - now) / (now - before), _FURTHEST) * (last - offsets[-2])]
+    return [thetas[-1], thetas[-1] + min((after - now) / (now - before), _FURTHEST) * (thetas[-1] - thetas[-2])]
 
 
 def _fits(objective: LinearObjective, solution: Solution) -> Fits:

@@ -31,7 +31,7 @@ from skactivation.linear_model._cross_validation import CrossValidation, SearchD
 from skactivation.linear_model._encoded_targets import EncodedTargets
 from skactivation.linear_model._held_out_losses import HeldOutLosses, LossSums
 from skactivation.linear_model._leave_one_out import LeaveOneOut
-from skactivation.linear_model._penalty_path import Fits, PenaltyPath
+from skactivation.linear_model._penalty_path import PenaltyPath
 
 # Attributes that checks of X set.
 _NAMES = ("n_features_in_", "feature_names_in_")
@@ -120,8 +120,8 @@ class PenaltySearch(ABC):
             encoded, messages = plain._weigh(description, weights)
             if encoded.null_logits.size == 0:
                 raise ValueError(
-                    f"{type(self).__name__} has no C to choose: rows of positive weight have one class, or one value of "
-                    "each label"
+                    f"{type(self).__name__} has no C to choose: rows of positive weight have one class, or one "
+                    "value of each label"
                 )
             for message in messages:
                 warn(message, UserWarning, stacklevel=3)
@@ -129,10 +129,10 @@ class PenaltySearch(ABC):
             self.Cs_ = Cs
             with np.errstate(all="ignore"):
                 if isinstance(self.cv, str):
-                    of_all_rows, shortfalls = self._leave_one_out(plain, data)
+                    starts, shortfalls = self._leave_one_out(plain, data)
                 else:
-                    of_all_rows, shortfalls = self._cross_validate(plain, data, split_params, score_params)
-                shortfalls += self._refit(plain, data, of_all_rows)
+                    starts, shortfalls = self._cross_validate(plain, data, split_params, score_params)
+                shortfalls += self._refit(plain, data, starts)
             for shortfall in shortfalls:
                 warn(shortfall, ConvergenceWarning, stacklevel=3)
         return self
@@ -166,11 +166,11 @@ class PenaltySearch(ABC):
 
     def _cross_validate(
         self, plain: LinearLogitModel, data: SearchData, split_params: dict[str, Any], score_params: dict[str, Any]
-    ) -> tuple[list[Fits], list[str]]:
-        """Score and choose C; return fits to all rows, and messages of shortfalls."""
+    ) -> tuple[Array, list[str]]:
+        """Score and choose C; return mean coefficients (n_Cs, L, d + 1) of the folds, and messages."""
         splits = splits_of(self.cv, data.X, data.y, split_params)
         folds = CrossValidation(plain, data, splits, partial(self._check_fold, data))
-        of_all_rows, models = folds.fit(self.Cs_)
+        models = folds.fit(self.Cs_)
         if self.scoring is None:
             sums = folds.loss_sums(models, self._losses(data))
             # Folds count equally, as in GridSearchCV.
@@ -179,10 +179,11 @@ class PenaltySearch(ABC):
             scores = folds.scores(models, check_scoring(self, self.scoring), score_params)
             self._choose(scores, np.ones(len(scores)))
         gaps = np.array([[model.optimality_gap_ for model in of_fold] for of_fold in models])
-        return of_all_rows, self._uncertified_fits(gaps.max(axis=0))
+        coef = np.mean([[_coefficients(model) for model in of_fold] for of_fold in models], axis=0)
+        return coef, self._uncertified_fits(gaps.max(axis=0))
 
-    def _leave_one_out(self, plain: LinearLogitModel, data: SearchData) -> tuple[list[Fits], list[str]]:
-        """Score by the losses of left-out rows and choose C; return fits to all rows, and messages of shortfalls."""
+    def _leave_one_out(self, plain: LinearLogitModel, data: SearchData) -> tuple[Array, list[str]]:
+        """Score by losses of left-out rows and choose C; return coefficients (n_Cs, L, d + 1), and messages."""
         self._check_rows_to_leave_out(data)
         options: dict[str, Any] = {"tol": plain.tol, "max_iter": plain.max_iter}
         path = PenaltyPath(data.rows, [data.encoded], fit_intercept=plain.fit_intercept, **options)
@@ -197,7 +198,9 @@ class PenaltySearch(ABC):
         losses = np.stack([of_C.losses for of_C in left_out]).transpose(2, 0, 1)
         sums = LossSums(losses * weights[:, np.newaxis], weights)
         self._choose_by_losses(sums, weights.sum(axis=1), weights)
-        return of_all_rows, self._uncertified_fits(np.array([fits.gaps.max() for fits in of_all_rows]))
+        models = [plain.fitted_as(data.encoded, fits, np.float64) for fits in of_all_rows]
+        gaps = np.array([model.optimality_gap_ for model in models])
+        return np.stack([_coefficients(model) for model in models]), self._uncertified_fits(gaps)
 
     def _choose_by_losses(self, sums: LossSums, weights: Array, weights_by_label: Array) -> None:
         """Choose C by mean losses, given the weights (n_folds,) of the folds, and those for each label (n_folds, L)."""
@@ -227,23 +230,28 @@ class PenaltySearch(ABC):
             f"(largest gap {gaps[bad].max():.2g}, tol={cast(Any, self).tol:g}): raise max_iter, or drop these values"
         ]
 
-    def _refit(self, plain: LinearLogitModel, data: SearchData, of_all_rows: list[Fits]) -> list[str]:
-        """Fit to all rows with `C_`; set the attributes of the plain estimator; return messages of shortfalls."""
-        encoded, parameters = data.encoded, plain._checked_parameters()
+    def _refit(self, plain: LinearLogitModel, data: SearchData, starts: Array) -> list[str]:
+        """Fit to all rows with `C_`, starting from coefficients (n_Cs, L, d + 1); return messages of shortfalls."""
+        encoded, start = data.encoded, self._start_of_refit(starts)
+        previous = encoded.attributes | {"coef_": start[:, :-1], "uncorrected_intercept_": start[:, -1]}
         plain.__dict__.update(encoded.attributes, prior_shift_=encoded.prior_shift)
-        start = plain.fitted_as(encoded, self._start_of_refit(of_all_rows, encoded), np.float64)
-        parameters = parameters._replace(C=self._C_of_problems(encoded))
-        shortfall = plain._minimize(data.rows, encoded, parameters, dict(vars(start)))
+        parameters = plain._checked_parameters()._replace(C=self._C_of_problems(encoded))
+        shortfall = plain._minimize(data.rows, encoded, parameters, previous)
         self.__dict__.update({k: v for k, v in vars(plain).items() if k not in plain.get_params(deep=False)})
         return [shortfall] if shortfall else []
 
-    def _start_of_refit(self, of_all_rows: list[Fits], encoded: EncodedTargets) -> Fits:
-        """The fits to all rows with `C_`."""
-        return of_all_rows[int(self.best_index_)]
+    def _start_of_refit(self, starts: Array) -> Array:
+        """The coefficients (L, d + 1) that belong to `C_`."""
+        return np.asarray(starts[self.best_index_])
 
     def _C_of_problems(self, encoded: EncodedTargets) -> Any:
         """`C_`, a number or one for each problem."""
         return self.C_
+
+
+def _coefficients(model: LinearLogitModel) -> Array:
+    """Coefficients and intercepts (L, d + 1) that minimise the objective."""
+    return np.column_stack([model.coef_, model.uncorrected_intercept_])
 
 
 def check_grid(Cs: Any) -> Array:

@@ -14,7 +14,6 @@ from skactivation._validation import check_boolean
 from skactivation.linear_model._cross_validation import SearchData
 from skactivation.linear_model._encoded_targets import EncodedTargets
 from skactivation.linear_model._held_out_losses import HeldOutLosses, LossSums
-from skactivation.linear_model._penalty_path import Fits
 from skactivation.linear_model._penalty_search import Choice, PenaltySearch
 from skactivation.linear_model.sigmoid_multilabel import SigmoidMultiLabel
 
@@ -260,11 +259,10 @@ class SigmoidMultiLabelCV(PenaltySearch, SigmoidMultiLabel):
         self.best_score_ = np.array([choice.means[choice.best] for choice in choices])
         self.C_ = self.Cs_[self.best_index_]
 
-    def _start_of_refit(self, of_all_rows: list[Fits], encoded: EncodedTargets) -> Fits:
+    def _start_of_refit(self, starts: Array) -> Array:
         if not self.per_label:
-            return super()._start_of_refit(of_all_rows, encoded)
-        parts = [of_all_rows[best].take([p]) for p, best in enumerate(self.best_index_[encoded.fitted])]
-        return Fits(*map(np.concatenate, zip(*parts, strict=True)))
+            return super()._start_of_refit(starts)
+        return np.asarray(starts[self.best_index_, np.arange(starts.shape[1])])
 
     def _C_of_problems(self, encoded: EncodedTargets) -> Any:
         return self.C_[encoded.fitted] if self.per_label else self.C_

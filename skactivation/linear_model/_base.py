@@ -123,12 +123,7 @@ class LinearLogitModel(BaseEstimator, ABC):
         with unchanged_on_error(self), single_threaded_blas:
             parameters = self._checked_parameters()
             previous = dict(vars(self)) if parameters.warm_start else {}
-            if y is None:
-                # validate_data raises scikit-learn's standard error for a missing y.
-                validate_data(self, X, y, accept_sparse=True, skip_check_array=True)
-            X = check_features(self, X, reset=True)
-            check_same_rows(X=X, y=y)
-            weights = check_sample_weight(sample_weight, self._shape_of_weights(X, y))
+            X, weights = self._checked_data(X, y, sample_weight)
             encoded, messages = self._weigh(self._describe(y), weights)
             for message in messages:
                 warnings.warn(message, UserWarning, stacklevel=3)
@@ -142,6 +137,15 @@ class LinearLogitModel(BaseEstimator, ABC):
             if shortfall:
                 warnings.warn(shortfall, ConvergenceWarning, stacklevel=3)
         return self
+
+    def _checked_data(self, X: Any, y: Any, sample_weight: Any) -> tuple[Any, Array | None]:
+        """X and the weights, checked; that there is a y of as many rows."""
+        if y is None:
+            # validate_data raises scikit-learn's standard error for a missing y.
+            validate_data(self, X, y, accept_sparse=True, skip_check_array=True)
+        X = check_features(self, X, reset=True)
+        check_same_rows(X=X, y=y)
+        return X, check_sample_weight(sample_weight, self._shape_of_weights(X, y))
 
     def _checked_parameters(self) -> _Parameters:
         check_boolean(self.prior_correction, "prior_correction")

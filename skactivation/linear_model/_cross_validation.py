@@ -13,6 +13,9 @@ from skactivation.linear_model._encoded_targets import EncodedTargets
 from skactivation.linear_model._held_out_losses import HeldOutLosses, LossSums
 from skactivation.linear_model._penalty_path import PenaltyPath
 
+# Weights of the rows for all folds that are fitted together, 128 MB.
+_MOST_WEIGHTS = 2**24
+
 
 class SearchData(NamedTuple):
     """Rows and what is known of them."""
@@ -27,15 +30,6 @@ class SearchData(NamedTuple):
     """y in the form that the plain estimator takes."""
     encoded: EncodedTargets
     """Targets and weights of all rows."""
-
-
-class _Fold(NamedTuple):
-    """A pair of sets of rows."""
-
-    encoded: EncodedTargets
-    """Targets and weights of the training rows; the other rows have the weight 0."""
-    test: Array
-    """Numbers of the test rows."""
 
 
 class CrossValidation:
@@ -61,31 +55,16 @@ class CrossValidation:
         check: Callable[[EncodedTargets, list[str]], None],
     ) -> None:
         self._plain, self._data, self._check = plain, data, check
-        self._folds: list[_Fold] = []
-        for number, (train, test) in enumerate(splits):
-            try:
-                self._folds.append(self._fold(numbers_of_rows(train), numbers_of_rows(test)))
-            except ValueError as error:
-                raise ValueError(f"split {number} of cv: {error}") from error
-        if not self._folds:
+        self._splits = [(numbers_of_rows(train), numbers_of_rows(test)) for train, test in splits]
+        if not self._splits:
             raise ValueError("cv must give at least one split, got none")
 
     def fit(self, Cs: Array) -> list[list[LinearLogitModel]]:
         """Models (n_folds, n_Cs), for values of C in any order."""
-        order = np.argsort(Cs, kind="stable")
-        path = PenaltyPath(
-            self._data.rows,
-            [fold.encoded for fold in self._folds],
-            fit_intercept=self._plain.fit_intercept,
-            tol=self._plain.tol,
-            max_iter=self._plain.max_iter,
-        )
-        fits, models, start = path.fits(Cs[order]), [], 0
-        for fold in self._folds:
-            problems = np.arange(start, start + fold.encoded.units.size)
-            of_fold = [self._plain.fitted_as(fold.encoded, of_C.take(problems), self._data.rows.dtype) for of_C in fits]
-            models.append([of_fold[place] for place in np.argsort(order)])
-            start += problems.size
+        step = max(1, _MOST_WEIGHTS // self._data.rows.shape[0])
+        models = []
+        for first in range(0, len(self._splits), step):
+            models += self._fit_together(range(first, min(first + step, len(self._splits))), Cs)
         return models
 
     def scores(
@@ -94,9 +73,9 @@ class CrossValidation:
         """Scores (n_folds, n_Cs) by a scorer, with its parameters for all rows."""
         n_rows = self._data.rows.shape[0]
         scores = []
-        for fold, of_fold in zip(self._folds, models, strict=True):
-            X, y = (_safe_indexing(rows, fold.test) for rows in (self._data.X, self._data.y))
-            of_test = {name: selected_rows(value, fold.test, n_rows) for name, value in params.items()}
+        for (_, test), of_fold in zip(self._splits, models, strict=True):
+            X, y = (_safe_indexing(rows, test) for rows in (self._data.X, self._data.y))
+            of_test = {name: selected_rows(value, test, n_rows) for name, value in params.items()}
             scores.append([scorer(model, X, y, **of_test) for model in of_fold])
         return np.array(scores, dtype=np.float64)
 
@@ -104,22 +83,44 @@ class CrossValidation:
         """Losses of the models of each fold on its test rows."""
         sums = [
             losses.sums(
-                np.stack([model.coef_ for model in of_fold]),
-                np.stack([model.intercept_ for model in of_fold]),
-                fold.test,
+                np.stack([model.coef_ for model in of_fold]), np.stack([model.intercept_ for model in of_fold]), test
             )
-            for fold, of_fold in zip(self._folds, models, strict=True)
+            for (_, test), of_fold in zip(self._splits, models, strict=True)
         ]
         return LossSums(*map(np.stack, zip(*sums, strict=True)))
 
-    def _fold(self, train: Array, test: Array) -> _Fold:
+    def _fit_together(self, numbers: range, Cs: Array) -> list[list[LinearLogitModel]]:
+        """Models (., n_Cs) of the folds with some numbers."""
+        encoded = [self._encoded(number) for number in numbers]
+        order = np.argsort(Cs, kind="stable")
+        path = PenaltyPath(
+            self._data.rows,
+            encoded,
+            fit_intercept=self._plain.fit_intercept,
+            tol=self._plain.tol,
+            max_iter=self._plain.max_iter,
+        )
+        fits, models, start = path.fits(Cs[order]), [], 0
+        for of_fold in encoded:
+            problems = np.arange(start, start + of_fold.units.size)
+            in_order = [self._plain.fitted_as(of_fold, of_C.take(problems), self._data.rows.dtype) for of_C in fits]
+            models.append([in_order[place] for place in np.argsort(order)])
+            start += problems.size
+        return models
+
+    def _encoded(self, number: int) -> EncodedTargets:
+        """Targets and weights of the training rows of a fold; the other rows have the weight 0."""
+        train, test = self._splits[number]
         all_weights = self._data.weights
         times = np.bincount(train, minlength=self._data.rows.shape[0]).astype(np.float64)
         weights = times if all_weights is None else (times * all_weights.T).T
         held_out = np.ones(test.size) if all_weights is None else all_weights[test]
-        for name, there in (("training", weights), ("test", held_out)):
-            if not there.any():
-                raise ValueError(f"there is no {name} row of positive weight: use another splitter")
-        encoded, messages = self._plain._weigh(self._data.description, weights)
-        self._check(encoded, messages)
-        return _Fold(encoded, test)
+        try:
+            for name, there in (("training", weights), ("test", held_out)):
+                if not there.any():
+                    raise ValueError(f"there is no {name} row of positive weight: use another splitter")
+            encoded, messages = self._plain._weigh(self._data.description, weights)
+            self._check(encoded, messages)
+        except ValueError as error:
+            raise ValueError(f"split {number} of cv: {error}") from error
+        return encoded

@@ -77,6 +77,8 @@ class PenaltyPath:
 
     def fits(self, Cs: Array) -> list[Fits]:
         """The fits with each value of C, from the smallest to the largest."""
+        if self._units.size == 0:
+            return [Fits(np.zeros((0, 1, self._rows.n_features)), np.zeros((0, 1)), np.zeros(0))] * len(Cs)
         found: list[Fits] = []
         thetas: list[Array] = []
         for number, C in enumerate(Cs):

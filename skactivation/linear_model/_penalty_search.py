@@ -11,9 +11,7 @@ from sklearn.exceptions import ConvergenceWarning
 from sklearn.metrics import check_scoring
 from sklearn.utils import indexable
 from sklearn.utils.metadata_routing import MetadataRouter, MethodMapping, process_routing
-from sklearn.utils.validation import validate_data
 
-from skactivation._data.inputs import check_features
 from skactivation._data.splits import splits_of
 from skactivation._messages import abridged
 from skactivation._threads import single_threaded_blas
@@ -22,8 +20,6 @@ from skactivation._validation import (
     as_floats,
     check_boolean,
     check_integer,
-    check_same_rows,
-    check_sample_weight,
     unchanged_on_error,
 )
 from skactivation.linear_model._base import LinearLogitModel
@@ -108,12 +104,7 @@ class PenaltySearch(ABC):
             Cs = self._check_search_parameters()
             plain = self._plain()
             plain._checked_parameters()
-            if y is None:
-                # validate_data raises scikit-learn's standard error for a missing y.
-                validate_data(estimator, X, y, accept_sparse=True, skip_check_array=True)
-            rows = check_features(estimator, X, reset=True)
-            check_same_rows(X=X, y=y)
-            weights = check_sample_weight(sample_weight, plain._shape_of_weights(rows, y))
+            rows, weights = estimator._checked_data(X, y, sample_weight)
             split_params, score_params = self._routed(sample_weight, params)
             plain.__dict__.update({name: vars(self)[name] for name in _NAMES if name in vars(self)})
             description = plain._describe(y)

@@ -391,3 +391,76 @@ def test_columns_that_depend_on_each_other_in_each_block_alone():
     before = theta.copy()
     objective.center(theta)
     assert_allclose(theta, before, atol=1e-12)
+
+
+@pytest.mark.parametrize("form", [np.asarray, sparse.csr_array])
+def test_shared_blocks_are_the_means_of_the_blocks(form):
+    rows = rows_of(form(X), ClassTargets(LABELS, 3), TWO_WEIGHTS, n_outputs=6, fit_intercept=True)
+    objective = LinearObjective(rows, np.full(2, 0.5), alike=True)
+    theta = centred_theta(objective)
+    blocks = objective.hessian_blocks(theta)
+    assert_allclose(objective.shared_hessian_blocks(theta), blocks.mean(axis=0), rtol=1e-10)
+    assert objective.costs.alike
+
+
+@pytest.mark.parametrize("form", [np.asarray, sparse.csr_array])
+@pytest.mark.parametrize("make", [search_objective, sigmoid_objective])
+def test_problems_may_be_known_by_the_same_number(make, form):
+    rows = make().rows
+    rows = rows_of(form(X), rows.targets, rows.weights, n_outputs=3 * rows.targets.n_logits, fit_intercept=True)
+    numbers = np.array([1, 0, 1])
+    several = LinearObjective(rows, np.array([0.1, 0.2, 0.3]), np.ones(3), numbers)
+    theta = centred_theta(several)
+    values, gradient = several.value_and_gradient(theta)
+    hessian = several.hessian(theta)
+    for place, number in enumerate(numbers):
+        alone = LinearObjective(rows, np.full(2, [0.1, 0.2, 0.3][place])).select(np.arange(2) == number)
+        value, its_gradient = alone.value_and_gradient(theta[[place]])
+        assert_allclose(values[place], value[0], rtol=1e-12)
+        assert_allclose(gradient[place], its_gradient[0], rtol=1e-9, atol=1e-9)
+        assert_allclose(hessian[place], alone.hessian(theta[[place]])[0], rtol=1e-9, atol=1e-9)
+
+
+@pytest.mark.parametrize("form", [np.asarray, sparse.csr_array])
+@pytest.mark.parametrize("make", [softmax_objective, sigmoid_objective])
+def test_a_problem_without_a_row_gives_the_row_no_weight(make, form):
+    objective = make(form=form)
+    problems, rows = (np.zeros(3, int) if make is softmax_objective else np.array([1, 0, 1])), np.array([7, 0, 79])
+    without = objective.without(problems, rows)
+    theta = centred_theta(without)
+    values, _ = without.value_and_gradient(theta)
+    for number, (problem, row) in enumerate(zip(problems, rows, strict=True)):
+        others = make(form=form, weights=WEIGHTS * (np.arange(80) != row))
+        coef, intercept = without.to_features(theta, np.float64)
+        n_logits = theta.shape[1]
+        mine = slice(number * n_logits, (number + 1) * n_logits)
+        single = others.select(np.arange(others.shape[0]) == problem)
+        at = single.from_features(coef[mine], intercept[mine])
+        assert_allclose(values[number], single.value_and_gradient(at)[0][0], rtol=1e-10)
+
+
+@pytest.mark.parametrize("form", [np.asarray, sparse.csr_array])
+@pytest.mark.parametrize("make", [softmax_objective, sigmoid_objective])
+def test_leaving_out_a_row_is_a_newton_step_without_it(make, form):
+    objective = make(form=form)
+    theta = centred_theta(objective)
+    hessian, gradient = objective.hessian(theta), objective.value_and_gradient(theta)[1]
+    changes, steps = objective.left_out_steps(theta, np.linalg.inv(hessian))
+    n_problems, n_logits, n_columns = objective.shape
+    for row in (0, 41):
+        for problem in range(n_problems):
+            without = objective.without(np.array([problem]), np.array([row]))
+            own = gradient[problem] - without.value_and_gradient(theta[[problem]])[1][0]
+            # One of the row's parts of the gradient: the residuals times its columns.
+            step = np.linalg.solve(without.hessian(theta[[problem]])[0], own.ravel()).reshape(1, n_logits, n_columns)
+            without.center(step)
+            full = np.zeros(objective.shape)
+            full[problem] = step
+            coef, intercept = objective.to_features(full, np.float64)
+            moved = np.asarray(X[row] @ coef.T + intercept).reshape(n_problems, n_logits)[problem]
+            change = changes[problem, :, row]
+            assert_allclose(change - change.mean() * (n_logits > 1), moved - moved.mean() * (n_logits > 1), rtol=1e-6)
+            pull = objective.gradient_of_rows(np.array([row]), steps[[problem], :, row])[0]
+            start = np.linalg.solve(hessian[problem], pull.ravel()).reshape(1, n_logits, n_columns)
+            objective.center(start)
+            assert_allclose(start, step, rtol=1e-5, atol=1e-9 * np.abs(step).max())

@@ -81,7 +81,8 @@ def held_out_logits(
     training rows is a ValueError.
     """
     X, y = indexable(X, y)
-    pairs = [(numbers_of_rows(train), numbers_of_rows(test)) for train, test in splits]
+    n_rows = shape_of(y)[0]
+    pairs = [(numbers_of_rows(train, n_rows), numbers_of_rows(test, n_rows)) for train, test in splits]
     pairs = [(train, test) for train, test in pairs if test.size]
     if not pairs:
         raise ValueError("cv must leave some rows out, but every split has an empty test set; use another splitter")

@@ -127,14 +127,13 @@ class CVDisplay:
             )
         check_is_fitted(estimator, "scores_")
         per_label = np.ndim(estimator.best_index_) > 0
-        unit = "minus the log loss of held-out rows, nats" if estimator.scoring is None else str(estimator.scoring)
         display = cls(
             estimator.Cs_,
             estimator.mean_scores_,
             estimator.standard_errors_,
             estimator.best_index_,
             fold_scores=None if per_label or estimator.cv == "loo" else estimator.scores_,
-            score_name=f"mean score: {unit}" if estimator.scoring is None else f"mean score, {unit}",
+            score_name=_score_name(estimator.scoring),
             name=type(estimator).__name__ if name is None else name,
             label_names=estimator.label_names_ if per_label else None,
         )
@@ -192,3 +191,13 @@ class CVDisplay:
         log_ticks(self.ax_.xaxis, *self.ax_.get_xlim())
         self.ax_.legend(fontsize="small")
         return self
+
+
+def _score_name(scoring: Any) -> str:
+    """What the scores are, for the axis."""
+    if scoring is None:
+        return "mean score: minus the log loss of held-out rows, nats"
+    # A scorer of scikit-learn is made of a function.
+    function = getattr(scoring, "_score_func", scoring)
+    name = scoring if isinstance(scoring, str) else getattr(function, "__name__", type(scoring).__name__)
+    return "mean score" if name == "<lambda>" else f"mean score: {name}"

@@ -172,14 +172,14 @@ class LinearLogitModel(BaseEstimator, ABC):
         # A previous fit is a better guess.
         guess = None if len(starts) > 1 else guess_from_smaller_problem(objective, starts[0])
         strategy, _ = cheapest_strategy(objective.shape, objective.costs, has_penalty=objective.is_strongly_convex)
-        separable = np.all(np.isinf(parameters.C)) and encoded.targets.hard
+        separable = np.isinf(parameters.C) & encoded.targets.hard
         solution = minimize(
             objective,
             starts if guess is None else [*starts, guess.theta],
             strategy,
             tol=parameters.tol,
             max_iter=parameters.max_iter,
-            separated_below=objective.separation_levels() if separable else 0.0,
+            separated_below=np.where(separable, objective.separation_levels(), 0.0) if np.any(separable) else 0.0,
             expected=None if guess is None else guess.expected,
             sample=None if guess is None else guess.sample,
         )

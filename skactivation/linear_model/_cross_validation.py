@@ -1,6 +1,7 @@
 """Cross-validation of several values of C: folds of the rows, the fits to each, and their scores."""
 
-from collections.abc import Callable, Iterable
+from collections.abc import Callable, Iterable, Iterator
+from contextlib import contextmanager
 from typing import Any, NamedTuple
 
 import numpy as np
@@ -13,8 +14,8 @@ from skactivation.linear_model._encoded_targets import EncodedTargets
 from skactivation.linear_model._held_out_losses import HeldOutLosses, LossSums
 from skactivation.linear_model._penalty_path import PenaltyPath
 
-# Weights of the rows for all folds that are fitted together, 128 MB.
-_MOST_WEIGHTS = 2**24
+# Numbers that folds which are fitted together hold, 256 MB.
+_MOST_ELEMENTS = 2**25
 
 
 class SearchData(NamedTuple):
@@ -30,6 +31,8 @@ class SearchData(NamedTuple):
     """y in the form that the plain estimator takes."""
     encoded: EncodedTargets
     """Targets and weights of all rows."""
+    messages: list[str]
+    """Warnings about them."""
 
 
 class CrossValidation:
@@ -55,13 +58,22 @@ class CrossValidation:
         check: Callable[[EncodedTargets, list[str]], None],
     ) -> None:
         self._plain, self._data, self._check = plain, data, check
-        self._splits = [(numbers_of_rows(train), numbers_of_rows(test)) for train, test in splits]
+        self._splits: list[tuple[Array, Array]] = []
+        n_rows = data.rows.shape[0]
+        for number, split in enumerate(splits):
+            with _naming(number):
+                train, test = split
+                self._splits.append((numbers_of_rows(train, n_rows), numbers_of_rows(test, n_rows)))
         if not self._splits:
             raise ValueError("cv must give at least one split, got none")
 
     def fit(self, Cs: Array) -> list[list[LinearLogitModel]]:
         """Models (n_folds, n_Cs), for values of C in any order."""
-        step = max(1, _MOST_WEIGHTS // self._data.rows.shape[0])
+        n_rows, n_features = self._data.rows.shape
+        n_outputs, weights = self._data.encoded.null_logits.size, self._data.weights
+        # Weights of the rows, of entries if need be; and what the solver holds of coefficients.
+        each = n_rows * (1 if weights is None or weights.ndim == 1 else weights.shape[1])
+        step = max(1, _MOST_ELEMENTS // (each + 20 * n_outputs * n_features))
         models = []
         for first in range(0, len(self._splits), step):
             models += self._fit_together(range(first, min(first + step, len(self._splits))), Cs)
@@ -115,12 +127,20 @@ class CrossValidation:
         times = np.bincount(train, minlength=self._data.rows.shape[0]).astype(np.float64)
         weights = times if all_weights is None else (times * all_weights.T).T
         held_out = np.ones(test.size) if all_weights is None else all_weights[test]
-        try:
+        with _naming(number):
             for name, there in (("training", weights), ("test", held_out)):
                 if not there.any():
                     raise ValueError(f"there is no {name} row of positive weight: use another splitter")
             encoded, messages = self._plain._weigh(self._data.description, weights)
             self._check(encoded, messages)
-        except ValueError as error:
-            raise ValueError(f"split {number} of cv: {error}") from error
         return encoded
+
+
+@contextmanager
+def _naming(number: int) -> Iterator[None]:
+    """Name the split in errors."""
+    try:
+        yield
+    except (TypeError, ValueError) as error:
+        kind = TypeError if isinstance(error, TypeError) else ValueError
+        raise kind(f"split {number} of cv: {error}") from error

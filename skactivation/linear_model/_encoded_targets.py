@@ -33,7 +33,8 @@ class EncodedTargets:
         return slice(None) if self.constant is None else np.isnan(self.constant)
 
     def missing_since(self, before: "EncodedTargets") -> Array:
-        """Mask (L,) of what is constant here and was fitted before."""
-        fitted = np.zeros((2, self.prior_shift.size), dtype=bool)
-        fitted[0][self.fitted] = fitted[1][before.fitted] = True
-        return np.asarray(fitted[1] & ~fitted[0])
+        """Mask (L,) of the classes or labels that are constant here and were fitted before."""
+        if self.constant is None:
+            return np.zeros(self.prior_shift.size, dtype=bool)
+        was_fitted = np.ones(self.constant.size, dtype=bool) if before.constant is None else before.fitted
+        return np.asarray(was_fitted & ~self.fitted)

@@ -12,12 +12,10 @@ import numpy as np
 
 from skactivation._optimize.objective import Curvature
 from skactivation._optimize.preconditioner import precondition
-from skactivation._optimize.solver import minimize
-from skactivation._optimize.strategy import cheapest_strategy
 from skactivation._typing import Array
 from skactivation.linear_model._held_out_losses import HeldOutLosses
 from skactivation.linear_model._objective import LinearObjective
-from skactivation.linear_model._penalty_path import Fits, PenaltyPath
+from skactivation.linear_model._penalty_path import Fits, PenaltyPath, minima
 
 # Hessians, which are inverted, have at most so many rows.
 _MOST_COEFFICIENTS = 2000
@@ -34,8 +32,8 @@ class LeftOut(NamedTuple):
     """Losses (P, n): of exclusive classes (1, n), of labels (L, n)."""
     weights: Array
     """Weights (P, n) of these losses, 0 for labels not known."""
-    n_refits: int
-    """How many fits without a row there were."""
+    gap: float
+    """Largest bound on the relative gap of a fit without a row."""
 
 
 class LeaveOneOut:
@@ -51,63 +49,84 @@ class LeaveOneOut:
         The losses.
     offset : ndarray of shape (P, K)
         What predictions add to the logits of a fit.
+    by_label : bool
+        Whether the mean loss of each problem has to be right, instead of that of all.
     **options
         `tol` and `max_iter` of the refits.
     """
 
-    def __init__(self, path: PenaltyPath, X: Any, losses: HeldOutLosses, offset: Array, **options: Any) -> None:
+    def __init__(
+        self, path: PenaltyPath, X: Any, losses: HeldOutLosses, offset: Array, *, by_label: bool, **options: Any
+    ) -> None:
         self._path, self._X, self._losses, self._options = path, X, losses, options
-        self._offset = offset[:, :, np.newaxis]
+        self._offset, self._by_label = offset[:, :, np.newaxis], by_label
 
     def left_out(self, C: float, fits: Fits) -> LeftOut:
         """Losses of the rows, given the fits to all of them."""
         objective = self._path.objective(C)
-        _, n_logits, n_columns = objective.shape
-        if n_logits * n_columns > _MOST_COEFFICIENTS:
-            raise ValueError(
-                f"cv='loo' takes at most {_MOST_COEFFICIENTS} coefficients of exclusive classes or of a label, got "
-                f"{n_logits * n_columns}: use folds, such as cv=10"
-            )
         theta = self._path.theta(objective, fits)
-        inverse = precondition(objective, theta, Curvature.WHOLE).inverse()
-        changes, steps = objective.left_out_steps(theta, inverse)
         z = _logits(self._X, fits) + self._offset
         before, weights = self._losses.of_logits(z.copy())
-        z += changes
+        z += _newton_changes(objective, theta)
         losses, _ = self._losses.of_logits(z.copy())
         # Those come first whose losses rise most.
         rises = np.abs(losses - before) * weights
         order = np.argsort(-rises, axis=None, kind="stable")[: np.count_nonzero(weights)]
-        end, batch = 0, _REFITS
+        end, batch, gap = 0, _REFITS, 0.0
         while end < order.size:
             chosen = np.unravel_index(order[end : end + batch], losses.shape)
-            z[chosen[0], :, chosen[1]] = self._refitted(objective, theta, inverse, steps, *chosen)
+            z[chosen[0], :, chosen[1]], gaps = self._refitted(objective, theta, *chosen)
             estimates, (losses, _) = losses, self._losses.of_logits(z.copy())
-            errors = np.abs(losses - estimates)[chosen] * weights[chosen]
-            end, batch = end + errors.size, 2 * batch
-            # Errors of the others are expected to be no larger, beside what their losses rise.
-            share = (errors / np.maximum(rises[chosen], np.finfo(float).tiny)).max()
-            if share * rises.ravel()[order[end:]].sum() <= _ERROR * (losses * weights).sum():
+            errors = np.zeros_like(losses)
+            errors[chosen] = np.abs(losses - estimates)[chosen] * weights[chosen]
+            end, batch, gap = end + gaps.size, 2 * batch, max(gap, float(gaps.max()))
+            rest = np.zeros_like(rises)
+            rest.ravel()[order[end:]] = rises.ravel()[order[end:]]
+            if self._is_right(errors, rises, rest, losses * weights, chosen):
                 break
-        return LeftOut(losses, weights, end)
+        return LeftOut(losses, weights, gap)
 
-    def _refitted(
-        self, objective: LinearObjective, theta: Array, inverse: Array, steps: Array, problems: Array, rows: Array
-    ) -> Array:
-        """Logits (R, K) of the rows (R,) in fits of the problems (R,) without them."""
-        step = max(1, _MOST_WEIGHTS // objective.rows.n_rows)
-        logits = []
+    def _is_right(self, errors: Array, rises: Array, rest: Array, losses: Array, last: Any) -> bool:
+        """Whether the mean loss is expected to be right, given the last batch's errors (P, n) and the rises of others.
+
+        Errors of the others are expected to be no larger, beside what their losses rise, and smaller in sum.
+        """
+        share = (errors[last] / np.maximum(rises[last], np.finfo(float).tiny)).max()
+        sums = [each.sum(axis=1) if self._by_label else each.sum() for each in (errors, rest, losses)]
+        return bool(np.all(np.maximum(sums[0], share * sums[1]) <= _ERROR * sums[2]))
+
+    def _refitted(self, objective: LinearObjective, theta: Array, problems: Array, rows: Array) -> tuple[Array, Array]:
+        """Logits (R, K) of the rows (R,) in fits of the problems (R,) without them, and the gaps (R,)."""
+        step = max(1, _MOST_WEIGHTS // (objective.rows.n_rows * theta.shape[1] + theta[0].size))
+        logits, gaps = [], []
         for first in range(0, rows.size, step):
             p, i = problems[first : first + step], rows[first : first + step]
-            pull = objective.gradient_of_rows(i, steps[p, :, i]).reshape(i.size, -1, 1)
-            start = theta[p] + np.matmul(inverse[p], pull).reshape(i.size, *theta.shape[1:])
             others = objective.without(p, i)
-            strategy, _ = cheapest_strategy(others.shape, others.costs, has_penalty=others.is_strongly_convex)
-            solution = minimize(others, [start], strategy, **self._options)
-            coef, intercept = others.to_features(solution.theta, np.float64)
+            at, bounds = minima(others, [theta[p]], np.zeros_like(theta[p]), np.zeros(i.size), **self._options)
+            coef, intercept = others.to_features(at, np.float64)
             of_own_row = np.asarray(self._X[i] @ coef.T + intercept).reshape(i.size, i.size, -1)
             logits.append(np.einsum("iik->ik", of_own_row) + self._offset[p, :, 0])
-        return np.concatenate(logits)
+            gaps.append(bounds)
+        return np.concatenate(logits), np.concatenate(gaps)
+
+
+def _newton_changes(objective: LinearObjective, theta: Array) -> Array:
+    """What a Newton step without a row changes in its logits, (P, K, n)."""
+    n_problems, n_logits, n_columns = objective.shape
+    if n_logits * n_columns > _MOST_COEFFICIENTS:
+        raise ValueError(
+            f"cv='loo' takes at most {_MOST_COEFFICIENTS} coefficients of exclusive classes or of a label, got "
+            f"{n_logits * n_columns}: use folds, such as cv=10"
+        )
+    # Hessians of so many problems at a time, 32 MB.
+    step = max(1, _MOST_WEIGHTS // (n_logits * n_columns) ** 2)
+    changes = []
+    for first in range(0, n_problems, step):
+        some = (np.arange(n_problems) // step) == first // step
+        part = objective.select(some)
+        inverse = precondition(part, theta[some], Curvature.WHOLE).inverse()
+        changes.append(part.changes_without(theta[some], inverse))
+    return np.concatenate(changes)
 
 
 def _logits(X: Any, fits: Fits) -> Array:

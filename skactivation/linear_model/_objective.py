@@ -79,10 +79,8 @@ class LinearObjective(Objective):
         self._pairs, self._places = _pairs_of_logits(targets.n_logits)
         # Without a penalty, F is constant in the directions given by linearly dependent columns.
         self._null_spaces: list[Array] = []
-        if not self._strengths.any() and rows.n_columns <= _MOST_COLUMNS_DECOMPOSED:
-            # Problems with row weights of their own may lack the rows that make columns independent.
-            numbers = self._problems.tolist() if rows.weights is not None and rows.weights.ndim == 2 else [None]
-            bases = [_null_space(rows, self.units.block_scale, number) for number in numbers]
+        if not self._strengths.all() and rows.n_columns <= _MOST_COLUMNS_DECOMPOSED:
+            bases = self._bases_of_null_spaces()
             self._null_spaces = bases if any(basis.size for basis in bases) else []
 
     @property
@@ -323,33 +321,22 @@ class LinearObjective(Objective):
         )
         return np.asarray(largest)
 
-    def left_out_steps(self, theta: Array, inverse: Array) -> tuple[Array, Array]:
-        """What leaving out a row does to its logits and to the gradient (P, K, n), for inverse Hessians (P, m, m)."""
+    def changes_without(self, theta: Array, inverse: Array) -> Array:
+        """What a Newton step without a row changes in its logits (P, K, n), for inverse Hessians (P, m, m)."""
         n_problems, n_logits, n_columns = self.shape
-        forms = inverse.reshape(n_problems, n_logits, n_columns, n_logits, n_columns).transpose(0, 1, 3, 2, 4)
-        changes, steps = self._sum(
-            _terms.left_out_steps,
-            theta,
-            forms * self._scale_products,
-            size=1,
-            combine=CONCATENATE,
-            cost=n_logits * n_columns,
+        forms = inverse.reshape(n_problems, n_logits, n_columns, n_logits, n_columns)
+        scale = self.units.block_scale
+        forms = forms.transpose(0, 2, 1, 3, 4) * scale[:, np.newaxis, np.newaxis, np.newaxis] * scale
+        (changes,) = self._sum(
+            _terms.changes_without, theta, forms, size=1, combine=CONCATENATE, cost=n_logits * n_columns
         )
-        return np.concatenate(changes, axis=2), np.concatenate(steps, axis=2)
+        return np.concatenate(changes, axis=2)
 
     def largest_residuals(self, theta: Array) -> Array:
         """Largest absolute residual (P, K) of each logit over rows of positive weight."""
         size = self.shape[0] * self.shape[1]
         (largest,) = self._sum(_terms.largest_residuals, theta, size=size, combine=np.maximum)
         return np.asarray(largest.reshape(self.shape[:2]))
-
-    def gradient_of_rows(self, rows: Array, factors: Array) -> Array:
-        """Columns of the rows with the given numbers (R,), times factors (R, K): (R, K, D)."""
-        combination = np.zeros((*factors.shape, self.rows.n_rows))
-        combination[np.arange(rows.size), :, rows] = factors
-        size = factors.size * self.shape[2]
-        (sums,) = self.rows.sum(_terms.combined_rows, combination.reshape(factors.size, -1), size=size)
-        return np.asarray(sums.reshape(*factors.shape, -1) * self.units.block_scale)
 
     def from_rows(self, combination: Array, intercepts: Array) -> Array:
         """Coefficients (P, K, D) that are linear combinations, with factors (P K, n), of X's centred rows."""
@@ -422,6 +409,21 @@ class LinearObjective(Objective):
         if not self.units.has_intercept or not offsets.any():
             return None
         return np.asarray(np.square(offsets * self.units.block_scale[:-1]))
+
+    def _bases_of_null_spaces(self) -> list[Array]:
+        """Bases (D, r) of the null spaces of X: one for all problems, or for each one, empty where it has a penalty."""
+        # Problems with row weights of their own may lack the rows that make columns independent.
+        own = self.rows.weights is not None and self.rows.weights.ndim == 2
+        if not own and not self._strengths.any():
+            return [_null_space(self.rows, self.units.block_scale, None)]
+        of_weights = self.rows.targets.row_weights_of(self._problems).tolist() if own else [None] * self.shape[0]
+        known: dict[int | None, Array] = {}
+        bases = []
+        for number, weights, strength in zip(self._problems.tolist(), of_weights, self._strengths, strict=True):
+            if strength == 0 and weights not in known:
+                known[weights] = _null_space(self.rows, self.units.block_scale, number if own else None)
+            bases.append(np.zeros((self.shape[2], 0)) if strength else known[weights])
+        return bases
 
     def _project(self, theta: Array) -> None:
         """Remove, in place, the component of coefficients or of a gradient in the null space of X."""

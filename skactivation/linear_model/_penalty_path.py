@@ -12,7 +12,7 @@ import numpy as np
 
 from skactivation._data.rows import rows_of
 from skactivation._data.targets import IndicatorTargets, JoinedTargets, Targets
-from skactivation._optimize.problems import Solution
+from skactivation._optimize.problems import Outcome, Solution
 from skactivation._optimize.solver import minimize
 from skactivation._optimize.strategy import cheapest_strategy
 from skactivation._typing import Array
@@ -66,7 +66,7 @@ class PenaltyPath:
         self._intercepts = np.concatenate([each.null_logits for each in encoded]).reshape(-1, targets.n_logits)
         self._fit_intercept, self._options, self._hard = fit_intercept, options, targets.hard
         # The labels of a fold have little in common.
-        self._alike = several and self._units.size == len(encoded)
+        self._alike = several and all(each.units.size == 1 for each in encoded)
         self._rows = rows_of(
             X,
             targets,
@@ -83,15 +83,12 @@ class PenaltyPath:
         thetas: list[Array] = []
         for number, C in enumerate(Cs):
             objective = self.objective(C)
-            solution = minimize(
-                objective,
-                _continued(thetas, Cs[: number + 1]) or [self._null(objective)],
-                cheapest_strategy(objective.shape, objective.costs, has_penalty=objective.is_strongly_convex)[0],
-                separated_below=objective.separation_levels() if C == np.inf and self._hard else 0.0,
-                **self._options,
-            )
-            thetas = [*thetas[-1:], solution.theta]
-            found.append(_fits(objective, solution))
+            null = self._null(objective)
+            levels = objective.separation_levels() if C == np.inf and self._hard else np.zeros(null.shape[0])
+            starts = _continued(thetas, Cs[: number + 1]) or [null]
+            theta, gaps = minima(objective, starts, null, levels, **self._options)
+            thetas = [*thetas[-1:], theta]
+            found.append(_fits(objective, theta, gaps))
         return found
 
     def objective(self, C: float) -> LinearObjective:
@@ -110,6 +107,29 @@ class PenaltyPath:
         return theta
 
 
+def minima(
+    objective: LinearObjective, starts: list[Array], null: Array, levels: Array, **options: Any
+) -> tuple[Array, Array]:
+    """Coefficients (P, K, D) and bounds (P,) on the gaps; `levels` are as `separated_below` for `minimize`.
+
+    Problems that stall together, because one line search serves all, are solved one by one, also from `null`.
+    """
+    solution = _minimum(objective, starts, levels, options)
+    theta, gaps = solution.theta, solution.gaps
+    stalled = [number for number, outcome in enumerate(solution.outcomes) if outcome is Outcome.STALLED]
+    for number in stalled if len(gaps) > 1 else []:
+        mask = np.arange(gaps.size) == number
+        alone = _minimum(objective.select(mask), [null[mask], theta[mask]], levels[mask], options)
+        if alone.gaps[0] < gaps[number]:
+            theta[number], gaps[number] = alone.theta[0], alone.gaps[0]
+    return theta, gaps
+
+
+def _minimum(objective: LinearObjective, starts: list[Array], levels: Array, options: dict[str, Any]) -> Solution:
+    strategy, _ = cheapest_strategy(objective.shape, objective.costs, has_penalty=objective.is_strongly_convex)
+    return minimize(objective, starts, strategy, separated_below=levels, **options)
+
+
 def _joined(targets: list[Targets]) -> Targets:
     """The problems of several targets; exclusive classes have the same targets in each."""
     first = targets[0]
@@ -126,7 +146,7 @@ def _continued(thetas: list[Array], Cs: Array) -> list[Array]:
     return [thetas[-1], thetas[-1] + min((after - now) / (now - before), _FURTHEST) * (thetas[-1] - thetas[-2])]
 
 
-def _fits(objective: LinearObjective, solution: Solution) -> Fits:
-    coef, intercept = objective.to_features(solution.theta, np.float64)
+def _fits(objective: LinearObjective, theta: Array, gaps: Array) -> Fits:
+    coef, intercept = objective.to_features(theta, np.float64)
     n_problems, n_logits, _ = objective.shape
-    return Fits(coef.reshape(n_problems, n_logits, -1), intercept.reshape(n_problems, n_logits), solution.gaps)
+    return Fits(coef.reshape(n_problems, n_logits, -1), intercept.reshape(n_problems, n_logits), gaps)

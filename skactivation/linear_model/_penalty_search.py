@@ -104,6 +104,9 @@ class PenaltySearch(ABC):
             Cs = self._check_search_parameters()
             plain = self._plain()
             plain._checked_parameters()
+            # What only an earlier fit has set must not stay.
+            for name in [name for name in vars(self) if name.endswith("_") or name == "_container"]:
+                delattr(self, name)
             rows, weights = estimator._checked_data(X, y, sample_weight)
             split_params, score_params = self._routed(sample_weight, params)
             plain.__dict__.update({name: vars(self)[name] for name in _NAMES if name in vars(self)})
@@ -116,7 +119,7 @@ class PenaltySearch(ABC):
                 )
             for message in messages:
                 warn(message, UserWarning, stacklevel=3)
-            data = SearchData(indexable(X)[0], indexable(y)[0], rows, weights, description, encoded)
+            data = SearchData(indexable(X)[0], indexable(y)[0], rows, weights, description, encoded, messages)
             self.Cs_ = Cs
             with np.errstate(all="ignore"):
                 if isinstance(self.cv, str):
@@ -139,6 +142,8 @@ class PenaltySearch(ABC):
                     "cv='loo' estimates the log loss, which scoring=None stands for; for another score pass the "
                     "splitter LeaveOneOut()"
                 )
+        if not (self.scoring is None or isinstance(self.scoring, str) or callable(self.scoring)):
+            raise TypeError(f"scoring must be one scorer, its name or None, got {self.scoring!r}")
         return check_grid(self.Cs)
 
     def _routed(self, sample_weight: Any, params: dict[str, Any]) -> tuple[dict[str, Any], dict[str, Any]]:
@@ -153,6 +158,8 @@ class PenaltySearch(ABC):
                 f"fit got {others[0]!r}, which only metadata routing can pass on: call "
                 "sklearn.set_config(enable_metadata_routing=True)"
             )
+        if params and isinstance(self.cv, str):
+            raise TypeError("fit got groups, but cv='loo' leaves out single rows: pass a splitter")
         return params, {}
 
     def _cross_validate(
@@ -164,6 +171,9 @@ class PenaltySearch(ABC):
         models = folds.fit(self.Cs_)
         if self.scoring is None:
             sums = folds.loss_sums(models, self._losses(data))
+            unknown = np.flatnonzero(sums.weights.sum(axis=1) == 0)
+            if unknown.size:
+                raise ValueError(f"split {unknown[0]} of cv: no label of a test row is known: use another splitter")
             # Folds count equally, as in GridSearchCV.
             self._choose_by_losses(sums, np.ones(len(sums.weights)), (sums.weights > 0).astype(float))
         else:
@@ -183,14 +193,14 @@ class PenaltySearch(ABC):
         of_all_rows = [in_order[place] for place in np.argsort(order)]
         shift = data.encoded.prior_shift.reshape(of_all_rows[0].intercept.shape)
         offset = -shift if plain.prior_correction else np.zeros_like(shift)
-        rows = LeaveOneOut(path, data.rows, self._losses(data), offset, **options)
+        rows = LeaveOneOut(path, data.rows, self._losses(data), offset, by_label=self._by_label(), **options)
         left_out = [rows.left_out(C, fits) for C, fits in zip(self.Cs_, of_all_rows, strict=True)]
         weights = left_out[0].weights.T
         losses = np.stack([of_C.losses for of_C in left_out]).transpose(2, 0, 1)
         sums = LossSums(losses * weights[:, np.newaxis], weights)
         self._choose_by_losses(sums, weights.sum(axis=1), weights)
         models = [plain.fitted_as(data.encoded, fits, np.float64) for fits in of_all_rows]
-        gaps = np.array([model.optimality_gap_ for model in models])
+        gaps = np.array([max(model.optimality_gap_, of_C.gap) for model, of_C in zip(models, left_out, strict=True)])
         return np.stack([_coefficients(model) for model in models]), self._uncertified_fits(gaps)
 
     def _choose_by_losses(self, sums: LossSums, weights: Array, weights_by_label: Array) -> None:
@@ -227,9 +237,15 @@ class PenaltySearch(ABC):
         previous = encoded.attributes | {"coef_": start[:, :-1], "uncorrected_intercept_": start[:, -1]}
         plain.__dict__.update(encoded.attributes, prior_shift_=encoded.prior_shift)
         parameters = plain._checked_parameters()._replace(C=self._C_of_problems(encoded))
+        # The weakest penalty is the likeliest reason if there is no certificate.
+        plain.set_params(C=float(np.max(self.C_)))
         shortfall = plain._minimize(data.rows, encoded, parameters, previous)
         self.__dict__.update({k: v for k, v in vars(plain).items() if k not in plain.get_params(deep=False)})
-        return [shortfall] if shortfall else []
+        return [shortfall.replace(type(plain).__name__, type(self).__name__, 1)] if shortfall else []
+
+    def _by_label(self) -> bool:
+        """Whether each label has its own C."""
+        return False
 
     def _start_of_refit(self, starts: Array) -> Array:
         """The coefficients (L, d + 1) that belong to `C_`."""

@@ -13,6 +13,8 @@ from skactivation._typing import Array
 
 # The least share of a row's own curvature that other rows and the penalty are taken to leave.
 _LEAST_GAP = 1e-12
+# Numbers in an array of products that leverages are made of, 16 MB.
+_MOST_PRODUCTS = 2**21
 
 
 class LinearPoint(NamedTuple):
@@ -170,29 +172,40 @@ def triangles(one: Array, other: Array) -> Array:
     return np.asarray(np.linalg.qr(np.vstack([one, other]), mode="r"))
 
 
-def left_out_steps(block: FeatureBlock, point: LinearPoint, forms: Array) -> tuple[list[Array], list[Array]]:
-    """What leaving out a row does to its own logits, and to its problem's gradient; both (P, K, b), in lists.
+def changes_without(block: FeatureBlock, point: LinearPoint, forms: Array) -> tuple[list[Array]]:
+    """What leaving out a row changes in its logits, (P, K, b), in a list: a Newton step's worth.
 
-    `forms` (P, K, K, D, D) are the inverses of the Hessians. With a row's leverage G, its curvature W and its residuals
-    g, a Newton step without the row changes its logits by G r and the coefficients by H^-1 x r, with
-    r = (I - W G)^-1 g.
+    `forms` (P, D, K, K, D) are the inverses of the Hessians. With a row's leverage G, a matrix (K, K) of its quadratic
+    forms, its curvature W and its residuals g, the change is G (I - W G)^-1 g.
     """
-    logits, targets, weights = point.logits(block).copy(), block.targets(point.problems), block.weights(point.problems)
-    diagonal, q = _weighted(*point.loss.curvature(logits.copy(), targets), weights)
-    residuals = logits
-    point.loss.sums_and_residuals(residuals, targets, weights)
-    leverages = np.stack(
-        [block.quadratic_forms((form + form.T) / 2) for form in forms.reshape(-1, *forms.shape[3:])]
-    ).reshape(*forms.shape[:3], -1)
+    z, targets, weights = point.logits(block).copy(), block.targets(point.problems), block.weights(point.problems)
+    diagonal, q = _weighted(*point.loss.curvature(z.copy(), targets), weights)
+    point.loss.sums_and_residuals(z, targets, weights)
+    diagonal, changes = diagonal.reshape(z.shape), np.empty_like(z)
+    n_columns, n_logits = forms.shape[1:3]
+    step = max(1, _MOST_PRODUCTS // (n_logits**2 * n_columns))
+    start = 0
+    for columns in block.columns():
+        for first in range(0, len(columns), step):
+            x = columns[first : first + step]
+            rows = slice(start + first, start + first + len(x))
+            for problem, form in enumerate(forms):
+                products = (x @ form.reshape(n_columns, -1)).reshape(len(x), n_logits, n_logits, n_columns)
+                leverage = np.einsum("bkli,bi->bkl", products, x)
+                of_problem = None if q is None else q[problem, :, rows].T
+                changes[problem, :, rows] = _change(
+                    leverage, diagonal[problem, :, rows].T, of_problem, z[problem, :, rows].T
+                ).T
+        start += len(columns)
+    return ([changes],)
+
+
+def _change(leverage: Array, diagonal: Array, q: Array | None, residuals: Array) -> Array:
+    """Changes (b, K) of logits, from leverages (b, K, K), d and q (b, K) of the curvatures, and residuals (b, K)."""
     if q is None:
-        steps = residuals / np.maximum(1 - diagonal.reshape(residuals.shape) * leverages[:, :, 0], _LEAST_GAP)
-        return [leverages[:, :, 0] * steps], [steps]
-    # (P, b, K, K)
-    G = leverages.transpose(0, 3, 1, 2)
-    p = q.transpose(0, 2, 1)
-    W = -p[..., :, np.newaxis] * p[..., np.newaxis, :]
-    classes = np.arange(point.n_logits)
-    W[..., classes, classes] = diagonal.reshape(q.shape).transpose(0, 2, 1)
-    steps = np.linalg.solve(np.eye(point.n_logits) - W @ G, residuals.transpose(0, 2, 1)[..., np.newaxis])
-    changes = (G @ steps)[..., 0]
-    return [changes.transpose(0, 2, 1)], [steps[..., 0].transpose(0, 2, 1)]
+        return np.asarray(leverage[:, 0] * residuals / np.maximum(1 - diagonal * leverage[:, 0], _LEAST_GAP))
+    curvature = -q[:, :, np.newaxis] * q[:, np.newaxis]
+    classes = np.arange(q.shape[1])
+    curvature[:, classes, classes] = diagonal
+    steps = np.linalg.solve(np.eye(q.shape[1]) - curvature @ leverage, residuals[:, :, np.newaxis])
+    return np.asarray((leverage @ steps)[:, :, 0])

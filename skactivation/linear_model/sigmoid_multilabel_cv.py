@@ -23,9 +23,9 @@ __all__ = ["SigmoidMultiLabelCV"]
 class SigmoidMultiLabelCV(PenaltySearch, SigmoidMultiLabel):
     """`SigmoidMultiLabel` that chooses its penalty, 1 / C, by cross-validation: one C for all labels, or one for each.
 
-    It gives the C and the scores of ``GridSearchCV(SigmoidMultiLabel(), {"C": Cs})`` in less time: for each value of C,
-    the fits to all folds read X together, and start where the fits with stronger penalties point to. The final fit, to
-    all rows with `C_`, is that of `SigmoidMultiLabel`.
+    It gives the C and the scores of ``GridSearchCV(SigmoidMultiLabel(), {"C": Cs})`` in less time, as far as `tol`
+    determines them: for each value of C, the fits to all folds read X together, and start where the fits with stronger
+    penalties point to. The final fit, to all rows with `C_`, is that of `SigmoidMultiLabel`.
 
     Parameters
     ----------
@@ -36,9 +36,8 @@ class SigmoidMultiLabelCV(PenaltySearch, SigmoidMultiLabel):
         the log loss of each row under the fit to all others, from one fit to all rows and from refits without the rows
         that need one: see Notes.
     scoring : str or callable, default=None
-        What to compare, greater being better: a scorer or its name. None is minus the log loss of the held-out rows,
-        computed from logits:
-        the mean over the known entries of all labels, weighted by `sample_weight`.
+        What to compare, greater being better: a scorer or its name. None is minus the mean log loss over the known
+        entries of all labels in the held-out rows, computed from logits and weighted by `sample_weight`.
     one_standard_error : bool, default=False
         Whether to choose the smallest C whose mean score is within one standard error of the best.
     per_label : bool, default=False
@@ -54,7 +53,8 @@ class SigmoidMultiLabelCV(PenaltySearch, SigmoidMultiLabel):
     threshold : float or array-like of shape (L,), default=0.5
         `predict` returns 1 if the probability is at least this value.
     tol : float, default=1e-6
-        Largest certified relative optimality gap of each label in each fit.
+        Largest certified relative optimality gap of each label in each fit. Scores are about as accurate as the square
+        root of the gaps reached, mostly to 4 digits and more.
     max_iter : int, default=1000
         Maximum number of iterations for each value of C.
 
@@ -75,7 +75,8 @@ class SigmoidMultiLabelCV(PenaltySearch, SigmoidMultiLabel):
     best_score_ : float, or ndarray of shape (L,) with `per_label`
         Mean score of `C_`.
     label_scores_ : ndarray of shape (n_folds, n_Cs, L)
-        Minus the log loss of each label, NaN without a known entry. Set if `scoring` is None.
+        Minus the log loss of each label, NaN without a known entry; that of y in one dimension, with L = 1. Set if
+        `scoring` is None.
     classes_ : list of L ndarrays of shape (2,), or ndarray of shape (K,)
         The values 0 and 1 for each label; for y in one dimension, the sorted classes.
     label_names_ : ndarray of shape (L,)
@@ -218,9 +219,16 @@ class SigmoidMultiLabelCV(PenaltySearch, SigmoidMultiLabel):
         return HeldOutLosses(data.rows, targets, data.weights, transform)
 
     def _check_fold(self, data: SearchData, encoded: EncodedTargets, messages: list[str]) -> None:
-        missing = encoded.missing_since(data.encoded)
-        if missing.any() and not is_indicator(data.y):
-            raise ValueError(f"the training rows lack the classes {abridged(data.description.names[missing])}")
+        if is_indicator(data.y):
+            return
+        codes, classes = encode_labels(data.y, None)
+        counted = np.ones(codes.size, dtype=bool) if encoded.weights is None else encoded.weights > 0
+        missing = np.bincount(codes[counted], minlength=classes.size) == 0
+        if missing.any():
+            raise ValueError(
+                f"the training rows lack the classes {abridged(classes[missing])}: stratify the splits, use fewer, or "
+                "drop rare classes"
+            )
 
     def _check_rows_to_leave_out(self, data: SearchData) -> None:
         indicator, names = data.description.indicator, data.description.names
@@ -229,16 +237,23 @@ class SigmoidMultiLabelCV(PenaltySearch, SigmoidMultiLabel):
                 "cv='loo' takes a column for each label, or two classes; for more exclusive classes use "
                 "SoftmaxRegressionCV"
             )
-        if not data.encoded.targets.hard:
+        if data.encoded.constant is not None:
+            constant = listed(names[~np.isnan(data.encoded.constant)], "label", "labels")
+            raise ValueError(f"cv='loo' takes no constant labels: drop the columns of {constant}, or use folds")
+        if self.label_smoothing > 0 or not self.fit_intercept:
             return
         values = indicator.values(slice(0, indicator.n_rows), np.arange(names.size))
         counted = ~np.isnan(values) & (True if data.weights is None else np.transpose(data.weights) > 0)
-        rarer = np.minimum(*(np.count_nonzero((values == value) & counted, axis=1) for value in (0, 1)))
+        # A label needs something of both values in the other rows.
+        rarer = np.minimum(*(np.count_nonzero((values != value) & counted, axis=1) for value in (0, 1)))
         if rarer.min() < 2:
             raise ValueError(
                 f"cv='loo' leaves out the only 0, or the only 1, of {listed(names[rarer < 2], 'label', 'labels')}: "
                 "drop these columns, or use folds"
             )
+
+    def _by_label(self) -> bool:
+        return bool(self.per_label)
 
     def _choose_by_losses(self, sums: LossSums, weights: Array, weights_by_label: Array) -> None:
         super()._choose_by_losses(sums, weights, weights_by_label)
@@ -249,6 +264,11 @@ class SigmoidMultiLabelCV(PenaltySearch, SigmoidMultiLabel):
         if unknown.any():
             numbers = listed(np.flatnonzero(unknown), "label number", "labels number")
             raise ValueError(f"no test row of cv has a known entry of {numbers}: per_label=True can't choose C for it")
+        if self.one_standard_error and np.count_nonzero(weights_by_label, axis=0).min() < 2:
+            numbers = listed(
+                np.flatnonzero(np.count_nonzero(weights_by_label, axis=0) < 2), "label number", "labels number"
+            )
+            raise ValueError(f"one_standard_error=True takes at least two splits of cv with known entries of {numbers}")
         choices = [
             Choice.of(scores, of_label, self.Cs_, one_standard_error=self.one_standard_error)
             for scores, of_label in zip(np.moveaxis(self.label_scores_, 2, 0), weights_by_label.T, strict=True)

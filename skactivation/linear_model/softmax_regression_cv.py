@@ -18,17 +18,19 @@ __all__ = ["SoftmaxRegressionCV"]
 class SoftmaxRegressionCV(PenaltySearch, SoftmaxRegression):
     """`SoftmaxRegression` that chooses its penalty, 1 / C, by cross-validation.
 
-    It gives the C and the scores of ``GridSearchCV(SoftmaxRegression(), {"C": Cs})`` in a fraction of the time: for
-    each value of C, the fits to all folds read X together, share a preconditioner, and start where the fits with
-    stronger penalties point to. The final fit, to all rows with `C_`, is that of `SoftmaxRegression`.
+    It gives the C and the scores of ``GridSearchCV(SoftmaxRegression(), {"C": Cs})``, as far as `tol` determines them,
+    in a fraction of the time: for each value of C, the fits to all folds read X together, share a preconditioner, and
+    start where the fits with stronger penalties point to. The final fit, to all rows with `C_`, is that of
+    `SoftmaxRegression`.
 
     Parameters
     ----------
     Cs : int or array-like of shape (n_Cs,), default=10
         Values of C to compare, or their number: so many from 1e-4 to 1e4, equal steps apart on a logarithmic scale.
     cv : int, splitter, iterable or "loo", default=None
-        The folds, as everywhere in scikit-learn; None is 5 stratified ones. "loo" estimates the log loss of each row
-        under the fit to all others, from one fit to all rows and from refits without the rows that need one: see Notes.
+        The folds, as everywhere in scikit-learn; None is 5 folds, stratified unless targets are soft. "loo" estimates
+        the log loss of each row under the fit to all others, from one fit to all rows and from refits without the rows
+        that need one: see Notes.
     scoring : str or callable, default=None
         What to compare, greater being better: a scorer or its name. None is minus the log loss of the held-out rows,
         computed from logits and weighted by `sample_weight`.
@@ -197,13 +199,19 @@ class SoftmaxRegressionCV(PenaltySearch, SoftmaxRegression):
                 f"the training rows lack the classes {abridged(names)}: stratify the splits, use fewer, or drop rare "
                 "classes"
             )
+        if messages and data.description.encoded.ndim > 1 and not data.messages:
+            raise ValueError(f"of the training rows, {messages[0]}")
 
     def _check_rows_to_leave_out(self, data: SearchData) -> None:
         encoded, classes = data.description
+        if data.encoded.constant is not None or data.messages:
+            raise ValueError("cv='loo' takes classes that all have rows of positive weight: drop the others")
+        counted = np.ones(len(encoded), dtype=bool) if data.encoded.weights is None else data.encoded.weights > 0
         if encoded.ndim > 1:
-            return
-        n_rows = np.bincount(encoded, None if data.weights is None else data.weights > 0, minlength=classes.size)
-        if n_rows.min() < 2:
+            n_rows = np.count_nonzero((encoded > 0) & counted[:, np.newaxis], axis=0)
+        else:
+            n_rows = np.bincount(encoded, counted, minlength=classes.size)
+        if n_rows.min() < 2 and not (encoded.ndim > 1 and self.label_smoothing > 0):
             raise ValueError(
                 f"cv='loo' leaves out the only row of the classes {abridged(classes[n_rows < 2])}: drop these classes"
             )

@@ -7,6 +7,7 @@ from numpy.testing import assert_allclose, assert_array_equal
 from sklearn.datasets import load_wine, make_multilabel_classification
 from sklearn.exceptions import NotFittedError
 from sklearn.linear_model import LogisticRegressionCV
+from sklearn.metrics import accuracy_score, make_scorer
 
 from skactivation import SigmoidMultiLabelCV, SoftmaxRegressionCV
 from skactivation.displays import CVDisplay
@@ -62,7 +63,13 @@ def test_rows_left_out_are_no_lines_and_infinite_values_have_no_place():
 def test_a_scorer_is_named_and_axes_are_shared():
     search = SoftmaxRegressionCV(Cs=CS, cv=4, scoring="accuracy").fit(*load_wine(return_X_y=True))
     display = CVDisplay.from_estimator(search)
-    assert display.ax_.get_ylabel() == "mean score, accuracy"
+    assert display.ax_.get_ylabel() == "mean score: accuracy"
+    for scoring, name in (
+        (make_scorer(accuracy_score), "mean score: accuracy_score"),
+        (lambda model, X, y: model.score(X, y), "mean score"),
+    ):
+        search = SoftmaxRegressionCV(Cs=CS, cv=4, scoring=scoring).fit(*load_wine(return_X_y=True))
+        assert CVDisplay.from_estimator(search).ax_.get_ylabel() == name
     _, ax = plt.subplots()
     assert CVDisplay.from_estimator(search, ax=ax).ax_ is ax
     assert CVDisplay.from_estimator(SEARCH, ax=ax, name="other").ax_ is ax

@@ -26,6 +26,7 @@ from sklearn.preprocessing import StandardScaler
 from threadpoolctl import threadpool_limits
 
 from skactivation import SigmoidMultiLabel, SigmoidMultiLabelCV, SoftmaxRegression, SoftmaxRegressionCV
+from skactivation.linear_model import _cross_validation, _held_out_losses, _leave_one_out
 from skactivation.losses import sigmoid_cross_entropy, softmax_cross_entropy
 from skactivation.metrics import neg_cross_entropy, neg_multilabel_log_loss
 
@@ -345,6 +346,47 @@ def test_classes_in_one_dimension():
     assert_allclose(search.scores_, scores, rtol=1e-6)
 
 
+@pytest.mark.parametrize("shape", [(200,), (200, 4)])
+def test_weights_of_rows_and_of_entries(shape):
+    weights = 5 * RNG.random(shape) * (RNG.random(shape) < 0.9)
+    cv, options = KFold(4), {"pos_weight": "balanced"}
+    search = SigmoidMultiLabelCV(Cs=CS, cv=cv, **options).fit(X_LABELS, LABELS, weights)
+    for fold, (train, test) in enumerate(cv.split(LABELS)):
+        for number, C in enumerate(CS):
+            model = SigmoidMultiLabel(C=C, **options).fit(X_LABELS[train], LABELS[train], weights[train])
+            losses = sigmoid_cross_entropy(model.decision_function(X_LABELS[test]), LABELS[test], reduction="none")
+            of_entries = np.broadcast_to(weights[test].reshape(len(test), -1), losses.shape)
+            assert_allclose(search.scores_[fold, number], -np.average(losses, weights=of_entries), rtol=1e-6)
+            means = np.average(losses, weights=of_entries, axis=0)
+            assert_allclose(search.label_scores_[fold, number], -means, rtol=1e-6)
+
+
+def test_a_single_column_is_stratified_as_in_a_grid_search():
+    y = CANCER[1][:, np.newaxis]
+    search = SigmoidMultiLabelCV(Cs=CS, cv=3).fit(CANCER[0], y)
+    assert_same(search, SigmoidMultiLabel(), CANCER[0], y, label_loss)
+
+
+def test_labels_with_and_without_a_penalty():
+    X = np.hstack([X_LABELS, X_LABELS[:, :1] + X_LABELS[:, 1:2]])
+    Y = np.column_stack([LABELS, RNG.integers(0, 2, size=(200, 2))])
+    search = SigmoidMultiLabelCV(Cs=[1e-4, np.inf], cv=KFold(3), per_label=True).fit(X, Y)
+    assert len(set(search.C_)) == 2
+    for label, C in enumerate(search.C_):
+        alone = SigmoidMultiLabel(C=C).fit(X, Y[:, [label]])
+        assert_allclose(search.coef_[label], alone.coef_[0], rtol=1e-5, atol=1e-8)
+    assert search.converged_
+
+
+def test_another_fit_leaves_nothing_behind():
+    search = SigmoidMultiLabelCV(Cs=CS, cv=3).fit(X_LABELS, LABELS)
+    search.set_params(scoring="accuracy").fit(*CANCER)
+    fresh = SigmoidMultiLabelCV(Cs=CS, cv=3, scoring="accuracy").fit(*CANCER)
+    assert set(vars(search)) == set(vars(fresh))
+    assert not hasattr(search, "label_names_")
+    assert not hasattr(search, "label_scores_")
+
+
 # Leave-one-out: the same as rows that are left out in fact.
 
 
@@ -411,6 +453,71 @@ def test_leave_one_out_of_sparse_rows():
     assert_allclose(of_sparse.mean_scores_, dense.mean_scores_, rtol=1e-4)
 
 
+def test_rows_that_decide_everything_are_left_out_from_where_a_fit_can_begin():
+    X, y = np.random.default_rng(5).standard_t(1.5, size=(44, 19)), np.arange(44) % 3
+    weights = np.random.default_rng(6).choice([1, 5, 100.0], size=44)
+    cv = [(np.delete(np.arange(44), row), [row]) for row in range(44)]
+    folds = SoftmaxRegressionCV(Cs=[1e5], cv=cv).fit(X, y, weights)
+    expected = np.average(folds.scores_[:, 0], weights=weights)
+    for Cs in ([1e5], [1e2, 1e5]):
+        search = SoftmaxRegressionCV(Cs=Cs, cv="loo").fit(X, y, weights)
+        assert_allclose(search.mean_scores_[-1], expected, rtol=0.01)
+
+
+def test_problems_that_stall_together_are_solved_alone():
+    rng = np.random.default_rng(5)
+    X, y = rng.standard_t(1.5, size=(44, 19)), np.arange(44) % 3
+    weights = rng.choice([1, 5, 100.0], size=44)
+    cv = [(np.delete(np.arange(44), row), [row]) for row in range(44)]
+    search = SoftmaxRegressionCV(Cs=[100.0], cv=cv).fit(X, y, weights)
+    train, test = cv[12]
+    plain = SoftmaxRegression(C=100.0).fit(X[train], y[train], weights[train])
+    assert_allclose(search.scores_[12, 0], log_loss(plain, X[test], y[test]), rtol=1e-5)
+
+
+def test_a_row_without_which_there_is_no_optimum():
+    x = np.r_[np.linspace(-3, -1, 20), np.linspace(1, 3, 20), 5][:, np.newaxis]
+    y = np.r_[np.zeros(20), np.ones(20), 0]
+    with pytest.warns(ConvergenceWarning, match=r"scored fits without a certified optimum for C in \[inf\]"):
+        SoftmaxRegressionCV(Cs=[1.0, np.inf], cv="loo").fit(x, y)
+
+
+def test_leave_one_out_of_labels_with_weights():
+    X, Y, weights = X_LABELS[:60], LABELS[:60], 3 * RNG.random((60, 4))
+    options = {"pos_weight": [2.0, 1.0, 0.5, 1.0], "prior_correction": True}
+    search = SigmoidMultiLabelCV(Cs=[0.1], cv="loo", **options).fit(X, Y, weights)
+    plain = SigmoidMultiLabel(C=0.1, **options)
+    logits = left_out(plain, X, Y, lambda model, X, Y: model.decision_function(X)[0], weights)
+    losses = sigmoid_cross_entropy(logits, Y, reduction="none")
+    assert_allclose(-search.mean_scores_, np.average(losses, weights=weights), rtol=0.01)
+
+
+@pytest.mark.parametrize("estimator", [SoftmaxRegressionCV, SigmoidMultiLabelCV])
+def test_leave_one_out_of_two_classes_in_single_precision(estimator):
+    X, y = CANCER[0][::6].astype(np.float32), CANCER[1][::6]
+    search = estimator(Cs=[0.1], cv="loo").fit(X, y)
+    expected = left_out(SoftmaxRegression(C=0.1), X.astype(np.float64), y, log_loss)
+    assert_allclose(search.mean_scores_, expected.mean(), rtol=0.01)
+
+
+# Pieces of data that does not fit in memory at once.
+
+
+def test_pieces_change_no_score(monkeypatch):
+    X, y = WINE
+    whole = SoftmaxRegressionCV(Cs=CS, cv=4).fit(X, y)
+    by_row = SoftmaxRegressionCV(Cs=CS, cv="loo").fit(X, y)
+    monkeypatch.setattr(_cross_validation, "_MOST_ELEMENTS", 1)
+    monkeypatch.setattr(_held_out_losses, "_MOST_LOGITS", 100)
+    monkeypatch.setattr(_leave_one_out, "_MOST_WEIGHTS", 1)
+    assert_allclose(SoftmaxRegressionCV(Cs=CS, cv=4).fit(X, y).scores_, whole.scores_, rtol=1e-6)
+    assert_allclose(SoftmaxRegressionCV(Cs=CS, cv="loo").fit(X, y).mean_scores_, by_row.mean_scores_, rtol=1e-4)
+    labels = SigmoidMultiLabelCV(Cs=CS, cv="loo").fit(X_LABELS, LABELS)
+    monkeypatch.undo()
+    expected = SigmoidMultiLabelCV(Cs=CS, cv="loo").fit(X_LABELS, LABELS)
+    assert_allclose(labels.mean_scores_, expected.mean_scores_, rtol=1e-4)
+
+
 # Errors.
 
 
@@ -432,6 +539,15 @@ BAD = [
     ({"one_standard_error": 1}, TypeError, "one_standard_error"),
     ({"one_standard_error": True, "cv": [(np.arange(178), np.arange(10))]}, ValueError, "at least two splits"),
     ({"tol": 0}, ValueError, "tol"),
+    ({"scoring": ["accuracy"]}, TypeError, "scoring must be one scorer, its name or None"),
+    ({"cv": [(np.arange(178), [178])]}, ValueError, "split 0 of cv: rows must be numbers below 178"),
+    ({"cv": [(np.ones(177, dtype=bool), [1])]}, ValueError, "split 0 of cv: rows must be numbers below 178"),
+    ({"cv": [([0.5, 1.0], [1])]}, ValueError, "split 0 of cv: rows must be numbers below 178"),
+    (
+        {"cv": [([0, 1, 2], [60]), ([0, 60, 1], [2])]},
+        ValueError,
+        r"split 0 of cv: the training rows lack the classes \[1",
+    ),
 ]
 
 
@@ -452,6 +568,29 @@ def test_errors_of_metadata():
         SoftmaxRegressionCV().fit(X, y, colour=1)
 
 
+def test_folds_that_lack_a_class():
+    X, y = (rows[WINE[1] < 2] for rows in WINE)
+    one, other = np.flatnonzero(y == 0), np.flatnonzero(y == 1)
+    for estimator in (SoftmaxRegressionCV(Cs=CS), SigmoidMultiLabelCV(Cs=CS), SigmoidMultiLabelCV(label_smoothing=0.1)):
+        with pytest.raises(ValueError, match=r"split 1 of cv: the training rows lack the classes \[0\]"):
+            estimator.set_params(cv=[(np.arange(len(y)), [0]), (other, one)]).fit(X, y)
+    soft = np.where((y == 1)[:, np.newaxis], [0.6, 0.4, 0.0], [0.2, 0.3, 0.5])
+    with pytest.raises(ValueError, match=r"split 0 of cv: of the training rows, y is 0 in every row .* \[2\]"):
+        SoftmaxRegressionCV(Cs=CS, cv=[(other, one)]).fit(X, soft)
+
+
+def test_classes_without_weight_stay_without_it():
+    X, y = WINE
+    weights = {0: 1.0, 1: 1.0, 2: 0.0}
+    with pytest.warns(UserWarning, match="no row of positive weight"):
+        search = SoftmaxRegressionCV(Cs=CS, cv=3, class_weight=weights, scoring="accuracy").fit(X, y)
+    assert set(search.predict(X)) == {0, 1}
+    with pytest.raises(ValueError, match="takes classes that all have rows"), pytest.warns(UserWarning, match="weight"):
+        SoftmaxRegressionCV(Cs=CS, cv="loo", class_weight=weights).fit(X, y)
+    with pytest.raises(ValueError, match="no C to choose"):
+        SoftmaxRegressionCV(Cs=CS, cv=3, class_weight={0: 1.0, 1: 0.0, 2: 0.0}).fit(X, y)
+
+
 def test_rows_that_cannot_be_left_out():
     X, y = WINE
     rare = y.copy()
@@ -463,6 +602,14 @@ def test_rows_that_cannot_be_left_out():
     Y[5, 2] = 1
     with pytest.raises(ValueError, match="leaves out the only 0, or the only 1, of label 2"):
         SigmoidMultiLabelCV(Cs=CS, cv="loo").fit(X_LABELS, Y)
+    Y[:, 2] = 1
+    with (
+        pytest.raises(ValueError, match="no constant labels: drop the columns of label 2"),
+        pytest.warns(UserWarning, match="Y is always"),
+    ):
+        SigmoidMultiLabelCV(Cs=CS, cv="loo").fit(X_LABELS, Y)
+    with pytest.raises(TypeError, match="cv='loo' leaves out single rows"):
+        SoftmaxRegressionCV(Cs=CS, cv="loo").fit(X, y, groups=y)
     with pytest.raises(ValueError, match="SoftmaxRegressionCV"), pytest.warns(UserWarning, match="exclude"):
         SigmoidMultiLabelCV(Cs=CS, cv="loo").fit(X, y)
     with pytest.raises(ValueError, match="at most 2000 coefficients"):
@@ -474,6 +621,17 @@ def test_errors_of_labels():
         SigmoidMultiLabelCV(per_label=True, scoring="accuracy").fit(X_LABELS, LABELS)
     with pytest.raises(ValueError, match="a column for each label"):
         SigmoidMultiLabelCV(per_label=True).fit(*CANCER)
+    Y = LABELS.astype(float)
+    Y[:20, 3] = np.nan
+    splits = [(np.arange(200), np.arange(20)), (np.arange(200), np.arange(10, 20))]
+    with pytest.raises(ValueError, match="no test row of cv has a known entry of label number 3"):
+        SigmoidMultiLabelCV(cv=splits, per_label=True).fit(X_LABELS, Y)
+    splits.append((np.arange(200), np.arange(30)))
+    with pytest.raises(ValueError, match="at least two splits of cv with known entries of label number 3"):
+        SigmoidMultiLabelCV(cv=splits, per_label=True, one_standard_error=True).fit(X_LABELS, Y)
+    Y[:20] = np.nan
+    with pytest.raises(ValueError, match="split 0 of cv: no label of a test row is known"):
+        SigmoidMultiLabelCV(cv=splits).fit(X_LABELS, Y)
     Y = LABELS.astype(float)
     Y[40:, 3] = np.nan
     with pytest.raises(ValueError, match="split 0 of cv: Y has no known entry of positive weight for label 3"):

@@ -27,7 +27,7 @@ __all__ = ["GAP", "OURS", "Comparison", "Solver", "geometric_mean", "machine", "
 
 GAP = 1e-6
 # A peer is given up where it takes so many times as long as another one that comes within GAP, and so many seconds.
-SLOW, LONG = 5, 3.0
+SLOW, LONG = 3, 2.0
 OURS = "skactivation"
 
 
@@ -207,12 +207,12 @@ class Comparison:
         figure.savefig(file, dpi=150)
 
 
-def parser(description, workloads, name):
+def parser(description, workloads, name, rounds=5):
     """Options that the command lines of the benchmarks share."""
     result = argparse.ArgumentParser(description=description)
     result.add_argument("--only", nargs="*", choices=list(workloads), metavar="WORKLOAD", help="; ".join(workloads))
     result.add_argument("--quick", action="store_true", help="small data only, in less than three minutes")
-    result.add_argument("--rounds", type=int, default=5, help="rounds of which the median counts")
+    result.add_argument("--rounds", type=int, default=rounds, help="rounds of which the median counts")
     result.add_argument(
         "--limit", type=float, default=30.0, metavar="SECONDS", help="longest time for a process that fits once"
     )

@@ -1,6 +1,6 @@
 """Time to the optimum: SigmoidMultiLabel beside scikit-learn's ways to fit a LogisticRegression for each label.
 
-    python benchmarks/multilabel.py [--quick] [--only "2,000 x 40, L=5"] [--rounds 5] [--limit 30]
+    python benchmarks/multilabel.py [--quick] [--only "2,000 x 40, L=5"] [--rounds 3] [--limit 30]
 
 SigmoidMultiLabel runs with its default settings. OneVsRestClassifier and MultiOutputClassifier wrap LogisticRegression
 with each of its solvers of the same objective. Each solver gets the largest tol with which every label comes within a
@@ -65,7 +65,7 @@ for name in ("newton-cholesky", "newton-cg", "lbfgs"):
 
 def main():
     """Run the benchmark with the options of the command line."""
-    arguments = parser(__doc__.splitlines()[0], MULTILABEL_WORKLOADS, "multilabel").parse_args()
+    arguments = parser(__doc__.splitlines()[0], MULTILABEL_WORKLOADS, "multilabel", rounds=3).parse_args()
     Comparison(__file__, MULTILABEL_WORKLOADS, QUICK, SOLVERS, objective).run(arguments)
 
 

@@ -129,7 +129,11 @@ def compare(X, y, n_rounds, limit):
     for solver in SOLVERS:
         sufficient = None
         base = LogisticRegression(solver=solver, tol=TOLERANCES[0], max_iter=10_000)
-        one = time(lambda: (MultiOutputClassifier(base) if y.ndim == 2 else base).fit(X, y))
+        try:
+            one = time(lambda: (MultiOutputClassifier(base) if y.ndim == 2 else base).fit(X, y))
+        except MemoryError as error:
+            remarks[solver] = f"fails: {str(error)[:60]}"
+            continue
         if one > limit / 20:
             remarks[solver] = f"a single fit takes {one:.1f} s"
             continue

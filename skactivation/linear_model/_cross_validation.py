@@ -131,16 +131,18 @@ class CrossValidation:
             for name, there in (("training", weights), ("test", held_out)):
                 if not there.any():
                     raise ValueError(f"there is no {name} row of positive weight: use another splitter")
+        with _naming(number, ", in its training rows"):
             encoded, messages = self._plain._weigh(self._data.description, weights)
+        with _naming(number):
             self._check(encoded, messages)
         return encoded
 
 
 @contextmanager
-def _naming(number: int) -> Iterator[None]:
-    """Name the split in errors."""
+def _naming(number: int, part: str = "") -> Iterator[None]:
+    """Name the split, and a part of it, in errors."""
     try:
         yield
     except (TypeError, ValueError) as error:
         kind = TypeError if isinstance(error, TypeError) else ValueError
-        raise kind(f"split {number} of cv: {error}") from error
+        raise kind(f"split {number} of cv{part}: {error}") from error

@@ -29,6 +29,8 @@ from skactivation.linear_model._held_out_losses import HeldOutLosses, LossSums
 from skactivation.linear_model._leave_one_out import LeaveOneOut
 from skactivation.linear_model._penalty_path import PenaltyPath
 
+# Mean scores that differ by so little, relative to the largest, are the same.
+_TIE = 1e-12
 # Attributes that checks of X set.
 _NAMES = ("n_features_in_", "feature_names_in_")
 
@@ -50,9 +52,11 @@ class Choice(NamedTuple):
         n_folds = len(scores)
         spread = np.sqrt(np.square(weights) @ np.square(scores - means)) / weights.sum()
         errors = spread * np.sqrt(n_folds / (n_folds - 1)) if n_folds > 1 else np.full(Cs.size, np.nan)
-        best = int(np.argmax(means))
+        tie = _TIE * np.abs(means).max()
+        # The first of those that rounding alone tells apart.
+        best = int(np.argmax(means >= means.max() - tie))
         if one_standard_error and n_folds > 1:
-            good = np.flatnonzero(means >= means[best] - errors[best])
+            good = np.flatnonzero(means >= means[best] - errors[best] - tie)
             best = int(good[np.argmin(Cs[good])])
         return cls(best, means, errors)
 
@@ -143,7 +147,9 @@ class PenaltySearch(ABC):
                     "splitter LeaveOneOut()"
                 )
         if not (self.scoring is None or isinstance(self.scoring, str) or callable(self.scoring)):
-            raise TypeError(f"scoring must be one scorer, its name or None, got {self.scoring!r}")
+            raise TypeError(
+                f"scoring must be one scorer, its name or None, got {self.scoring!r}; for several use GridSearchCV"
+            )
         return check_grid(self.Cs)
 
     def _routed(self, sample_weight: Any, params: dict[str, Any]) -> tuple[dict[str, Any], dict[str, Any]]:
@@ -155,7 +161,7 @@ class PenaltySearch(ABC):
         others = sorted(set(params) - {"groups"})
         if others:
             raise TypeError(
-                f"fit got {others[0]!r}, which only metadata routing can pass on: call "
+                f"fit got {others[0]!r}, but takes sample_weight and groups; for others of a splitter or a scorer call "
                 "sklearn.set_config(enable_metadata_routing=True)"
             )
         if params and isinstance(self.cv, str):

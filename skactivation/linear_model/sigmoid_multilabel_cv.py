@@ -41,7 +41,7 @@ class SigmoidMultiLabelCV(PenaltySearch, SigmoidMultiLabel):
     one_standard_error : bool, default=False
         Whether to choose the smallest C whose mean score is within one standard error of the best.
     per_label : bool, default=False
-        Whether each label gets its own C, by its own log loss.
+        Whether each label gets its own C, by its own log loss. (`SigmoidMultiLabel` takes one C for all.)
     fit_intercept : bool, default=True
         Whether to fit intercepts, which are not penalised.
     pos_weight : float, array-like of shape (L,) or "balanced", default=None
@@ -67,11 +67,13 @@ class SigmoidMultiLabelCV(PenaltySearch, SigmoidMultiLabel):
     scores_ : ndarray of shape (n_folds, n_Cs)
         The score of each value of C in each fold. With ``cv="loo"``, each row is a fold; those of weight 0 are NaN.
     mean_scores_ : ndarray of shape (n_Cs,), or (n_Cs, L) with `per_label`
-        Means of `scores_` over the folds; with ``cv="loo"``, the mean over the known entries of all rows.
+        Means of `scores_` over the folds, with `per_label` of `label_scores_`; with ``cv="loo"``, the mean over the
+        known entries of all rows.
     standard_errors_ : ndarray of the same shape
-        Standard errors of these means; NaN for a single fold.
+        Standard errors of these means, for folds their standard deviation (with n_folds - 1) divided by
+        sqrt(n_folds); NaN for a single fold.
     best_index_ : int, or ndarray of shape (L,) with `per_label`
-        Index of `C_` in `Cs_`.
+        Index of `C_` in `Cs_`; of equal scores the first counts.
     best_score_ : float, or ndarray of shape (L,) with `per_label`
         Mean score of `C_`.
     label_scores_ : ndarray of shape (n_folds, n_Cs, L)
@@ -100,6 +102,8 @@ class SigmoidMultiLabelCV(PenaltySearch, SigmoidMultiLabel):
 
     Notes
     -----
+    `score` is that of the plain estimator, whatever `scoring` is.
+
     In a fold whose training rows have only one value of a label, the label is constant, as in `SigmoidMultiLabel`.
 
     With ``cv="loo"``, a Newton step from the fit to all rows, with the Hessian without the row, gives each row's logits
@@ -226,8 +230,8 @@ class SigmoidMultiLabelCV(PenaltySearch, SigmoidMultiLabel):
         missing = np.bincount(codes[counted], minlength=classes.size) == 0
         if missing.any():
             raise ValueError(
-                f"the training rows lack the classes {abridged(classes[missing])}: stratify the splits, use fewer, or "
-                "drop rare classes"
+                f"the training rows lack the classes {abridged(classes[missing])}: shuffle or stratify the splits, or "
+                "drop classes of few rows"
             )
 
     def _check_rows_to_leave_out(self, data: SearchData) -> None:

@@ -61,9 +61,10 @@ class SoftmaxRegressionCV(PenaltySearch, SoftmaxRegression):
     mean_scores_ : ndarray of shape (n_Cs,)
         Means of `scores_` over the folds; with ``cv="loo"``, means over the rows, weighted by `sample_weight`.
     standard_errors_ : ndarray of shape (n_Cs,)
-        Standard errors of these means; NaN for a single fold.
+        Standard errors of these means, for folds their standard deviation (with n_folds - 1) divided by
+        sqrt(n_folds); NaN for a single fold.
     best_index_ : int
-        Index of `C_` in `Cs_`.
+        Index of `C_` in `Cs_`; of equal scores the first counts.
     best_score_ : float
         Mean score of `C_`.
     classes_ : ndarray of shape (K,)
@@ -89,6 +90,8 @@ class SoftmaxRegressionCV(PenaltySearch, SoftmaxRegression):
 
     Notes
     -----
+    `score` is that of the plain estimator, whatever `scoring` is.
+
     scikit-learn's scorer "neg_log_loss" clips probabilities at the machine epsilon; ``scoring=None`` does not. Where a
     model is certain and wrong, its scores are lower.
 
@@ -196,8 +199,8 @@ class SoftmaxRegressionCV(PenaltySearch, SoftmaxRegression):
         if missing.any():
             names = data.description.classes[missing]
             raise ValueError(
-                f"the training rows lack the classes {abridged(names)}: stratify the splits, use fewer, or drop rare "
-                "classes"
+                f"the training rows lack the classes {abridged(names)}: shuffle or stratify the splits, or drop "
+                "classes of few rows"
             )
         if messages and data.description.encoded.ndim > 1 and not data.messages:
             raise ValueError(f"of the training rows, {messages[0]}")

@@ -9,7 +9,7 @@ from skactivation._data.indicators import Indicator
 from skactivation._data.rows import rows_of
 from skactivation._data.targets import BinaryTargets, IndicatorTargets
 from skactivation._optimize.objective import Curvature
-from skactivation._optimize.preconditioner import precondition
+from skactivation._optimize.preconditioner import Preconditioner, precondition
 from skactivation.linear_model._objective import LinearObjective
 
 CURVATURES = [Curvature.WHOLE, Curvature.BLOCKS, Curvature.MEAN_BLOCK, Curvature.DIAGONAL]
@@ -98,3 +98,18 @@ def test_a_hessian_known_in_single_precision_has_the_allowances_of_single_precis
     seen = transposed @ objective.in_double_precision().hessian(theta)[0] @ transposed.T
     assert not made.bounds_hessian[0] or np.linalg.eigvalsh(seen).min() > 1 - 1e-6
     assert made.bounds_hessian[0] or distance < 1e-2
+
+
+def test_some_problems_keep_the_factors_that_all_share():
+    rng = np.random.default_rng(0)
+    inverses = np.tril(rng.normal(size=(4, 3, 3)))
+    for n_problems in (2, 4, 6):
+        shared = Preconditioner(inverses, (n_problems, 4, 3), is_shared=True)
+        gradient = rng.normal(size=(n_problems, 4, 3))
+        u = shared.to_coordinates(gradient)
+        assert_allclose(u.reshape(gradient.shape), np.einsum("kij,pkj->pki", inverses, gradient), rtol=1e-12)
+        theta = np.einsum("kji,pkj->pki", inverses, u.reshape(gradient.shape))
+        assert_allclose(shared.to_coefficients(u), theta, rtol=1e-12)
+        mask = np.arange(n_problems) > 0
+        some = shared.select(mask)
+        assert_allclose(some.to_coordinates(gradient[mask]), u.reshape(gradient.shape)[mask].ravel(), rtol=1e-12)

@@ -26,7 +26,7 @@ from sklearn.preprocessing import StandardScaler
 from threadpoolctl import threadpool_limits
 
 from skactivation import SigmoidMultiLabel, SigmoidMultiLabelCV, SoftmaxRegression, SoftmaxRegressionCV
-from skactivation.linear_model import _cross_validation, _held_out_losses, _leave_one_out
+from skactivation.linear_model import _cross_validation, _held_out_losses, _leave_one_out, _penalty_path
 from skactivation.losses import sigmoid_cross_entropy, softmax_cross_entropy
 from skactivation.metrics import neg_cross_entropy, neg_multilabel_log_loss
 
@@ -564,7 +564,7 @@ def test_errors_say_what_is_wrong_and_change_nothing(options, kind, message):
 
 def test_errors_of_metadata():
     X, y = WINE
-    with pytest.raises(TypeError, match=r"fit got 'colour', which only metadata routing can pass on"):
+    with pytest.raises(TypeError, match=r"fit got 'colour', but takes sample_weight and groups"):
         SoftmaxRegressionCV().fit(X, y, colour=1)
 
 
@@ -634,5 +634,26 @@ def test_errors_of_labels():
         SigmoidMultiLabelCV(cv=splits).fit(X_LABELS, Y)
     Y = LABELS.astype(float)
     Y[40:, 3] = np.nan
-    with pytest.raises(ValueError, match="split 0 of cv: Y has no known entry of positive weight for label 3"):
+    with pytest.raises(
+        ValueError, match="split 0 of cv, in its training rows: Y has no known entry of positive weight for label 3"
+    ):
         SigmoidMultiLabelCV(cv=KFold(5)).fit(X_LABELS, Y)
+
+
+def test_fits_continue_on_a_line_in_log_c():
+    one, two = np.full((1, 1, 2), 3.0), np.full((1, 1, 2), 5.0)
+    assert _penalty_path._continued([], np.array([1.0])) == []
+    assert _penalty_path._continued([one], np.array([1.0, 10.0])) == [one]
+    last, line = _penalty_path._continued([one, two], np.array([1.0, 10.0, 100.0]))
+    assert_array_equal(last, two)
+    assert_allclose(line, 7.0)
+    assert_allclose(_penalty_path._continued([one, two], np.array([1.0, 10.0, 1e9]))[1], 9.0)
+    for Cs in ([1.0, 1.0, 10.0], [1.0, 10.0, np.inf]):
+        assert len(_penalty_path._continued([one, two], np.array(Cs))) == 1
+
+
+def test_of_equal_scores_the_first_counts():
+    X, y = WINE
+    search = SoftmaxRegressionCV(Cs=[10.0, 1.0, 0.1], cv=3, scoring=lambda model, X, y: 0.5).fit(X, y)
+    assert search.C_ == 10.0
+    assert search.set_params(one_standard_error=True).fit(X, y).C_ == 0.1

@@ -72,7 +72,7 @@ class CVDisplay:
     >>> from skactivation.displays import CVDisplay
     >>> search = SoftmaxRegressionCV(Cs=[0.01, 0.1, 1, 10]).fit(*load_wine(return_X_y=True))
     >>> CVDisplay.from_estimator(search).lines_[0].get_label()
-    'SoftmaxRegressionCV: C = 10, score -0.088'
+    'SoftmaxRegressionCV: C = 10, score -0.0881'
     """
 
     def __init__(

@@ -33,8 +33,8 @@ class EncodedTargets:
         return slice(None) if self.constant is None else np.isnan(self.constant)
 
     def missing_since(self, before: "EncodedTargets") -> Array:
-        """Mask (L,) of the classes or labels that are constant here and were fitted before."""
+        """Numbers of the classes or labels that are constant here and were fitted before."""
         if self.constant is None:
-            return np.zeros(self.prior_shift.size, dtype=bool)
+            return np.zeros(0, dtype=np.intp)
         was_fitted = np.ones(self.constant.size, dtype=bool) if before.constant is None else before.fitted
-        return np.asarray(was_fitted & ~self.fitted)
+        return np.flatnonzero(was_fitted & ~self.fitted)

@@ -239,10 +239,13 @@ class PenaltySearch(ABC):
 
     def _refit(self, plain: LinearLogitModel, data: SearchData, starts: Array) -> list[str]:
         """Fit to all rows with `C_`, starting from coefficients (n_Cs, L, d + 1); return messages of shortfalls."""
-        encoded, start = data.encoded, self._start_of_refit(starts)
+        encoded = data.encoded
+        # Each label may have its own C.
+        start = starts[self.best_index_, np.arange(starts.shape[1])]
+        of_problems = self.C_ if np.ndim(self.C_) == 0 else self.C_[encoded.fitted]
         previous = encoded.attributes | {"coef_": start[:, :-1], "uncorrected_intercept_": start[:, -1]}
         plain.__dict__.update(encoded.attributes, prior_shift_=encoded.prior_shift)
-        parameters = plain._checked_parameters()._replace(C=self._C_of_problems(encoded))
+        parameters = plain._checked_parameters()._replace(C=of_problems)
         # The weakest penalty is the likeliest reason if there is no certificate.
         plain.set_params(C=float(np.max(self.C_)))
         shortfall = plain._minimize(data.rows, encoded, parameters, previous)
@@ -253,18 +256,19 @@ class PenaltySearch(ABC):
         """Whether each label has its own C."""
         return False
 
-    def _start_of_refit(self, starts: Array) -> Array:
-        """The coefficients (L, d + 1) that belong to `C_`."""
-        return np.asarray(starts[self.best_index_])
-
-    def _C_of_problems(self, encoded: EncodedTargets) -> Any:
-        """`C_`, a number or one for each problem."""
-        return self.C_
-
 
 def _coefficients(model: LinearLogitModel) -> Array:
     """Coefficients and intercepts (L, d + 1) that minimise the objective."""
     return np.column_stack([model.coef_, model.uncorrected_intercept_])
+
+
+def refuse_missing(classes: Array) -> None:
+    """Raise an error if the training rows of a fold lack any classes."""
+    if classes.size:
+        raise ValueError(
+            f"the training rows lack the classes {abridged(classes)}: shuffle or stratify the splits, or drop classes "
+            "of few rows"
+        )
 
 
 def check_grid(Cs: Any) -> Array:

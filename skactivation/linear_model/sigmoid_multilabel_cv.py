@@ -8,13 +8,13 @@ import numpy as np
 from skactivation._activation_kernels import log_sigmoid_block
 from skactivation._data.labels import encode_labels, is_indicator
 from skactivation._data.targets import IndicatorTargets, class_targets
-from skactivation._messages import abridged, listed
+from skactivation._messages import listed
 from skactivation._typing import Array
 from skactivation._validation import check_boolean
 from skactivation.linear_model._cross_validation import SearchData
 from skactivation.linear_model._encoded_targets import EncodedTargets
 from skactivation.linear_model._held_out_losses import HeldOutLosses, LossSums
-from skactivation.linear_model._penalty_search import Choice, PenaltySearch
+from skactivation.linear_model._penalty_search import Choice, PenaltySearch, refuse_missing
 from skactivation.linear_model.sigmoid_multilabel import SigmoidMultiLabel
 
 __all__ = ["SigmoidMultiLabelCV"]
@@ -180,9 +180,8 @@ class SigmoidMultiLabelCV(PenaltySearch, SigmoidMultiLabel):
         Raises
         ------
         TypeError, ValueError
-            If a parameter, X, y or the weights are invalid, if a label is not known in any
-            training row of a fold, or if a score is not finite. The estimator stays
-            unchanged.
+            If a parameter, X, y or the weights are invalid, if a label is not known in any training row of a fold, or
+            if a score is not finite. The estimator stays unchanged.
 
         Warns
         -----
@@ -228,11 +227,7 @@ class SigmoidMultiLabelCV(PenaltySearch, SigmoidMultiLabel):
         codes, classes = encode_labels(data.y, None)
         counted = np.ones(codes.size, dtype=bool) if encoded.weights is None else encoded.weights > 0
         missing = np.bincount(codes[counted], minlength=classes.size) == 0
-        if missing.any():
-            raise ValueError(
-                f"the training rows lack the classes {abridged(classes[missing])}: shuffle or stratify the splits, or "
-                "drop classes of few rows"
-            )
+        refuse_missing(classes[missing])
 
     def _check_rows_to_leave_out(self, data: SearchData) -> None:
         indicator, names = data.description.indicator, data.description.names
@@ -282,11 +277,3 @@ class SigmoidMultiLabelCV(PenaltySearch, SigmoidMultiLabel):
         self.best_index_ = np.array([choice.best for choice in choices])
         self.best_score_ = np.array([choice.means[choice.best] for choice in choices])
         self.C_ = self.Cs_[self.best_index_]
-
-    def _start_of_refit(self, starts: Array) -> Array:
-        if not self.per_label:
-            return super()._start_of_refit(starts)
-        return np.asarray(starts[self.best_index_, np.arange(starts.shape[1])])
-
-    def _C_of_problems(self, encoded: EncodedTargets) -> Any:
-        return self.C_[encoded.fitted] if self.per_label else self.C_

@@ -9,7 +9,7 @@ from skactivation._messages import abridged
 from skactivation.linear_model._cross_validation import SearchData
 from skactivation.linear_model._encoded_targets import EncodedTargets
 from skactivation.linear_model._held_out_losses import HeldOutLosses
-from skactivation.linear_model._penalty_search import PenaltySearch
+from skactivation.linear_model._penalty_search import PenaltySearch, refuse_missing
 from skactivation.linear_model.softmax_regression import SoftmaxRegression
 
 __all__ = ["SoftmaxRegressionCV"]
@@ -195,13 +195,7 @@ class SoftmaxRegressionCV(PenaltySearch, SoftmaxRegression):
         return HeldOutLosses(data.rows, class_targets(encoded, classes.size), data.weights)
 
     def _check_fold(self, data: SearchData, encoded: EncodedTargets, messages: list[str]) -> None:
-        missing = encoded.missing_since(data.encoded)
-        if missing.any():
-            names = data.description.classes[missing]
-            raise ValueError(
-                f"the training rows lack the classes {abridged(names)}: shuffle or stratify the splits, or drop "
-                "classes of few rows"
-            )
+        refuse_missing(data.description.classes[encoded.missing_since(data.encoded)])
         if messages and data.description.encoded.ndim > 1 and not data.messages:
             raise ValueError(f"of the training rows, {messages[0]}")
 

@@ -127,6 +127,8 @@ class _Run:
         # A sample of the rows, once it is drawn; whether certificates need Hessians of all rows.
         self.sample: Sample | None = None
         self.needs_all_rows = False
+        # A preconditioner of all problems that serves another stage of L-BFGS, if there is one.
+        self.serving: Preconditioner | None = None
         # Of each problem: the phase, the outcome, the certified gap.
         self.phase = np.full(n_problems, Phase.WAITING)
         self.outcomes = [Outcome.STALLED] * n_problems
@@ -283,9 +285,8 @@ class _Run:
     def _descend(self, problems: Any) -> Any:
         """A stage of L-BFGS. All go on if any value fell; those whose value did not fall stay where they were."""
         objective, before = self.objective.select(problems), self.point.select(problems)
-        made = self._preconditioner_of(problems)
-        made = self._preconditioner_at(problems, objective, before) if made is None else made
-        longest = min(self.strategy.longest, self.strategy.shortest << self.n_stages)
+        made, self.serving = self._preconditioner_to_descend(problems, objective, before), None
+        longest, begun = min(self.strategy.longest, self.strategy.shortest << self.n_stages), self.n_iterations
         self.n_stages += 1
         after, needs_double = lbfgs_stage(
             objective,
@@ -303,6 +304,9 @@ class _Run:
             after = before.replaced(fell, after.select(fell))
         self._correct_values(problems, after)
         if needs_double and self._restart_in_double():
+            # What has served only a few iterations serves on.
+            if self.preconditioner is None and problems is ALL and 2 * (self.n_iterations - begun) <= longest:
+                self.serving = made
             return Phase.PRECONDITION
         goes_on = any_of(fell) | self.moved[problems]
         return np.where(goes_on, Phase.PRECONDITION, Phase.STALLED)
@@ -323,6 +327,11 @@ class _Run:
         if self.n_iterations == self.max_iter:
             return True
         return self.rule.enough_are_close(problems, objective, point, preconditioner, near)
+
+    def _preconditioner_to_descend(self, problems: Any, objective: Objective, point: Point) -> Preconditioner:
+        """One that serves on, that of this round, or a new one."""
+        made = self._preconditioner_of(problems) if self.serving is None else self.serving.select(problems)
+        return made or self._preconditioner_at(problems, objective, point)
 
     def _preconditioner_at(self, problems: Any, objective: Objective, point: Point) -> Preconditioner:
         curvature, sampled = self.strategy.curvature, self.strategy.sampled
@@ -383,7 +392,7 @@ class _Run:
         stronger = stronger_strategy(self.strategy, self.objective)
         self.patience = np.inf
         if stronger is not None:
-            self.strategy, self.n_stages = stronger, 0
+            self.strategy, self.n_stages, self.serving = stronger, 0, None
             self.patience = self.evaluate.n_evaluations + _PATIENCE * stronger.n_evaluations
         return stronger is not None
 

@@ -102,11 +102,11 @@ class LeaveOneOut:
         for first in range(0, rows.size, step):
             p, i = problems[first : first + step], rows[first : first + step]
             others = objective.without(p, i)
-            at, bounds = minima(others, [theta[p]], np.zeros_like(theta[p]), np.zeros(i.size), **self._options)
-            coef, intercept = others.to_features(at, np.float64)
+            without = minima(others, [theta[p]], np.zeros_like(theta[p]), np.zeros(i.size), **self._options)
+            coef, intercept = others.to_features(without.theta, np.float64)
             of_own_row = np.asarray(self._X[i] @ coef.T + intercept).reshape(i.size, i.size, -1)
             logits.append(np.einsum("iik->ik", of_own_row) + self._offset[p, :, 0])
-            gaps.append(bounds)
+            gaps.append(without.gaps)
         return np.concatenate(logits), np.concatenate(gaps)
 
 

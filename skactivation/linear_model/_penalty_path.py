@@ -3,24 +3,27 @@
 A search over F folds fits the same X again and again: only C and the weights of the rows differ, which are 0 outside a
 fold's training rows. For one value of C, the fits to all folds are problems of one call of the solver; they share a
 preconditioner, since they are nearly the same. Coefficients are smooth functions of log C, so that those with smaller
-values of C tell where to start.
+values of C tell where to start. A sample of the rows serves as long as fits get on with it.
 """
 
-from typing import Any, NamedTuple
+from typing import Any, NamedTuple, cast
 
 import numpy as np
 
 from skactivation._data.rows import rows_of
 from skactivation._data.targets import IndicatorTargets, JoinedTargets, Targets
+from skactivation._optimize.objective import Sample
 from skactivation._optimize.problems import Outcome, Solution
 from skactivation._optimize.solver import minimize
-from skactivation._optimize.strategy import cheapest_strategy
+from skactivation._optimize.strategy import Strategy, cheapest_strategy, sample_size
 from skactivation._typing import Array
 from skactivation.linear_model._encoded_targets import EncodedTargets
 from skactivation.linear_model._objective import LinearObjective
 
 # Extrapolation goes at most so many times as far, in log C, as the last two values of C are from each other.
 _FURTHEST = 2.0
+# A sample of the rows is drawn anew after a fit that has taken more evaluations than this.
+_QUICK = 8
 
 
 class Fits(NamedTuple):
@@ -79,16 +82,16 @@ class PenaltyPath:
         """The fits with each value of C, from the smallest to the largest."""
         if self._units.size == 0:
             return [Fits(np.zeros((0, 1, self._rows.n_features)), np.zeros((0, 1)), np.zeros(0))] * len(Cs)
-        found: list[Fits] = []
-        thetas: list[Array] = []
-        for number, C in enumerate(Cs):
+        found, steps = [], _Steps()
+        for C in Cs:
             objective = self.objective(C)
             null = self._null(objective)
             levels = objective.separation_levels() if C == np.inf and self._hard else np.zeros(null.shape[0])
-            starts = _continued(thetas, Cs[: number + 1]) or [null]
-            theta, gaps = minima(objective, starts, null, levels, **self._options)
-            thetas = [*thetas[-1:], theta]
-            found.append(_fits(objective, theta, gaps))
+            solution = minima(
+                objective, steps.starts(C) or [null], null, levels, **steps.known(objective), **self._options
+            )
+            steps.note(C, objective, solution)
+            found.append(_fits(objective, solution))
         return found
 
     def objective(self, C: float) -> LinearObjective:
@@ -107,27 +110,94 @@ class PenaltyPath:
         return theta
 
 
-def minima(
-    objective: LinearObjective, starts: list[Array], null: Array, levels: Array, **options: Any
-) -> tuple[Array, Array]:
-    """Coefficients (P, K, D) and bounds (P,) on the gaps; `levels` are as `separated_below` for `minimize`.
+class _Done(NamedTuple):
+    """A fit that is done."""
+
+    place: float
+    """log C."""
+    penalty: Array
+    """Penalties (P, K, D) on the coefficients."""
+    theta: Array
+    values: Array
+
+
+class _Steps:
+    """What the last three fits tell of the next one."""
+
+    def __init__(self) -> None:
+        self._done: list[_Done] = []
+        self._sample: Sample | None = None
+
+    def note(self, C: float, objective: LinearObjective, solution: Solution) -> None:
+        """Note a fit that is done."""
+        self._done = [*self._done[-2:], _Done(float(np.log(C)), objective.penalty, solution.theta, solution.values)]
+        if solution.n_evaluations > _QUICK:
+            self._sample = None
+
+    def starts(self, C: float) -> list[Array]:
+        """Where the solution may be: at the last one, or further along the path that the coefficients take with log C.
+
+        From one step to the next, a problem's slope changes by a factor: about 1 where the classes are separated, so
+        that coefficients grow with log C; less where they are not, so that coefficients converge.
+        """
+        places, thetas = [done.place for done in self._done], [done.theta for done in self._done]
+        width = float(np.log(C)) - places[-1] if places else np.inf
+        widths = np.diff(places)
+        if not (widths.size and np.isfinite(width) and widths.min() > 0):
+            return thetas[-1:]
+        slopes = [(after - before) / by for before, after, by in zip(thetas[:-1], thetas[1:], widths, strict=True)]
+        step = min(width, _FURTHEST * widths[-1]) * slopes[-1]
+        if len(slopes) > 1:
+            step *= _factors(*slopes)[:, np.newaxis, np.newaxis]
+        return [thetas[-1], thetas[-1] + step]
+
+    def known(self, objective: LinearObjective) -> dict[str, Any]:
+        """What is known of the next objective, as options of `minimize`: values at the first start, a sample."""
+        if not self._done:
+            return {}
+        last = self._done[-1]
+        # The losses are the same as before, only the penalty differs.
+        change = 0.5 * np.sum((objective.penalty - last.penalty) * np.square(last.theta), axis=(1, 2))
+        return {"expected": last.values + change, "sample": self._sample_of(objective, last.theta)}
+
+    def _sample_of(self, objective: LinearObjective, theta: Array) -> Sample | None:
+        """A sample of the rows, if the strategy takes one."""
+        if not _strategy(objective).sampled:
+            return None
+        if self._sample is None:
+            self._sample = objective.sample(theta, sample_size(objective.shape))
+        rows = cast(LinearObjective, self._sample.objective).rows
+        return self._sample._replace(objective=objective.on(rows))
+
+
+def _factors(before: Array, now: Array) -> Array:
+    """By which factors (P,), from 0 to 1, slopes (P, K, D) have changed."""
+    with np.errstate(all="ignore"):
+        factors = np.einsum("pkj,pkj->p", before, now) / np.einsum("pkj,pkj->p", before, before)
+    return np.asarray(np.clip(np.nan_to_num(factors), 0, 1))
+
+
+def minima(objective: LinearObjective, starts: list[Array], null: Array, levels: Array, **options: Any) -> Solution:
+    """Minima of problems; `levels` are as `separated_below` for `minimize`, which gets the options.
 
     Problems that stall together, because one line search serves all, are solved one by one, also from `null`.
     """
-    solution = _minimum(objective, starts, levels, options)
-    theta, gaps = solution.theta, solution.gaps
+    solution = minimize(objective, starts, _strategy(objective), separated_below=levels, **options)
     stalled = [number for number, outcome in enumerate(solution.outcomes) if outcome is Outcome.STALLED]
-    for number in stalled if len(gaps) > 1 else []:
-        mask = np.arange(gaps.size) == number
-        alone = _minimum(objective.select(mask), [null[mask], theta[mask]], levels[mask], options)
-        if alone.gaps[0] < gaps[number]:
-            theta[number], gaps[number] = alone.theta[0], alone.gaps[0]
-    return theta, gaps
+    for number in stalled if solution.gaps.size > 1 else []:
+        mask = np.arange(solution.gaps.size) == number
+        one, own = objective.select(mask), [null[mask], solution.theta[mask]]
+        limits = {name: options[name] for name in ("tol", "max_iter")}
+        alone = minimize(one, own, _strategy(one), separated_below=levels[mask], **limits)
+        if alone.gaps[0] < solution.gaps[number]:
+            solution.theta[number], solution.values[number] = alone.theta[0], alone.values[0]
+            solution.gaps[number] = alone.gaps[0]
+    return solution
 
 
-def _minimum(objective: LinearObjective, starts: list[Array], levels: Array, options: dict[str, Any]) -> Solution:
+def _strategy(objective: LinearObjective) -> Strategy:
     strategy, _ = cheapest_strategy(objective.shape, objective.costs, has_penalty=objective.is_strongly_convex)
-    return minimize(objective, starts, strategy, separated_below=levels, **options)
+    return strategy
 
 
 def _joined(targets: list[Targets]) -> Targets:
@@ -138,15 +208,7 @@ def _joined(targets: list[Targets]) -> Targets:
     return JoinedTargets([each for each in targets if isinstance(each, IndicatorTargets)])
 
 
-def _continued(thetas: list[Array], Cs: Array) -> list[Array]:
-    """Where the solution for the last C may be, given those for the one or two before: there, or on a line in log C."""
-    if len(thetas) < 2 or not (np.isfinite(Cs[-1]) and Cs[-3] < Cs[-2]):
-        return thetas[-1:]
-    before, now, after = np.log(Cs[-3:])
-    return [thetas[-1], thetas[-1] + min((after - now) / (now - before), _FURTHEST) * (thetas[-1] - thetas[-2])]
-
-
-def _fits(objective: LinearObjective, theta: Array, gaps: Array) -> Fits:
-    coef, intercept = objective.to_features(theta, np.float64)
+def _fits(objective: LinearObjective, solution: Solution) -> Fits:
+    coef, intercept = objective.to_features(solution.theta, np.float64)
     n_problems, n_logits, _ = objective.shape
-    return Fits(coef.reshape(n_problems, n_logits, -1), intercept.reshape(n_problems, n_logits), gaps)
+    return Fits(coef.reshape(n_problems, n_logits, -1), intercept.reshape(n_problems, n_logits), solution.gaps)

@@ -1,6 +1,7 @@
 """Searches for C: they agree with GridSearchCV over the plain estimators, and with rows that are left out in fact."""
 
 import warnings
+from types import SimpleNamespace
 
 import numpy as np
 import pandas as pd
@@ -640,16 +641,54 @@ def test_errors_of_labels():
         SigmoidMultiLabelCV(cv=KFold(5)).fit(X_LABELS, Y)
 
 
-def test_fits_continue_on_a_line_in_log_c():
-    one, two = np.full((1, 1, 2), 3.0), np.full((1, 1, 2), 5.0)
-    assert _penalty_path._continued([], np.array([1.0])) == []
-    assert _penalty_path._continued([one], np.array([1.0, 10.0])) == [one]
-    last, line = _penalty_path._continued([one, two], np.array([1.0, 10.0, 100.0]))
-    assert_array_equal(last, two)
-    assert_allclose(line, 7.0)
-    assert_allclose(_penalty_path._continued([one, two], np.array([1.0, 10.0, 1e9]))[1], 9.0)
-    for Cs in ([1.0, 1.0, 10.0], [1.0, 10.0, np.inf]):
-        assert len(_penalty_path._continued([one, two], np.array(Cs))) == 1
+@pytest.fixture
+def path():
+    objective = SimpleNamespace(penalty=np.ones((2, 1, 2)))
+
+    def with_fits(*fits):
+        steps = _penalty_path._Steps()
+        for C, coefficients in fits:
+            theta = np.multiply.outer(coefficients, np.ones((1, 2)))
+            steps.note(C, objective, SimpleNamespace(theta=theta, values=np.array([5.0, 6.0]), n_evaluations=1))
+        return steps
+
+    return with_fits
+
+
+def test_fits_continue_on_a_line_in_log_c(path):
+    assert path().starts(1.0) == []
+    (last,) = path((1.0, [3.0, 1.0])).starts(10.0)
+    assert_array_equal(last[:, 0, 0], [3.0, 1.0])
+    steps = path((1.0, [3.0, 1.0]), (10.0, [5.0, 1.0]))
+    last, line = steps.starts(100.0)
+    assert_array_equal(last[:, 0, 0], [5.0, 1.0])
+    assert_allclose(line[:, 0, 0], [7.0, 1.0])
+    # At most twice as far.
+    assert_allclose(steps.starts(1e9)[1][:, 0, 0], [9.0, 1.0])
+    assert len(steps.starts(np.inf)) == len(path((1.0, [3.0, 1.0]), (1.0, [3.0, 1.0])).starts(10.0)) == 1
+
+
+def test_slopes_change_by_the_factor_that_they_have_changed_by(path):
+    steps = path((1.0, [2.0, 1.0]), (10.0, [6.0, 1.0]), (100.0, [8.0, 5.0]))
+    # From 4 to 2, next 1; from 0 to 4, of which nothing follows.
+    assert_allclose(steps.starts(1000.0)[1][:, 0, 0], [9.0, 5.0])
+    # A slope that grows or turns round is not taken to go on so.
+    steps = path((1.0, [2.0, 1.0]), (10.0, [3.0, 2.0]), (100.0, [8.0, 1.0]))
+    assert_allclose(steps.starts(1000.0)[1][:, 0, 0], [13.0, 1.0])
+
+
+def test_values_at_the_last_solution_are_known_without_an_evaluation():
+    X, y = WINE
+    estimator = SoftmaxRegression()
+    rows, weights = estimator._checked_data(X, y, None)
+    encoded, _ = estimator._weigh(estimator._describe(y), weights)
+    path = _penalty_path.PenaltyPath(rows, [encoded], fit_intercept=True, tol=1e-6, max_iter=100)
+    steps, first, second = _penalty_path._Steps(), path.objective(0.1), path.objective(30.0)
+    assert steps.known(first) == {}
+    solution = _penalty_path.minima(first, [path._null(first)], path._null(first), np.zeros(1), tol=1e-6, max_iter=100)
+    steps.note(0.1, first, solution)
+    values, _ = second.value_and_gradient(solution.theta)
+    assert_allclose(steps.known(second)["expected"], values, rtol=1e-12)
 
 
 def test_of_equal_scores_the_first_counts():

@@ -19,11 +19,10 @@ from skactivation._optimize.objective import Costs, Curvature, Objective, Sample
 from skactivation._typing import Array
 from skactivation.linear_model import _terms
 from skactivation.linear_model._feature_units import STRONGEST, FeatureUnits
+from skactivation.linear_model._null_spaces import null_spaces
 from skactivation.linear_model._terms import LinearPoint
 
 _EPS = float(np.finfo(np.float64).eps)
-# Up to this many columns, decomposing their D x D matrix costs no more than the fit.
-_MOST_COLUMNS_DECOMPOSED = 2000
 # Replaces a divisor of 0 if all residuals are 0.
 _LEAST_SIZE = float(np.finfo(np.float64).tiny)
 # Weights are tiny below this fraction of the largest: rounding of F then hides the losses of their rows.
@@ -78,10 +77,7 @@ class LinearObjective(Objective):
         # All pairs of logits of a problem, for blocks of the Hessian off the diagonal, and the places of the blocks.
         self._pairs, self._places = _pairs_of_logits(targets.n_logits)
         # Without a penalty, F is constant in the directions given by linearly dependent columns.
-        self._null_spaces: list[Array] = []
-        if not self._strengths.all() and rows.n_columns <= _MOST_COLUMNS_DECOMPOSED:
-            bases = self._bases_of_null_spaces()
-            self._null_spaces = bases if any(basis.size for basis in bases) else []
+        self._null_spaces = null_spaces(rows, self.units.block_scale, self._problems, self._strengths)
 
     @property
     def costs(self) -> Costs:
@@ -124,8 +120,7 @@ class LinearObjective(Objective):
         selected._strengths, selected._units = self._strengths[problems], self._units[problems]
         selected.penalty = self.penalty[problems]
         selected.has_tiny_weights = self.has_tiny_weights[problems]
-        if len(self._null_spaces) > 1:
-            selected._null_spaces = [basis for basis, chosen in zip(self._null_spaces, problems, strict=True) if chosen]
+        selected._null_spaces = None if self._null_spaces is None else self._null_spaces.select(problems)
         selected.shape = (selected._problems.size, *self.shape[1:])
         return selected
 
@@ -167,8 +162,8 @@ class LinearObjective(Objective):
         """
         if self.shape[1] > 1:
             theta -= np.add.reduce(theta, axis=1, keepdims=True) / self.shape[1]
-        if self._null_spaces:
-            self._project(theta)
+        if self._null_spaces is not None:
+            self._null_spaces.project(theta)
 
     def value_and_gradient(self, theta: Array) -> tuple[Array, Array]:
         """Value (P,) and gradient (P, K, D) of each problem."""
@@ -192,8 +187,8 @@ class LinearObjective(Objective):
             gradient -= shares * np.add.reduce(gradient, axis=1, keepdims=True)
         penalty_gradient = self.penalty * theta
         gradient += penalty_gradient
-        if self._null_spaces:
-            self._project(gradient)
+        if self._null_spaces is not None:
+            self._null_spaces.project(gradient)
         penalty_gradient *= theta
         return values + 0.5 * np.add.reduce(penalty_gradient.reshape(n_problems, -1), axis=1), gradient
 
@@ -214,8 +209,8 @@ class LinearObjective(Objective):
         n_problems, n_logits, n_columns = self.shape
         own = blocks[:, :n_logits]
         curvatures = own.diagonal(axis1=2, axis2=3).copy()
-        if self._null_spaces:
-            projections = np.stack([basis @ basis.T for basis in self._null_spaces])
+        if self._null_spaces is not None:
+            projections = self._null_spaces.projections()
             own += curvatures.mean(axis=2)[:, :, np.newaxis, np.newaxis] * projections[:, np.newaxis]
         if n_logits == 1:
             return np.asarray(own[:, 0])
@@ -410,28 +405,6 @@ class LinearObjective(Objective):
             return None
         return np.asarray(np.square(offsets * self.units.block_scale[:-1]))
 
-    def _bases_of_null_spaces(self) -> list[Array]:
-        """Bases (D, r) of the null spaces of X: one for all problems, or for each one, empty where it has a penalty."""
-        # Problems with row weights of their own may lack the rows that make columns independent.
-        own = self.rows.weights is not None and self.rows.weights.ndim == 2
-        if not own and not self._strengths.any():
-            return [_null_space(self.rows, self.units.block_scale, None)]
-        of_weights = self.rows.targets.row_weights_of(self._problems).tolist() if own else [None] * self.shape[0]
-        known: dict[int | None, Array] = {}
-        bases = []
-        for number, weights, strength in zip(self._problems.tolist(), of_weights, self._strengths, strict=True):
-            if strength == 0 and weights not in known:
-                known[weights] = _null_space(self.rows, self.units.block_scale, number if own else None)
-            bases.append(np.zeros((self.shape[2], 0)) if strength else known[weights])
-        return bases
-
-    def _project(self, theta: Array) -> None:
-        """Remove, in place, the component of coefficients or of a gradient in the null space of X."""
-        shared = len(self._null_spaces) == 1
-        for some, basis in zip([theta] if shared else theta, self._null_spaces, strict=True):
-            flat = some.reshape(-1, self.shape[2])
-            flat -= (flat @ basis) @ basis.T
-
     def _of_weights(self, facts: Array) -> Array:
         """Facts (P,) about the rows' weights of each problem, from those about all weights (W,)."""
         if facts.size == 1:
@@ -451,21 +424,6 @@ def _pairs_of_logits(n_logits: int) -> tuple[tuple[Array, Array], Array]:
     places = np.diag(np.arange(n_logits))
     places[one, other] = places[other, one] = n_logits + np.arange(one.size)
     return (one, other), places
-
-
-def _null_space(rows: FeatureRows, scale: Array, problem: int | None) -> Array:
-    """Orthonormal basis (D, r) of the null space of X's scaled columns, over all rows or those that a problem has.
-
-    Columns count as dependent if they are so up to rounding, because floating point cannot distinguish the logits.
-    """
-    size = rows.n_columns
-    (triangle,) = rows.sum(_terms.triangle, scale, problem, size=size**2, combine=_terms.triangles)
-    norms = np.linalg.norm(triangle, axis=0)
-    norms[norms == 0] = 1
-    _, singular, vectors = np.linalg.svd(triangle / norms)
-    singular = np.append(singular, np.zeros(size - singular.size))
-    null = vectors[singular <= 10 * size * _EPS * singular[0]].T
-    return np.linalg.qr(null / norms[:, np.newaxis])[0]
 
 
 def _regular_shift(curvatures: Array, penalty: Array) -> Array:

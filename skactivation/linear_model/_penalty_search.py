@@ -232,9 +232,12 @@ class PenaltySearch(ABC):
         bad = ~(gaps <= cast(Any, self).tol)
         if not bad.any():
             return []
+        advice = "raise max_iter, or drop these values"
+        if np.isinf(self.Cs_[bad]).any():
+            advice += "; without a penalty (C=inf) there is no optimum where the classes are separated"
         return [
             f"{type(self).__name__} scored fits without a certified optimum for C in {abridged(self.Cs_[bad])} "
-            f"(largest gap {gaps[bad].max():.2g}, tol={cast(Any, self).tol:g}): raise max_iter, or drop these values"
+            f"(largest gap {gaps[bad].max():.2g}, tol={cast(Any, self).tol:g}): {advice}"
         ]
 
     def _refit(self, plain: LinearLogitModel, data: SearchData, starts: Array) -> list[str]:

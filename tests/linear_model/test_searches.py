@@ -261,7 +261,7 @@ def test_no_penalty_among_others():
 
 def test_fits_without_an_optimum_are_named():
     X, y = load_iris(return_X_y=True)
-    message = r"scored fits without a certified optimum for C in \[inf\] \(largest gap inf, tol=1e-06\)"
+    message = r"scored fits without a certified optimum for C in \[inf\] \(largest gap inf, tol=1e-06\): .* separated"
     with pytest.warns(ConvergenceWarning, match=message):
         SoftmaxRegressionCV(Cs=[10.0, np.inf], cv=3).fit(X, y)
 

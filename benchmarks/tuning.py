@@ -6,8 +6,9 @@ All choose among ten values of C, from 1e-4 to 1e4, by the log loss in the same 
 settings. Peers are LogisticRegressionCV, and GridSearchCV over LogisticRegression, with each solver of the same
 objective; for several labels GridSearchCV over MultiOutputClassifier. Each solver gets the largest tol with which all
 mean scores, computed from logits, are right to 1e-3, as ours are. Peers are timed with the scorer "neg_log_loss", with
-one process and with two. Searches run in turn, each after a short rest, and medians count; slow ones run once. A search that takes longer than the limit, or five times as long as another peer, is left
-out, and so is a solver of which a single fit takes a twentieth of the limit.
+one process and with two. Searches run in turn, each after a short rest, and medians count; slow ones run once. A search
+that takes longer than the limit, or five times as long as another peer, is left out, and so is a solver of which a
+single fit takes a twentieth of the limit.
 """
 
 import argparse

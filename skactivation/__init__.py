@@ -1,8 +1,7 @@
 """Probabilities from linear models, for scikit-learn."""
 
-from importlib.metadata import version
-
 from skactivation import activations, calibration, displays, linear_model, losses, metrics
+from skactivation._package import VERSION
 from skactivation.calibration import TemperatureCalibrator, fit_temperature
 from skactivation.linear_model import (
     SigmoidMultiLabel,
@@ -12,6 +11,7 @@ from skactivation.linear_model import (
 )
 
 __all__ = [
+    "TRUSTED_TYPES",
     "SigmoidMultiLabel",
     "SigmoidMultiLabelCV",
     "SoftmaxRegression",
@@ -25,4 +25,18 @@ __all__ = [
     "losses",
     "metrics",
 ]
-__version__ = version("skactivation")
+__version__ = VERSION
+TRUSTED_TYPES = [
+    "skactivation._data.labels.LabelClasses",
+    *(
+        f"{estimator.__module__}.{estimator.__name__}"
+        for estimator in (
+            SigmoidMultiLabel,
+            SigmoidMultiLabelCV,
+            SoftmaxRegression,
+            SoftmaxRegressionCV,
+            TemperatureCalibrator,
+        )
+    ),
+]
+"""Types of this package in files of skops: ``skops.io.load(file, trusted=skactivation.TRUSTED_TYPES)``."""

@@ -13,6 +13,7 @@ from scipy import sparse
 from sklearn.base import BaseEstimator
 from sklearn.utils import assert_all_finite, check_consistent_length
 
+from skactivation._arrays import refuse_not_in_memory, with_known_dtype, without_tensors
 from skactivation._typing import Array
 
 ENTRY_TOLERANCE = 1e-3
@@ -59,8 +60,16 @@ def check_integer(value: Any, name: str, *, low: int) -> int:
     return int(value)
 
 
+def check_verbose(verbose: Any) -> None:
+    """Raise an error for anything but an integer of at least 0, or a bool."""
+    if not isinstance(verbose, (bool, np.bool_)):
+        check_integer(verbose, "verbose", low=0)
+
+
 def check_same_rows(**arrays: Any) -> None:
-    """Raise an error that names two arrays with different numbers of rows."""
+    """Raise an error that names two arrays with different numbers of rows, or one that is not in memory."""
+    for name, array in arrays.items():
+        refuse_not_in_memory(array, name)
     try:
         check_consistent_length(*arrays.values())
     except ValueError as error:
@@ -83,13 +92,15 @@ def check_two_classes(classes: Any, estimator: str, holder: str = "y holds") -> 
 
 
 def as_array(values: Any, name: str) -> Array:
-    """Return a dense array, of any dtype."""
+    """Return a dense array, of any dtype, from a list, a data frame or a tensor."""
+    refuse_not_in_memory(values, name)
+    values = without_tensors(values, name)
     if sparse.issparse(values):
         raise TypeError(f"{name} must be dense, got a sparse array; use {name}.toarray()")
     if isinstance(values, np.ma.MaskedArray):
         raise TypeError(f"{name} must not be a masked array: fill or drop the masked entries")
     try:
-        return np.asarray(values)
+        return with_known_dtype(np.asarray(values))
     except ValueError as error:
         raise ValueError(f"{name} must be an array, got rows of different lengths: {error}") from error
 

@@ -316,7 +316,7 @@ class Table:
 
 
 def test_names_that_cannot_be_read_are_an_error():
-    message = "columns whose names cannot be read"
+    message = "must be an array or a data frame in memory, got .*Table"
     with pytest.raises(TypeError, match=message):
         SoftmaxRegression().fit(X, Table(P))
     with pytest.raises(TypeError, match=message):

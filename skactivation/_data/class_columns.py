@@ -5,7 +5,8 @@ from typing import Any
 
 import numpy as np
 
-from skactivation._data.labels import as_labels, column_names, encode_labels, recode_labels, shape_of
+from skactivation._arrays import column_names
+from skactivation._data.labels import as_labels, encode_labels, recode_labels, shape_of
 from skactivation._messages import abridged
 from skactivation._typing import Array
 

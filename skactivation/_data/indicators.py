@@ -26,9 +26,9 @@ class Indicator:
         self.n_rows, self.n_labels = values.shape
         self.is_sparse = bool(sparse.issparse(values))
         # Class of sparse predictions; None for dense ones.
-        self.container: Any = None
+        self.container: str | None = None
         if self.is_sparse:
-            self.container = sparse.csr_array if isinstance(Y, sparse.sparray) else sparse.csr_matrix
+            self.container = "csr_array" if isinstance(Y, sparse.sparray) else "csr_matrix"
         entries = values.data if self.is_sparse else values
         known = ~np.isnan(entries) if entries.dtype.kind == "f" else np.ones((1, 1), dtype=bool)
         self.all_known = bool(known.all())

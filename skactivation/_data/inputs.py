@@ -7,6 +7,7 @@ from scipy import sparse
 from sklearn.base import BaseEstimator
 from sklearn.utils.validation import validate_data
 
+from skactivation._arrays import columns_of, entries_of, refuse_not_in_memory, without_tensors
 from skactivation._typing import Array
 from skactivation._validation import check_structure
 
@@ -20,6 +21,7 @@ def check_features(estimator: BaseEstimator, X: Any, *, reset: bool, finite: boo
 
     Without `finite`, entries that are not finite may pass: the caller looks for them.
     """
+    X = without_tensors(X, "X")
     refuse_unreadable(X)
     # Nothing can be learned from one row.
     least = 2 if reset else 1
@@ -59,6 +61,7 @@ def _is_ready(X: Any, finite: bool) -> bool:
 
 def refuse_unreadable(X: Any) -> None:
     """Raise an error for an X that scikit-learn would misread or crash on: a masked array, an invalid sparse array."""
+    refuse_not_in_memory(X, "X")
     if isinstance(X, np.ma.MaskedArray):
         raise TypeError("X must not be a masked array: fill or drop the masked entries")
     if sparse.issparse(X):
@@ -73,22 +76,19 @@ def refuse_dates_and_bytes(X: Any) -> None:
 
 def _refuse_dates(X: Any) -> None:
     """Raise an error that names a data frame's first column of dates or times: it would be taken as numbers."""
-    columns = getattr(X, "columns", None)
-    if columns is None or not hasattr(X, "dtypes"):
-        return
-    for name, dtype in zip(columns, X.dtypes, strict=False):
-        if str(dtype).lower().startswith(("date", "time", "duration", "period")):
+    for name, dtype in columns_of(X):
+        if dtype.lower().startswith(("date", "time", "duration", "period")):
             raise TypeError(f"X must hold numbers, but its column {name!r} is of type {dtype}; make numbers of it")
 
 
 def _refuse_objects(X: Any, error: Exception) -> None:
     """Raise an error that names the first column with a string or another object that is no number, if there is one."""
-    names = getattr(X, "columns", None)
-    if names is not None and len(set(names)) < len(names):
-        return  # which of them it is can't be told by name
-    columns: Any = X.T if isinstance(X, np.ndarray) and X.ndim == 2 and X.dtype.kind in "OU" else []
-    for name, column in enumerate(columns) if names is None else ((name, X[name]) for name in names):
-        entry = next((entry for entry in column if not _is_number(entry)), None)
+    if isinstance(X, np.ndarray) and X.ndim == 2 and X.dtype.kind in "OU":
+        columns: Any = enumerate(X.T)
+    else:
+        columns = ((name, entries_of(X, place)) for place, (name, _) in enumerate(columns_of(X)))
+    for name, entries in columns:
+        entry = next((entry for entry in entries if not _is_number(entry)), None)
         if isinstance(entry, str):
             raise ValueError(
                 f"X must hold numbers, but its column {name!r} holds strings such as {str(entry)!r}; encode it, for "
@@ -108,6 +108,7 @@ def _is_number(entry: Any) -> bool:
 
 def check_logits(estimator: BaseEstimator, X: Any, *, reset: bool) -> Array:
     """Return an X that holds logits as an array (n, K); they may be infinite but not NaN."""
+    X = without_tensors(X, "X")
     refuse_unreadable(X)
     refuse_dates_and_bytes(X)
     logits: Array = validate_data(estimator, X, reset=reset, dtype=[np.float64, np.float32], ensure_all_finite=False)

@@ -8,6 +8,7 @@ from scipy import sparse
 from sklearn.utils import assert_all_finite, column_or_1d
 from sklearn.utils.multiclass import check_classification_targets
 
+from skactivation._arrays import column_names
 from skactivation._messages import abridged
 from skactivation._typing import Array
 from skactivation._validation import as_array, as_distributions, check_structure
@@ -31,20 +32,6 @@ def soft_targets(y: Any, advice: str = _EXCLUSIVE) -> tuple[Array, Array | None]
             f"y must have a column for each class, got columns of the same name: {columns.tolist()}; rename them"
         )
     return targets, _unwrapped(columns)
-
-
-def column_names(frame: Any, name: str) -> list[Any] | None:
-    """The names of a data frame's columns; None for anything without. Names that cannot be read are an error."""
-    columns = getattr(frame, "columns", None)
-    if columns is None or callable(columns):
-        return None
-    names = list(columns)
-    if any(hasattr(each, "__array__") and not isinstance(each, np.generic) for each in names):
-        raise TypeError(
-            f"{name} has columns whose names cannot be read, got a {type(frame).__name__}; pass a pandas or polars "
-            "data frame"
-        )
-    return names
 
 
 def check_same_columns(**frames: Any) -> None:

@@ -76,7 +76,7 @@ def classes_of(estimator: Any) -> Array:
         raise TypeError(
             f"estimator must have classes_ once it is fitted, as classifiers do, got {estimator_name(estimator)}"
         )
-    classes = np.asarray(estimator.classes_)
+    classes = as_array(estimator.classes_, "classes_")
     if classes.ndim != 1 or classes.size < 2:
         raise ValueError(f"estimator must know at least two classes, got one class or none: {classes.tolist()}")
     return classes

@@ -9,6 +9,7 @@ from sklearn.utils import _safe_indexing, indexable
 
 from skactivation._data.labels import encode_labels, shape_of
 from skactivation._typing import Array
+from skactivation._validation import as_array
 
 
 def splits_of(cv: Any, X: Any, y: Any, split_params: dict[str, Any]) -> Any:
@@ -27,7 +28,7 @@ def _codes(y: Any) -> Array | None:
     # Splitters reject y of several columns that is soft or holds NaN: it is not used to stratify.
     if len(shape) != 2 or shape[1] != 1 or sparse.issparse(y):
         return None
-    column = np.asarray(y)[:, 0]
+    column = as_array(y, "y")[:, 0]
     is_hard = column.dtype.kind in "OUSTbiu" or bool(np.all(np.isin(column, (0, 1))))
     return encode_labels(column, None)[0].astype(np.intp) if is_hard else None
 

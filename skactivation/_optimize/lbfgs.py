@@ -40,7 +40,7 @@ def lbfgs_stage(
     evaluate: Evaluate,
     *,
     max_iter: int,
-    advance: Callable[[Point], None],
+    advance: Callable[[Point], bool],
     is_over: Callable[[Point], bool],
 ) -> Stage:
     """Minimise the sum of the problems for some iterations.
@@ -52,8 +52,7 @@ def lbfgs_stage(
 
     def after_iteration(u: Array) -> None:
         descent.accept()
-        advance(descent.accepted)
-        if descent.needs_double or is_over(descent.accepted):
+        if advance(descent.accepted) or descent.needs_double or is_over(descent.accepted):
             raise StopIteration
 
     memory = max(_LEAST_MEMORY, min(_MEMORY, _MEMORY_SIZE // (2 * start.theta.size)))

@@ -62,7 +62,7 @@ def newton_steps(
     *,
     useful: float,
     max_iter: int,
-    advance: Callable[[Point], None],
+    advance: Callable[[Point], bool],
     n_hessians: int = 1,
     negligible: float = NEGLIGIBLE,
 ) -> NewtonSteps:
@@ -70,7 +70,7 @@ def newton_steps(
 
     The first step of each problem has the length `next_lengths`, relative to a whole one, if that is good. With one
     Hessian, steps go on while each leaves less than a `useful` share of the gradient, and until what they may gain is
-    `negligible` relative to F. `advance` is called after each.
+    `negligible` relative to F. `advance` is called after each, and says whether it is the last one.
     """
     walk = _Walk(objective, evaluate, useful, negligible, advance, max_iter, with_hessian=n_hessians > 1)
     steps = walk.with_one_hessian(point, preconditioner, next_lengths)
@@ -99,7 +99,7 @@ class _Walk:
     evaluate: Evaluate
     useful: float
     negligible: float
-    advance: Callable[[Point], None]
+    advance: Callable[[Point], bool]
     n_left: int
     with_hessian: bool
     """Whether a Hessian that is likely to be needed next should come with a point."""
@@ -128,8 +128,9 @@ class _Walk:
                 travelled[p] += after.lengths[p] * norms[p]
             lengths, before = _next_lengths(u, after, norms), norms
             point, u, norms = after.point, after.u, after.norms
-            self.n_left -= 1
-            self.advance(point)
+            self.n_left = 0 if self.advance(point) else self.n_left - 1
+            if self.n_left == 0:
+                break
             # For the others a new Hessian will do better.
             active = [p for p in active if norms[p] < self.useful * before[p]]
         facts = zip(first, norms, point.values.tolist(), strict=True)

@@ -57,8 +57,22 @@ class Outcome(Enum):
     CERTIFIED = "the optimality gap is certified to be at most tol"
     ESTIMATED = "the gap is at most tol by the preconditioner's estimate"
     MAX_ITER = "max_iter was reached"
+    STOPPED = "an observer asked to stop"
     STALLED = "no further progress could be certified"
     SEPARATED = "every row is on the right side: no finite optimum exists"
+
+
+class Progress(NamedTuple):
+    """Where a minimisation is after an iteration; what an observer is told."""
+
+    n_iterations: int
+    n_evaluations: int
+    theta: Array
+    """Coefficients (P, K, D)."""
+    values: Array
+    """Values (P,)."""
+    gaps: Array
+    """Certified bounds (P,) on the relative gaps so far; inf where none is known."""
 
 
 @dataclass(frozen=True)

@@ -21,6 +21,7 @@ from skactivation._optimize.problems import (
     Evaluate,
     Outcome,
     Point,
+    Progress,
     SinglePrecisionError,
     Solution,
 )
@@ -67,6 +68,7 @@ def minimize(
     certified: bool = True,
     expected: Array | None = None,
     sample: Sample | None = None,
+    observe: Callable[[Progress], bool] | None = None,
 ) -> Solution:
     """Minimise each problem of an objective until its relative optimality gap is certified to be at most tol.
 
@@ -90,6 +92,8 @@ def minimize(
         About the values at the first start. If those at another one are lower, the first one is not evaluated.
     sample : Sample or None
         A sample of the rows, if there is one already.
+    observe : callable or None
+        Told of each iteration; the minimisation ends there if it returns true.
 
     Returns
     -------
@@ -104,7 +108,7 @@ def minimize(
     for group in range(n_groups):
         chosen: Any = groups == group if n_groups > 1 else ALL
         run = _Run(objective.select(chosen), strategy, tol, max_iter, certified, levels[chosen])
-        run.sample = None if sample is None else sample.select(chosen)
+        run.sample, run.observe = None if sample is None else sample.select(chosen), observe
         some = None if expected is None else expected[chosen]
         solutions.append(run.solve([start[chosen] for start in starts], some))
     return solutions[0] if n_groups == 1 else Solution.joined(solutions)
@@ -127,6 +131,8 @@ class _Run:
         # A sample of the rows, once it is drawn; whether certificates need Hessians of all rows.
         self.sample: Sample | None = None
         self.needs_all_rows = False
+        self.observe: Callable[[Progress], bool] | None = None
+        self.is_stopped = False
         # A preconditioner of all problems that serves another stage of L-BFGS, if there is one.
         self.serving: Preconditioner | None = None
         # Of each problem: the phase, the outcome, the certified gap.
@@ -280,7 +286,7 @@ class _Run:
             self._finish(separated, ALL, Outcome.SEPARATED)
             active &= ~separated
         if self.n_iterations == self.max_iter and any_of(active):
-            self._finish(active, ALL, Outcome.MAX_ITER)
+            self._finish(active, ALL, Outcome.STOPPED if self.is_stopped else Outcome.MAX_ITER)
 
     def _descend(self, problems: Any) -> Any:
         """A stage of L-BFGS. All go on if any value fell; those whose value did not fall stay where they were."""
@@ -322,10 +328,10 @@ class _Run:
     def _stage_is_over(self, problems: Any, objective: Objective, point: Point, preconditioner: Preconditioner) -> bool:
         """Whether enough problems are close for something better than L-BFGS, or no iterations are left."""
         near = self.strategy.near
-        if preconditioner.is_sampled_hessian:
-            return self.rule.enough_are_near(problems, point, preconditioner)
         if self.n_iterations == self.max_iter:
             return True
+        if preconditioner.is_sampled_hessian:
+            return self.rule.enough_are_near(problems, point, preconditioner)
         return self.rule.enough_are_close(problems, objective, point, preconditioner, near)
 
     def _preconditioner_to_descend(self, problems: Any, objective: Objective, point: Point) -> Preconditioner:
@@ -423,11 +429,17 @@ class _Run:
     def _active(self) -> Array:
         return (self.phase > Phase.WAITING) & (self.phase < Phase.STALLED)
 
-    def _count_iteration(self, problems: Any, point: Point) -> None:
-        """Note an iteration that ends at a point."""
+    def _count_iteration(self, problems: Any, point: Point) -> bool:
+        """Note an iteration that ends at a point; whether it is the last one."""
         self.n_iterations += 1
         self.values[problems] = point.values
         self.history.append(self.values.copy())
+        if self.observe is not None:
+            theta = self.point.replaced(problems, point).theta
+            progress = Progress(self.n_iterations, self.evaluate.n_evaluations, theta, self.history[-1], self.gaps)
+            if self.observe(progress):
+                self.max_iter, self.is_stopped = self.n_iterations, True
+        return self.n_iterations == self.max_iter
 
     def _correct_values(self, problems: Any, point: Point) -> None:
         """Set the point of some problems; it belongs to the iteration that was counted last."""

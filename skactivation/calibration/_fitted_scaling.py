@@ -61,20 +61,39 @@ class FittedScaling:
 
     def apply(self, logits: Array) -> Array:
         """Calibrated logits (n, K)."""
+        if self.keeps_order:
+            return divided(logits, self.temperature)
         with np.errstate(all="ignore"):
-            scaled = logits / np.asarray(self.temperature) if self.keeps_order else logits * self.slope + self.bias
-        # Infinite logits stay infinite: a probability of 0 stays 0.
-        np.copyto(scaled, logits, where=np.isinf(logits), casting="same_kind")
-        return np.asarray(scaled, dtype=logits.dtype)
+            return _with_infinite(logits * self.slope + self.bias, logits)
 
     def probabilities(self, logits: Array, *, log: bool = False) -> Array:
         """Calibrated probabilities (n, K) or (n, L), or their logarithms."""
-        of_labels, of_classes = (log_sigmoid, log_softmax) if log else (sigmoid, softmax)
-        if self.multilabel:
-            return of_labels(self.apply(logits))
-        # Activations take the temperature themselves: `apply` would round z / T first.
-        temperature = self.temperature if self.keeps_order else 1.0
-        z = logits if self.keeps_order else self.apply(logits)
-        if z.shape[1] > 1:
-            return of_classes(z, temperature=temperature)
-        return np.hstack([of_labels(sign * z, temperature=temperature) for sign in (-1, 1)])
+        if self.keeps_order:
+            return probabilities_at(logits, self.temperature, multilabel=self.multilabel, log=log)
+        return probabilities_at(self.apply(logits), 1.0, multilabel=self.multilabel, log=log)
+
+
+def divided(logits: Array, temperature: Any) -> Array:
+    """Logits (n, K) divided by a temperature, or by one for each column (K,)."""
+    with np.errstate(all="ignore"):
+        return _with_infinite(logits / np.asarray(temperature), logits)
+
+
+def probabilities_at(logits: Array, temperature: Any, *, multilabel: bool, log: bool = False) -> Array:
+    """Probabilities (n, K), (n, 2) from the logits (n, 1) of the second of two classes, or (n, L); or their logarithms.
+
+    Labels may have a temperature each (L,).
+    """
+    of_labels, of_classes = (log_sigmoid, log_softmax) if log else (sigmoid, softmax)
+    if multilabel:
+        return of_labels(divided(logits, temperature))
+    # Activations take the temperature themselves: z / T would be rounded first.
+    if logits.shape[1] > 1:
+        return of_classes(logits, temperature=temperature)
+    return np.hstack([of_labels(sign * logits, temperature=temperature) for sign in (-1, 1)])
+
+
+def _with_infinite(scaled: Array, logits: Array) -> Array:
+    """Scaled logits, of which infinite ones stay as they were: a probability of 0 stays 0."""
+    np.copyto(scaled, logits, where=np.isinf(logits), casting="same_kind")
+    return np.asarray(scaled, dtype=logits.dtype)

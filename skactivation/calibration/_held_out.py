@@ -1,6 +1,7 @@
 """Cross-validation: logits of held-out rows, checked against the classifier's predictions."""
 
 from collections.abc import Iterable
+from functools import partial
 from typing import Any, NamedTuple
 
 import numpy as np
@@ -8,6 +9,7 @@ from sklearn.base import clone
 from sklearn.utils import _safe_indexing, get_tags, indexable
 from sklearn.utils.parallel import Parallel, delayed
 
+from skactivation._callbacks import Task, Watch
 from skactivation._data.labels import columns_of_labels, encode_labels, shape_of
 from skactivation._data.responses import classes_of, estimator_name, logits_of, predictions_of
 from skactivation._data.splits import numbers_of_rows, selected_rows
@@ -74,6 +76,7 @@ def held_out_logits(
     classes: Array | None,
     weights: Array | None,
     n_jobs: int | None,
+    watch: Watch,
 ) -> list[HeldOut]:
     """For each split, fit a copy of the classifier to the training rows and get its logits of the test rows.
 
@@ -86,9 +89,14 @@ def held_out_logits(
     pairs = [(train, test) for train, test in pairs if test.size]
     if not pairs:
         raise ValueError("cv must leave some rows out, but every split has an empty test set; use another splitter")
-    parts: list[HeldOut] = Parallel(n_jobs=n_jobs)(
-        delayed(_hold_out)(estimator, X, y, fit_params, classes, weights, *pair) for pair in pairs
+    parts: list[HeldOut] = []
+    found = Parallel(n_jobs=n_jobs, return_as="generator" if watch.is_verbose else "list")(
+        delayed(_hold_out)(estimator, X, y, fit_params, classes, weights, watch.task("fit-split"), *pair)
+        for pair in pairs
     )
+    for number, part in enumerate(found, 1):
+        parts.append(part)
+        watch.line(partial("{} of {} splits".format, number, len(pairs)))
     _check_that_they_agree([part.disagreements for part in parts if part.disagreements is not None])
     return parts
 
@@ -100,6 +108,7 @@ def _hold_out(
     fit_params: dict[str, Any],
     classes: Array | None,
     weights: Array | None,
+    task: Task,
     train: Array,
     test: Array,
 ) -> HeldOut:
@@ -108,7 +117,9 @@ def _hold_out(
     params = {name: selected_rows(value, train, n_rows) for name, value in fit_params.items()}
     pairwise = get_tags(estimator).input_tags.pairwise
     X_train, X_test = (X[np.ix_(rows, train)] if pairwise else _safe_indexing(X, rows) for rows in (train, test))
-    copy = clone(estimator).fit(X_train, _safe_indexing(y, train), **params)
+    copy = clone(estimator)
+    with task.fitting(copy):
+        copy.fit(X_train, _safe_indexing(y, train), **params)
     logits = logits_of(copy, X_test, multilabel=classes is None)
     if classes is None:
         return HeldOut(test, logits, copy, None)

@@ -8,10 +8,13 @@ from scipy.special import logsumexp
 from sklearn import get_config
 from sklearn.base import BaseEstimator, ClassifierMixin, MetaEstimatorMixin, clone, is_classifier
 from sklearn.frozen import FrozenEstimator
+from sklearn.metrics import accuracy_score
 from sklearn.utils import column_or_1d, get_tags
 from sklearn.utils.metadata_routing import MetadataRouter, MethodMapping
 from sklearn.utils.validation import check_is_fitted, validate_data
 
+from skactivation._arrays import in_library_of_x, without_tensors
+from skactivation._callbacks import CallbackSupportMixin, Watch, with_callbacks
 from skactivation._data.class_columns import named_columns
 from skactivation._data.inputs import check_logits, refuse_dates_and_bytes, refuse_unreadable
 from skactivation._data.labels import (
@@ -25,13 +28,16 @@ from skactivation._data.labels import (
 )
 from skactivation._data.responses import classes_of, gives_indicator, logits_of, predictions_of, response_method_of
 from skactivation._data.splits import splits_of
+from skactivation._package import PackageMixin
 from skactivation._typing import Array
 from skactivation._validation import (
+    as_array,
     check_boolean,
     check_choice,
     check_same_rows,
     check_sample_weight,
     check_two_classes,
+    check_verbose,
     unchanged_on_error,
 )
 from skactivation.activations import log_sigmoid
@@ -45,9 +51,10 @@ from skactivation.linear_model import SoftmaxRegression
 __all__ = ["TemperatureCalibrator"]
 
 _LOGITS, _MULTILABEL_LOGITS = "logits", "multilabel_logits"
+_NUMBERS = ("temperature", "slope", "bias", "loss_before", "loss_after", "at_limit", "optimality_gap")
 
 
-class TemperatureCalibrator(ClassifierMixin, MetaEstimatorMixin, BaseEstimator):
+class TemperatureCalibrator(CallbackSupportMixin, PackageMixin, ClassifierMixin, MetaEstimatorMixin, BaseEstimator):
     r"""Temperature scaling of any classifier: its logits z become z / T, with one temperature T.
 
     T minimises the cross-entropy of held-out rows, whose logits come from cross-validation; the classifier is then
@@ -81,6 +88,8 @@ class TemperatureCalibrator(ClassifierMixin, MetaEstimatorMixin, BaseEstimator):
         All three are convex problems. Only "temperature" always keeps the predictions.
     n_jobs : int, default=None
         Number of processes that fit the classifiers of the splits; None for 1, -1 for all cores.
+    verbose : int or bool, default=0
+        Whether to print a line of progress, at most one a second: the splits that are done.
 
     Attributes
     ----------
@@ -170,13 +179,16 @@ class TemperatureCalibrator(ClassifierMixin, MetaEstimatorMixin, BaseEstimator):
         ensemble: bool = False,
         scaling: ScalingKind = "temperature",
         n_jobs: int | None = None,
+        verbose: int = 0,
     ) -> None:
         self.estimator = estimator
         self.cv = cv
         self.ensemble = ensemble
         self.scaling = scaling
         self.n_jobs = n_jobs
+        self.verbose = verbose
 
+    @with_callbacks
     def fit(self, X: Any, y: Any, sample_weight: Any = None, **fit_params: Any) -> Self:
         """Fit the classifier and its calibration.
 
@@ -213,29 +225,34 @@ class TemperatureCalibrator(ClassifierMixin, MetaEstimatorMixin, BaseEstimator):
         ConvergenceWarning
             If the optimum could not be certified; with biases, there may be none.
         """
+        watch = Watch(self, X, y, sample_weight, has_parts=True)
         with unchanged_on_error(self):
             for name in [name for name in vars(self) if name.endswith("_") and not name.startswith("_")]:
                 delattr(self, name)
             check_choice(self.scaling, "scaling", SCALINGS)
             check_boolean(self.ensemble, "ensemble")
+            check_verbose(self.verbose)
             if isinstance(self.cv, str):
                 raise ValueError(
                     f"cv must be an integer, a splitter or splits, got {self.cv!r}; for a classifier that is fitted "
                     "already use TemperatureCalibrator(FrozenEstimator(classifier))"
                 )
+            y, sample_weight = without_tensors(y, "y"), without_tensors(sample_weight, "sample_weight")
             classifier = self._classifier()
             if isinstance(classifier, str):
                 messages = self._fit_logits(X, y, sample_weight, fit_params)
             elif hasattr(classifier, "fit") and is_classifier(classifier):
-                messages = self._fit_classifier(X, y, sample_weight, fit_params)
+                messages = self._fit_classifier(X, y, sample_weight, fit_params, watch)
             else:
                 raise TypeError(
                     f"estimator must be a classifier, 'logits', 'multilabel_logits' or None, got {self.estimator!r}"
                 )
             for message, category in messages:
-                warnings.warn(message, category, stacklevel=2)
+                warnings.warn(message, category, stacklevel=3)
+            watch.end()
         return self
 
+    @in_library_of_x
     def predict(self, X: Any) -> Any:
         """Predictions: the classifier's own with "temperature" and no ensemble, else the most probable class.
 
@@ -251,13 +268,14 @@ class TemperatureCalibrator(ClassifierMixin, MetaEstimatorMixin, BaseEstimator):
         """
         check_is_fitted(self)
         if hasattr(self, "estimator_") and self._scaling.keeps_order:
-            refuse_unreadable(X)
+            X = self._for_classifier(X)
             return self.estimator_.predict(X) if self._multilabel else predictions_of(self.estimator_, X)
-        probabilities = self.predict_proba(X)
+        probabilities = as_array(self.predict_proba(X), "predict_proba")
         if self._multilabel:
             return (probabilities >= 0.5).astype(np.intp)
         return self.classes_[probabilities.argmax(axis=1)]
 
+    @in_library_of_x
     def decision_function(self, X: Any) -> Array:
         """Calibrated logits; in an ensemble, logits of the averaged probabilities.
 
@@ -275,13 +293,15 @@ class TemperatureCalibrator(ClassifierMixin, MetaEstimatorMixin, BaseEstimator):
         if not hasattr(self, "calibrated_estimators_"):
             logits = self._scaling.apply(self._raw_logits(X))
         elif self._multilabel or len(self.classes_) == 2:
+            X = without_tensors(X, "X")
             of_copies = np.array([copy.decision_function(X) for copy in self.calibrated_estimators_])
             yes, no = (logsumexp(log_sigmoid(sign * of_copies), axis=0) for sign in (1, -1))
             logits = (yes - no).reshape(of_copies.shape[1], -1)
         else:
-            return self.predict_log_proba(X)
+            return as_array(self.predict_log_proba(X), "predict_log_proba")
         return logits[:, 0] if logits.shape[1] == 1 and not self._multilabel else logits
 
+    @in_library_of_x
     def predict_proba(self, X: Any) -> Array:
         """Calibrated probabilities.
 
@@ -297,9 +317,11 @@ class TemperatureCalibrator(ClassifierMixin, MetaEstimatorMixin, BaseEstimator):
         """
         check_is_fitted(self)
         if hasattr(self, "calibrated_estimators_"):
+            X = without_tensors(X, "X")
             return np.asarray(np.mean([copy.predict_proba(X) for copy in self.calibrated_estimators_], axis=0))
         return self._scaling.probabilities(self._raw_logits(X))
 
+    @in_library_of_x
     def predict_log_proba(self, X: Any) -> Array:
         """Logarithms of the probabilities, accurate even if the probabilities round to 0 or 1.
 
@@ -315,6 +337,7 @@ class TemperatureCalibrator(ClassifierMixin, MetaEstimatorMixin, BaseEstimator):
         """
         check_is_fitted(self)
         if hasattr(self, "calibrated_estimators_"):
+            X = without_tensors(X, "X")
             logs = [copy.predict_log_proba(X) for copy in self.calibrated_estimators_]
             return np.asarray(logsumexp(logs, axis=0) - np.log(len(logs)))
         return self._scaling.probabilities(self._raw_logits(X), log=True)
@@ -341,7 +364,8 @@ class TemperatureCalibrator(ClassifierMixin, MetaEstimatorMixin, BaseEstimator):
         if hasattr(self, "estimator_") and self._scaling.keeps_order and len(shape_of(y)) == 2 and is_soft(y):
             weighted = {} if sample_weight is None else {"sample_weight": sample_weight}
             return float(self.estimator_.score(X, y, **weighted))
-        return float(super().score(X, y, sample_weight))
+        predicted = without_tensors(self.predict(X), "predict")
+        return float(accuracy_score(without_tensors(y, "y"), predicted, sample_weight=sample_weight))
 
     def get_metadata_routing(self) -> Any:
         """Metadata routing of `fit` to the classifier's `fit` and to the splitter.
@@ -395,10 +419,9 @@ class TemperatureCalibrator(ClassifierMixin, MetaEstimatorMixin, BaseEstimator):
         messages: Messages = [] if unlikely is None else [(unlikely, UserWarning)]
         return messages + self._calibrate(None, logits, y, weights, named_columns(X, y, weights))
 
-    def _fit_classifier(self, X: Any, y: Any, sample_weight: Any, fit_params: dict[str, Any]) -> Messages:
+    def _fit_classifier(self, X: Any, y: Any, sample_weight: Any, fit_params: dict[str, Any], watch: Watch) -> Messages:
         """Fit the classifier and calibrate its logits of rows that are new to it; return warnings to emit."""
-        estimator = self._classifier()
-        refuse_unreadable(X)
+        estimator, X = self._classifier(), self._for_classifier(X)
         inner = estimator.estimator if isinstance(estimator, FrozenEstimator) else estimator
         if not hasattr(inner, "steps") and not hasattr(inner, "estimator"):
             # A pipeline, or a search over one, may make numbers of anything.
@@ -416,12 +439,14 @@ class TemperatureCalibrator(ClassifierMixin, MetaEstimatorMixin, BaseEstimator):
         if self.ensemble:
             classes = None if gives_indicator(estimator, y) else classes_in(y)
         else:
-            fitted = clone(estimator).fit(X, y, **params)
+            fitted = clone(estimator)
+            with watch.task("fit-classifier").fitting(fitted):
+                fitted.fit(X, y, **params)
             check_is_fitted(fitted)
             classes = None if gives_indicator(fitted, y, X) else classes_of(fitted)
         splits = splits_of(self.cv, X, y, split_params)
         held_out = held_out_logits(
-            estimator, X, y, splits, params, classes=classes, weights=weights, n_jobs=self.n_jobs
+            estimator, X, y, splits, params, classes=classes, weights=weights, n_jobs=self.n_jobs, watch=watch
         )
         if fitted is None:
             return messages + self._calibrate_each(held_out, y, weights, classes)
@@ -462,7 +487,9 @@ class TemperatureCalibrator(ClassifierMixin, MetaEstimatorMixin, BaseEstimator):
         labelled, self.classes_ = labelled_logits(
             logits, y, weights, classes=classes, multilabel=multilabel, numbers=rows, every_class=every_class
         )
-        self._scaling, messages = FittedScaling.fit(labelled, self.scaling, multilabel=multilabel)
+        scaling, messages = FittedScaling.fit(labelled, self.scaling, multilabel=multilabel)
+        # The parameter may change after the fit.
+        self._fitted_kind = scaling.kind
         self._multilabel, self.response_method_ = multilabel, None
         if fitted is not None:
             self.estimator_, self.response_method_ = fitted, response_method_of(fitted)
@@ -472,8 +499,8 @@ class TemperatureCalibrator(ClassifierMixin, MetaEstimatorMixin, BaseEstimator):
         elif multilabel:
             # cross_val_predict asks for the shape of classes_, which a list lacks.
             self.classes_ = LabelClasses(fitted.classes_) if type(fitted.classes_) is list else fitted.classes_
-        for name in ("temperature", "slope", "bias", "loss_before", "loss_after", "at_limit", "optimality_gap"):
-            setattr(self, f"{name}_", getattr(self._scaling, name))
+        for name in _NUMBERS:
+            setattr(self, f"{name}_", getattr(scaling, name))
         return messages
 
     def _calibrate_each(
@@ -503,15 +530,27 @@ class TemperatureCalibrator(ClassifierMixin, MetaEstimatorMixin, BaseEstimator):
             setattr(self, name, value if classes is None else value.item())
         return messages
 
+    @property
+    def _scaling(self) -> FittedScaling:
+        """The fitted scaling. Attributes hold its numbers, so that files need no class for it."""
+        numbers = {name: getattr(self, f"{name}_") for name in _NUMBERS}
+        return FittedScaling(**numbers, kind=self._fitted_kind, multilabel=self._multilabel)
+
     def _take_features_of(self, estimator: Any) -> None:
         for name in ("n_features_in_", "feature_names_in_"):
             if hasattr(estimator, name):
                 setattr(self, name, getattr(estimator, name))
 
+    def _for_classifier(self, X: Any) -> Any:
+        """X as the classifier can read it. One that is frozen may have been fitted to tensors."""
+        X = X if isinstance(self.estimator, FrozenEstimator) else without_tensors(X, "X")
+        refuse_unreadable(X)
+        return X
+
     def _raw_logits(self, X: Any) -> Array:
         """Logits (n, K) before calibration."""
         if self.response_method_ is None:
             return check_logits(self, X, reset=False)
-        refuse_unreadable(X)
+        X = self._for_classifier(X)
         logits = logits_of(self.estimator_, X, multilabel=self._multilabel)
         return logits if self._multilabel else align_columns(logits, classes_of(self.estimator_), self.classes_)

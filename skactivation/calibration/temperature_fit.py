@@ -2,13 +2,18 @@
 
 from __future__ import annotations  # help() then shows ArrayLike by name
 
+import json
 import warnings
-from dataclasses import dataclass
+from dataclasses import asdict, dataclass, fields
 from typing import Any
 
+import numpy as np
 from numpy.typing import ArrayLike
 
-from skactivation._validation import check_boolean
+from skactivation._messages import html_table, rounded
+from skactivation._typing import Array
+from skactivation._validation import as_floats, check_boolean
+from skactivation.calibration._fitted_scaling import divided, probabilities_at
 from skactivation.calibration._labelled_logits import given_logits, look_like_probabilities
 from skactivation.calibration._logits import LogitRows
 from skactivation.calibration._scaling import Messages, fit_scaling, warnings_about
@@ -16,7 +21,7 @@ from skactivation.calibration._scaling import Messages, fit_scaling, warnings_ab
 __all__ = ["TemperatureFit", "fit_temperature"]
 
 
-@dataclass(frozen=True)
+@dataclass(frozen=True, repr=False, eq=False)
 class TemperatureFit:
     """Result of `fit_temperature`: numbers, or arrays of shape (L,) if multilabel.
 
@@ -37,9 +42,14 @@ class TemperatureFit:
 
     Examples
     --------
-    >>> from skactivation.calibration import fit_temperature
-    >>> fit_temperature([[3.0, 0.0], [2.0, 0.0], [0.0, 4.0], [1.0, 0.0]], [0, 0, 1, 1]).at_limit
-    False
+    >>> from skactivation.calibration import TemperatureFit, fit_temperature
+    >>> fit = fit_temperature([[3.0, 0.0], [2.0, 0.0], [0.0, 4.0], [1.0, 0.0]], [0, 0, 1, 1])
+    >>> fit
+    TemperatureFit(temperature=1.211, loss_before=0.3767, loss_after=0.3703)
+    >>> fit.predict_proba([[3.0, 0.0]]).round(3)
+    array([[0.923, 0.077]])
+    >>> TemperatureFit.from_json(fit.to_json()).temperature == fit.temperature
+    True
     """
 
     temperature: Any
@@ -48,6 +58,136 @@ class TemperatureFit:
     at_limit: Any
     optimality_gap: Any
     n_passes: int
+
+    def transform(self, logits: ArrayLike) -> Array:
+        """Calibrated logits: divided by the temperature.
+
+        Parameters
+        ----------
+        logits : array-like of shape (n, K), (n,) or (n, L)
+            Logits, as for `fit_temperature`.
+
+        Returns
+        -------
+        ndarray
+            Calibrated logits of the same shape. Infinite logits stay infinite.
+
+        Raises
+        ------
+        TypeError, ValueError
+            If the logits are no array of numbers of a shape that fits, or hold NaN.
+        """
+        z = self._checked(logits)
+        return divided(z.reshape(len(z), -1), self.temperature).reshape(z.shape)
+
+    def predict_proba(self, logits: ArrayLike) -> Array:
+        """Calibrated probabilities.
+
+        Parameters
+        ----------
+        logits : array-like of shape (n, K), (n,) or (n, L)
+            Logits, as for `fit_temperature`; one logit a row is that of the second of two classes.
+
+        Returns
+        -------
+        ndarray of shape (n, K) or (n, L)
+            Probabilities of the classes, (n, 2) for one logit a row; or of the labels.
+
+        Raises
+        ------
+        TypeError, ValueError
+            If the logits are no array of numbers of a shape that fits, or hold NaN.
+        """
+        z = self._checked(logits)
+        return probabilities_at(z.reshape(len(z), -1), self.temperature, multilabel=self._is_multilabel)
+
+    def to_json(self) -> str:
+        """The result as a string in JSON, which `from_json` and other languages read.
+
+        Returns
+        -------
+        str
+            An object with the attributes by name. Arrays are lists; an infinite temperature is the string "inf".
+        """
+        return json.dumps({name: _plain(value) for name, value in asdict(self).items()}, allow_nan=False)
+
+    @classmethod
+    def from_json(cls, text: str) -> TemperatureFit:
+        """The result from what `to_json` returned.
+
+        Parameters
+        ----------
+        text : str
+            The string.
+
+        Returns
+        -------
+        TemperatureFit
+            An equal result, to the last bit.
+
+        Raises
+        ------
+        ValueError
+            If the string is no JSON, or does not have all attributes.
+        """
+        stored = json.loads(text)
+        names = [field.name for field in fields(cls)]
+        if not isinstance(stored, dict) or set(stored) != set(names):
+            found = sorted(stored) if isinstance(stored, dict) else type(stored).__name__
+            raise ValueError(f"text must be a JSON object with the keys {names}, got {found}")
+        return cls(**{name: _from_plain(value) for name, value in stored.items()})
+
+    def __eq__(self, other: object) -> bool:
+        return isinstance(other, TemperatureFit) and self.to_json() == other.to_json()
+
+    def __hash__(self) -> int:
+        return hash(self.to_json())
+
+    def __repr__(self) -> str:
+        shown = ("temperature", "loss_before", "loss_after")
+        numbers = [f"{name}={rounded(getattr(self, name))}" for name in shown]
+        if np.any(self.at_limit):
+            numbers.append(f"at_limit={rounded(self.at_limit)}")
+        return f"TemperatureFit({', '.join(numbers)})"
+
+    def _repr_html_(self) -> str:
+        labels = range(np.size(self.temperature)) if self._is_multilabel else [None]
+        names = ("temperature", "loss_before", "loss_after", "at_limit")
+        columns = [np.atleast_1d(getattr(self, name)).tolist() for name in names]
+        header = ["", *names] if self._is_multilabel else list(names)
+        rows = [[*([] if label is None else [label]), *row] for label, *row in zip(labels, *columns, strict=True)]
+        return html_table(header, rows)
+
+    @property
+    def _is_multilabel(self) -> bool:
+        return np.ndim(self.temperature) > 0
+
+    def _checked(self, logits: ArrayLike) -> Array:
+        """Logits as floats, of a shape that fits."""
+        z = as_floats(logits, "logits")
+        n_labels = np.size(self.temperature)
+        if self._is_multilabel and z.shape[1:] != (n_labels,):
+            raise ValueError(f"logits must have the shape (n, {n_labels}), a column for each label, got {z.shape}")
+        if z.ndim not in (1, 2):
+            raise ValueError(f"logits must have the shape (n, K) or (n,), got {z.shape}")
+        if np.isnan(z).any():
+            raise ValueError(
+                f"logits hold NaN, first in row {np.argwhere(np.isnan(z))[0, 0]}; drop or repair such rows"
+            )
+        return z
+
+
+def _plain(value: Any) -> Any:
+    """A number or an array as what JSON knows."""
+    if isinstance(value, np.ndarray):
+        return [_plain(entry) for entry in value.tolist()]
+    return "inf" if isinstance(value, float) and value == np.inf else value
+
+
+def _from_plain(value: Any) -> Any:
+    if isinstance(value, list):
+        return np.array([_from_plain(entry) for entry in value])
+    return np.inf if value == "inf" else value
 
 
 def fit_to_rows(rows: LogitRows, *, multilabel: bool) -> tuple[TemperatureFit, Messages]:
@@ -71,10 +211,8 @@ def fit_temperature(
 ) -> TemperatureFit:
     r"""The temperature with the least mean cross-entropy, :math:`\min_T \frac{1}{n} \sum_i l(z_i / T, y_i)`.
 
-    The logits may come from any model, but for rows that it was not fitted to. Calibrated probabilities are
-    ``softmax(logits, temperature=fit.temperature)``; for one logit a row
-    ``sigmoid(logits, temperature=fit.temperature)``; for multilabel logits ``sigmoid(logits / fit.temperature)``. Both
-    functions are in `skactivation.activations`.
+    The logits may come from any model, but for rows that it was not fitted to. Calibrated probabilities of the same
+    model's logits are ``fit.predict_proba(logits)``.
 
     Do not pass probabilities: T is then wrong for logits. A warning says if all rows lie in [0, 1] and sum to 1. Pass
     ``np.log(np.maximum(p, np.finfo(p.dtype).eps))``.
@@ -130,13 +268,12 @@ def fit_temperature(
     Examples
     --------
     >>> import numpy as np
-    >>> from skactivation.activations import softmax
     >>> from skactivation.calibration import fit_temperature
     >>> logits = np.array([[9.0, 1.0, 0.0], [0.0, 8.0, 2.0], [7.0, 9.0, 0.0], [8.0, 0.0, 3.0]])
     >>> fit = fit_temperature(logits, ["bird", "cat", "bird", "dog"])
     >>> print(f"T = {fit.temperature:.2f}: loss {fit.loss_before:.2f} -> {fit.loss_after:.2f}")
     T = 4.27: loss 1.78 -> 0.79
-    >>> softmax(logits, temperature=fit.temperature).round(2)
+    >>> fit.predict_proba(logits).round(2)
     array([[0.78, 0.12, 0.1 ],
            [0.11, 0.71, 0.18],
            [0.36, 0.57, 0.07],

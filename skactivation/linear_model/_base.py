@@ -13,11 +13,13 @@ from sklearn.base import BaseEstimator
 from sklearn.exceptions import ConvergenceWarning
 from sklearn.utils.validation import check_is_fitted, validate_data
 
+from skactivation._callbacks import CallbackSupportMixin, Watch
 from skactivation._data.inputs import check_features
 from skactivation._data.rows import rows_of
-from skactivation._optimize.problems import Outcome, Solution
+from skactivation._optimize.problems import Outcome, Progress, Solution
 from skactivation._optimize.solver import minimize
 from skactivation._optimize.strategy import cheapest_strategy
+from skactivation._package import PackageMixin
 from skactivation._threads import single_threaded_blas
 from skactivation._typing import Array
 from skactivation._validation import (
@@ -26,13 +28,14 @@ from skactivation._validation import (
     check_real,
     check_same_rows,
     check_sample_weight,
+    check_verbose,
     unchanged_on_error,
 )
 from skactivation.linear_model._convergence_message import convergence_message
 from skactivation.linear_model._encoded_targets import EncodedTargets
 from skactivation.linear_model._initial_guess import guess_from_smaller_problem
 from skactivation.linear_model._objective import LinearObjective
-from skactivation.linear_model._penalty_path import Fits
+from skactivation.linear_model._penalty_path import Fits, fits_of
 from skactivation.linear_model._predictions import activated_logits, linear_logits
 
 # The effect of rounding on F is quadratic in the coefficients: below this relative size it is negligible.
@@ -50,7 +53,7 @@ class _Parameters(NamedTuple):
     warm_start: bool
 
 
-class LinearLogitModel(BaseEstimator, ABC):
+class LinearLogitModel(CallbackSupportMixin, PackageMixin, BaseEstimator, ABC):
     """Classifier with logits linear in X, fitted by minimising a cross-entropy with an L2 penalty.
 
     For K logits, X is (n, d), coefficients are (K, d) and intercepts (K,).
@@ -64,6 +67,7 @@ class LinearLogitModel(BaseEstimator, ABC):
     tol: float
     max_iter: int
     warm_start: bool
+    verbose: Any
     coef_: Any
     intercept_: Any
     uncorrected_intercept_: Any
@@ -118,7 +122,8 @@ class LinearLogitModel(BaseEstimator, ABC):
         return self
 
     def _fit(self, X: Any, y: Any, sample_weight: Any) -> Self:
-        """Fit, or raise an error and leave the estimator unchanged. Warnings assume that `fit` is the direct caller."""
+        """Fit, or raise an error and leave the estimator unchanged. For warnings, the caller is a decorated `fit`."""
+        watch = Watch(self, X, y, sample_weight)
         # BLAS has one thread from the first product on: its others would spin for a while, in the way of ours.
         with unchanged_on_error(self), single_threaded_blas:
             parameters = self._checked_parameters()
@@ -126,16 +131,18 @@ class LinearLogitModel(BaseEstimator, ABC):
             X, weights = self._checked_data(X, y, sample_weight)
             encoded, messages = self._weigh(self._describe(y), weights)
             for message in messages:
-                warnings.warn(message, UserWarning, stacklevel=3)
+                warnings.warn(message, UserWarning, stacklevel=4)
             self.__dict__.update(encoded.attributes)
             self.prior_shift_ = encoded.prior_shift
             if encoded.null_logits.size == 0:
                 self._store_constant(encoded, X)
+                watch.end()
                 return self
             with np.errstate(all="ignore"):
-                shortfall = self._minimize(X, encoded, parameters, previous)
+                shortfall = self._minimize(X, encoded, parameters, previous, watch)
             if shortfall:
-                warnings.warn(shortfall, ConvergenceWarning, stacklevel=3)
+                warnings.warn(shortfall, ConvergenceWarning, stacklevel=4)
+            watch.end()
         return self
 
     def _checked_data(self, X: Any, y: Any, sample_weight: Any) -> tuple[Any, Array | None]:
@@ -150,6 +157,7 @@ class LinearLogitModel(BaseEstimator, ABC):
     def _checked_parameters(self) -> _Parameters:
         check_boolean(self.prior_correction, "prior_correction")
         check_real(self.label_smoothing, "label_smoothing", high=1.0, allow_high=False)
+        check_verbose(self.verbose)
         return _Parameters(
             C=check_real(self.C, "C", allow_low=False),
             tol=check_real(self.tol, "tol", allow_low=False, allow_high=False),
@@ -159,7 +167,7 @@ class LinearLogitModel(BaseEstimator, ABC):
         )
 
     def _minimize(
-        self, X: Any, encoded: EncodedTargets, parameters: _Parameters, previous: dict[str, Any]
+        self, X: Any, encoded: EncodedTargets, parameters: _Parameters, previous: dict[str, Any], watch: Watch | None
     ) -> str | None:
         """Minimise the objective and set the fitted attributes; return a warning message if the gap exceeds tol."""
         # Weights are scaled to a maximum of 1, so that sums do not overflow; `units` scale the objective back.
@@ -182,9 +190,31 @@ class LinearLogitModel(BaseEstimator, ABC):
             separated_below=np.where(separable, objective.separation_levels(), 0.0) if np.any(separable) else 0.0,
             expected=None if guess is None else guess.expected,
             sample=None if guess is None else guess.sample,
+            observe=self._observer(watch, objective, units, encoded, X.dtype),
         )
         self._store(objective, solution, units, encoded, X.dtype)
         return None if self.converged_ else self._shortfall(objective, solution, encoded)
+
+    def _observer(
+        self, watch: Watch | None, objective: LinearObjective, units: Array, encoded: EncodedTargets, dtype: Any
+    ) -> Callable[[Progress], bool] | None:
+        """What tells those who watch of each iteration; None if nobody does."""
+        if watch is None or not (self.verbose or watch.has_callbacks):
+            return None
+
+        def observe(progress: Progress) -> bool:
+            watch.line(lambda: _progress_line(progress, units))
+            attributes = partial(self._attributes_at, objective, progress, encoded, dtype)
+            return watch.has_callbacks and watch.iteration(attributes)
+
+        return observe
+
+    def _attributes_at(
+        self, objective: LinearObjective, progress: Progress, encoded: EncodedTargets, dtype: Any
+    ) -> dict[str, Any]:
+        """Fitted attributes that predictions take, after an iteration."""
+        model = self.fitted_as(encoded, fits_of(objective, progress.theta, progress.gaps), dtype)
+        return dict(vars(model))
 
     def _logits(self, X: Any) -> Array:
         """Logits (n, K)."""
@@ -314,6 +344,16 @@ class LinearLogitModel(BaseEstimator, ABC):
             max_iter=self.max_iter,
             separated=separated,
         )
+
+
+def _progress_line(progress: Progress, units: Array) -> str:
+    """A line about an iteration."""
+    gap = progress.gaps.max()
+    certified = f"gap {gap:.2g}" if np.isfinite(gap) else "no gap certified yet"
+    return (
+        f"iteration {progress.n_iterations}, {progress.n_evaluations} evaluations, objective "
+        f"{float(progress.values @ units):.9g}, {certified}"
+    )
 
 
 def _dense(coef: Any) -> Array:

@@ -31,6 +31,8 @@ def convergence_message(
             f"{name} stopped before its optimum was certified: max_iter={max_iter} was reached{doubt}. Raise max_iter, "
             f"or tol if a gap of this size is small enough. ({reached})"
         )
+    if worst is Outcome.STOPPED:
+        return f"{name}: a callback stopped the fit before its optimum was certified. ({reached})"
     if worst is Outcome.CERTIFIED:
         return (
             f"{name}: rounding of the stored coefficients increases the optimality gap above tol. If columns of X are "

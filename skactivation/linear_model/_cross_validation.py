@@ -7,6 +7,7 @@ from typing import Any, NamedTuple
 import numpy as np
 from sklearn.utils import _safe_indexing
 
+from skactivation._callbacks import Watch
 from skactivation._data.splits import numbers_of_rows, selected_rows
 from skactivation._typing import Array
 from skactivation.linear_model._base import LinearLogitModel
@@ -67,17 +68,18 @@ class CrossValidation:
         if not self._splits:
             raise ValueError("cv must give at least one split, got none")
 
-    def fit(self, Cs: Array) -> list[list[LinearLogitModel]]:
-        """Models (n_folds, n_Cs), for values of C in any order."""
+    def fit(self, Cs: Array, watch: Watch) -> list[list[LinearLogitModel]]:
+        """Models (n_folds, n_Cs), for values of C in ascending order; for fewer values if a callback stops them."""
         n_rows, n_features = self._data.rows.shape
         n_outputs, weights = self._data.encoded.null_logits.size, self._data.weights
         # Weights of the rows, of entries if need be; and what the solver holds of coefficients.
         each = n_rows * (1 if weights is None or weights.ndim == 1 else weights.shape[1])
         step = max(1, _MOST_ELEMENTS // (each + 20 * n_outputs * n_features))
-        models = []
+        models: list[list[LinearLogitModel]] = []
         for first in range(0, len(self._splits), step):
-            models += self._fit_together(range(first, min(first + step, len(self._splits))), Cs)
-        return models
+            models += self._fit_together(range(first, min(first + step, len(self._splits))), Cs, watch)
+            Cs = Cs[: len(models[-1])]
+        return [of_fold[: Cs.size] for of_fold in models]
 
     def scores(
         self, models: list[list[LinearLogitModel]], scorer: Callable[..., float], params: dict[str, Any]
@@ -101,10 +103,9 @@ class CrossValidation:
         ]
         return LossSums(*map(np.stack, zip(*sums, strict=True)))
 
-    def _fit_together(self, numbers: range, Cs: Array) -> list[list[LinearLogitModel]]:
+    def _fit_together(self, numbers: range, Cs: Array, watch: Watch) -> list[list[LinearLogitModel]]:
         """Models (., n_Cs) of the folds with some numbers."""
         encoded = [self._encoded(number) for number in numbers]
-        order = np.argsort(Cs, kind="stable")
         path = PenaltyPath(
             self._data.rows,
             encoded,
@@ -112,11 +113,10 @@ class CrossValidation:
             tol=self._plain.tol,
             max_iter=self._plain.max_iter,
         )
-        fits, models, start = path.fits(Cs[order]), [], 0
+        fits, models, start = path.fits(Cs, watch), [], 0
         for of_fold in encoded:
             problems = np.arange(start, start + of_fold.units.size)
-            in_order = [self._plain.fitted_as(of_fold, of_C.take(problems), self._data.rows.dtype) for of_C in fits]
-            models.append([in_order[place] for place in np.argsort(order)])
+            models.append([self._plain.fitted_as(of_fold, of_C.take(problems), self._data.rows.dtype) for of_C in fits])
             start += problems.size
         return models
 

@@ -6,10 +6,12 @@ preconditioner, since they are nearly the same. Coefficients are smooth function
 values of C tell where to start. A sample of the rows serves as long as fits get on with it.
 """
 
+from functools import partial
 from typing import Any, NamedTuple, cast
 
 import numpy as np
 
+from skactivation._callbacks import Watch
 from skactivation._data.rows import rows_of
 from skactivation._data.targets import IndicatorTargets, JoinedTargets, Targets
 from skactivation._optimize.objective import Sample
@@ -78,12 +80,14 @@ class PenaltyPath:
             fit_intercept=fit_intercept,
         )
 
-    def fits(self, Cs: Array) -> list[Fits]:
-        """The fits with each value of C, from the smallest to the largest."""
+    def fits(self, Cs: Array, watch: Watch) -> list[Fits]:
+        """The fits with each value of C, from the smallest to the largest; fewer if a callback stops them."""
         if self._units.size == 0:
             return [Fits(np.zeros((0, 1, self._rows.n_features)), np.zeros((0, 1)), np.zeros(0))] * len(Cs)
         found, steps = [], _Steps()
-        for C in Cs:
+        for C in Cs.tolist():
+            task = watch.task(f"C={C:g}")
+            task.begin()
             objective = self.objective(C)
             null = self._null(objective)
             levels = objective.separation_levels() if C == np.inf and self._hard else np.zeros(null.shape[0])
@@ -91,7 +95,10 @@ class PenaltyPath:
                 objective, steps.starts(C) or [null], null, levels, **steps.known(objective), **self._options
             )
             steps.note(C, objective, solution)
-            found.append(_fits(objective, solution))
+            found.append(fits_of(objective, solution.theta, solution.gaps))
+            watch.line(partial("C={:g}, {} evaluations".format, C, solution.n_evaluations))
+            if task.end():
+                break
         return found
 
     def objective(self, C: float) -> LinearObjective:
@@ -208,7 +215,8 @@ def _joined(targets: list[Targets]) -> Targets:
     return JoinedTargets([each for each in targets if isinstance(each, IndicatorTargets)])
 
 
-def _fits(objective: LinearObjective, solution: Solution) -> Fits:
-    coef, intercept = objective.to_features(solution.theta, np.float64)
+def fits_of(objective: LinearObjective, theta: Array, gaps: Array) -> Fits:
+    """Coefficients (P, K, D) of an objective as those of the features."""
+    coef, intercept = objective.to_features(theta, np.float64)
     n_problems, n_logits, _ = objective.shape
-    return Fits(coef.reshape(n_problems, n_logits, -1), intercept.reshape(n_problems, n_logits), solution.gaps)
+    return Fits(coef.reshape(n_problems, n_logits, -1), intercept.reshape(n_problems, n_logits), gaps)

@@ -12,6 +12,8 @@ from sklearn.metrics import check_scoring
 from sklearn.utils import indexable
 from sklearn.utils.metadata_routing import MetadataRouter, MethodMapping, process_routing
 
+from skactivation._arrays import without_tensors
+from skactivation._callbacks import Watch
 from skactivation._data.splits import splits_of
 from skactivation._messages import abridged
 from skactivation._threads import single_threaded_blas
@@ -20,6 +22,7 @@ from skactivation._validation import (
     as_floats,
     check_boolean,
     check_integer,
+    check_verbose,
     unchanged_on_error,
 )
 from skactivation.linear_model._base import LinearLogitModel
@@ -68,6 +71,7 @@ class PenaltySearch(ABC):
     cv: Any
     scoring: Any
     one_standard_error: Any
+    verbose: Any
 
     @abstractmethod
     def _plain(self) -> LinearLogitModel:
@@ -102,9 +106,12 @@ class PenaltySearch(ABC):
         return router
 
     def _fit_search(self, X: Any, y: Any, sample_weight: Any, params: dict[str, Any]) -> Self:
-        """Fit, or raise an error and leave the estimator unchanged. Warnings assume that `fit` is the direct caller."""
+        """Fit, or raise an error and leave the estimator unchanged. For warnings, the caller is a decorated `fit`."""
         estimator = cast(LinearLogitModel, self)
+        watch = Watch(self, X, y, sample_weight)
         with unchanged_on_error(estimator), single_threaded_blas:
+            X, y = without_tensors(X, "X"), without_tensors(y, "y")
+            sample_weight = without_tensors(sample_weight, "sample_weight")
             Cs = self._check_search_parameters()
             plain = self._plain()
             plain._checked_parameters()
@@ -122,22 +129,29 @@ class PenaltySearch(ABC):
                     "value of each label"
                 )
             for message in messages:
-                warn(message, UserWarning, stacklevel=3)
+                warn(message, UserWarning, stacklevel=4)
             data = SearchData(indexable(X)[0], indexable(y)[0], rows, weights, description, encoded, messages)
             self.Cs_ = Cs
             with np.errstate(all="ignore"):
                 if isinstance(self.cv, str):
-                    starts, shortfalls = self._leave_one_out(plain, data)
+                    starts, shortfalls = self._leave_one_out(plain, data, watch)
                 else:
-                    starts, shortfalls = self._cross_validate(plain, data, split_params, score_params)
-                shortfalls += self._refit(plain, data, starts)
+                    starts, shortfalls = self._cross_validate(plain, data, split_params, score_params, watch)
+                if self.Cs_.size < Cs.size:
+                    shortfalls.append(
+                        f"{type(self).__name__}: a callback stopped the search after {self.Cs_.size} of {Cs.size} "
+                        "values of C, in ascending order"
+                    )
+                shortfalls += self._refit(plain, data, starts, watch)
             for shortfall in shortfalls:
-                warn(shortfall, ConvergenceWarning, stacklevel=3)
+                warn(shortfall, ConvergenceWarning, stacklevel=4)
+            watch.end()
         return self
 
     def _check_search_parameters(self) -> Array:
         """Check the parameters that the plain estimator lacks; return the values of C."""
         check_boolean(self.one_standard_error, "one_standard_error")
+        check_verbose(self.verbose)
         if isinstance(self.cv, str):
             if self.cv != "loo":
                 raise ValueError(f"cv must be an integer, a splitter, an iterable of splits or 'loo', got {self.cv!r}")
@@ -169,12 +183,20 @@ class PenaltySearch(ABC):
         return params, {}
 
     def _cross_validate(
-        self, plain: LinearLogitModel, data: SearchData, split_params: dict[str, Any], score_params: dict[str, Any]
+        self,
+        plain: LinearLogitModel,
+        data: SearchData,
+        split_params: dict[str, Any],
+        score_params: dict[str, Any],
+        watch: Watch,
     ) -> tuple[Array, list[str]]:
         """Score and choose C; return mean coefficients (n_Cs, L, d + 1) of the folds, and messages."""
         splits = splits_of(self.cv, data.X, data.y, split_params)
         folds = CrossValidation(plain, data, splits, partial(self._check_fold, data))
-        models = folds.fit(self.Cs_)
+        order = np.argsort(self.Cs_, kind="stable")
+        in_order = folds.fit(self.Cs_[order], watch)
+        places = self._keep_tried(order, len(in_order[0]))
+        models = [[of_fold[place] for place in places] for of_fold in in_order]
         if self.scoring is None:
             sums = folds.loss_sums(models, self._losses(data))
             unknown = np.flatnonzero(sums.weights.sum(axis=1) == 0)
@@ -189,14 +211,14 @@ class PenaltySearch(ABC):
         coef = np.mean([[_coefficients(model) for model in of_fold] for of_fold in models], axis=0)
         return coef, self._uncertified_fits(gaps.max(axis=0))
 
-    def _leave_one_out(self, plain: LinearLogitModel, data: SearchData) -> tuple[Array, list[str]]:
+    def _leave_one_out(self, plain: LinearLogitModel, data: SearchData, watch: Watch) -> tuple[Array, list[str]]:
         """Score by losses of left-out rows and choose C; return coefficients (n_Cs, L, d + 1), and messages."""
         self._check_rows_to_leave_out(data)
         options: dict[str, Any] = {"tol": plain.tol, "max_iter": plain.max_iter}
         path = PenaltyPath(data.rows, [data.encoded], fit_intercept=plain.fit_intercept, **options)
         order = np.argsort(self.Cs_, kind="stable")
-        in_order = path.fits(self.Cs_[order])
-        of_all_rows = [in_order[place] for place in np.argsort(order)]
+        in_order = path.fits(self.Cs_[order], watch)
+        of_all_rows = [in_order[place] for place in self._keep_tried(order, len(in_order))]
         shift = data.encoded.prior_shift.reshape(of_all_rows[0].intercept.shape)
         offset = -shift if plain.prior_correction else np.zeros_like(shift)
         rows = LeaveOneOut(path, data.rows, self._losses(data), offset, by_label=self._by_label(), **options)
@@ -208,6 +230,12 @@ class PenaltySearch(ABC):
         models = [plain.fitted_as(data.encoded, fits, np.float64) for fits in of_all_rows]
         gaps = np.array([max(model.optimality_gap_, of_C.gap) for model, of_C in zip(models, left_out, strict=True)])
         return np.stack([_coefficients(model) for model in models]), self._uncertified_fits(gaps)
+
+    def _keep_tried(self, order: Array, n_tried: int) -> list[int]:
+        """Keep the values of C that have been tried, the first ones in an order; return their places in it."""
+        tried = np.sort(order[:n_tried])
+        self.Cs_ = self.Cs_[tried]
+        return [int(place) for place in np.argsort(order)[tried]]
 
     def _choose_by_losses(self, sums: LossSums, weights: Array, weights_by_label: Array) -> None:
         """Choose C by mean losses, given the weights (n_folds,) of the folds, and those for each label (n_folds, L)."""
@@ -240,7 +268,7 @@ class PenaltySearch(ABC):
             f"(largest gap {gaps[bad].max():.2g}, tol={cast(Any, self).tol:g}): {advice}"
         ]
 
-    def _refit(self, plain: LinearLogitModel, data: SearchData, starts: Array) -> list[str]:
+    def _refit(self, plain: LinearLogitModel, data: SearchData, starts: Array, watch: Watch) -> list[str]:
         """Fit to all rows with `C_`, starting from coefficients (n_Cs, L, d + 1); return messages of shortfalls."""
         encoded = data.encoded
         # Each label may have its own C.
@@ -251,7 +279,10 @@ class PenaltySearch(ABC):
         parameters = plain._checked_parameters()._replace(C=of_problems)
         # The weakest penalty is the likeliest reason if there is no certificate.
         plain.set_params(C=float(np.max(self.C_)))
-        shortfall = plain._minimize(data.rows, encoded, parameters, previous)
+        task = watch.task("refit")
+        task.begin()
+        shortfall = plain._minimize(data.rows, encoded, parameters, previous, None)
+        task.end(lambda: dict(vars(plain)))
         self.__dict__.update({k: v for k, v in vars(plain).items() if k not in plain.get_params(deep=False)})
         return [shortfall.replace(type(plain).__name__, type(self).__name__, 1)] if shortfall else []
 

@@ -3,14 +3,17 @@
 from typing import Any, NamedTuple, Self
 
 import numpy as np
+from scipy import sparse
 from sklearn.base import ClassifierMixin
 from sklearn.metrics import accuracy_score
 from sklearn.utils import check_consistent_length
 from sklearn.utils.validation import check_is_fitted
 
 from skactivation._activation_kernels import log_sigmoid_block, sigmoid_block
+from skactivation._arrays import column_names, in_library_of_x, without_tensors
+from skactivation._callbacks import with_callbacks
 from skactivation._data.indicators import Indicator
-from skactivation._data.labels import LabelClasses, as_labels, column_names, is_indicator
+from skactivation._data.labels import LabelClasses, as_labels, is_indicator
 from skactivation._data.targets import IndicatorTargets
 from skactivation._messages import listed
 from skactivation._typing import Array
@@ -76,6 +79,8 @@ class SigmoidMultiLabel(ClassifierMixin, LinearLogitModel):
         Maximum number of iterations, of L-BFGS and Newton's method together, each for all labels that need it.
     warm_start : bool, default=False
         Whether to start from the previous coefficients if labels and features are the same.
+    verbose : int or bool, default=0
+        Whether to print a line of progress, at most one a second: iterations, evaluations and the objective.
 
     Attributes
     ----------
@@ -169,6 +174,7 @@ class SigmoidMultiLabel(ClassifierMixin, LinearLogitModel):
         tol: float = 1e-6,
         max_iter: int = 1000,
         warm_start: bool = False,
+        verbose: int = 0,
     ) -> None:
         self.C = C
         self.fit_intercept = fit_intercept
@@ -179,7 +185,9 @@ class SigmoidMultiLabel(ClassifierMixin, LinearLogitModel):
         self.tol = tol
         self.max_iter = max_iter
         self.warm_start = warm_start
+        self.verbose = verbose
 
+    @with_callbacks
     def fit(self, X: Any, y: Any, sample_weight: Any = None) -> Self:
         """Fit the model.
 
@@ -213,6 +221,7 @@ class SigmoidMultiLabel(ClassifierMixin, LinearLogitModel):
         """
         return self._fit(X, y, sample_weight)
 
+    @in_library_of_x
     def decision_function(self, X: Any) -> Array:
         """Logits of the labels.
 
@@ -229,6 +238,7 @@ class SigmoidMultiLabel(ClassifierMixin, LinearLogitModel):
         logits = self._logits(X)
         return logits[:, 0] if self._is_binary() else logits
 
+    @in_library_of_x
     def predict_proba(self, X: Any) -> Array:
         """Probability of each label; rows need not sum to one.
 
@@ -249,6 +259,7 @@ class SigmoidMultiLabel(ClassifierMixin, LinearLogitModel):
             return self._activated(X, class_probabilities)
         return self._activated(X, normalized_probabilities, by_class=True)
 
+    @in_library_of_x
     def predict_log_proba(self, X: Any) -> Array:
         """Logarithms of the probabilities, accurate even if a probability rounds to 0 or 1.
 
@@ -269,6 +280,7 @@ class SigmoidMultiLabel(ClassifierMixin, LinearLogitModel):
             return self._activated(X, class_log_probabilities)
         return self._activated(X, normalized_log_probabilities, by_class=True)
 
+    @in_library_of_x
     def predict(self, X: Any) -> Any:
         """Predicted labels: those with a probability of at least `threshold`.
 
@@ -287,10 +299,10 @@ class SigmoidMultiLabel(ClassifierMixin, LinearLogitModel):
             if not self._is_binary():
                 return self.classes_[self._activated(X, most_probable, by_class=True)]
             threshold = check_thresholds(self.threshold, 1)
-            return self.classes_[(self.predict_proba(X)[:, 1] >= threshold).astype(np.intp)]
+            return self.classes_[(self._activated(X, class_probabilities)[:, 1] >= threshold).astype(np.intp)]
         thresholds = check_thresholds(self.threshold, len(self.classes_)).reshape(-1, 1)
         chosen = self._activated(X, lambda z: sigmoid_block(z, 1.0) >= thresholds).astype(self.classes_[0].dtype)
-        return chosen if self._container is None else self._container(chosen)
+        return chosen if self._container is None else getattr(sparse, self._container)(chosen)
 
     def score(self, X: Any, y: Any, sample_weight: Any = None) -> float:
         """Subset accuracy: fraction of rows whose known labels are all predicted correctly.
@@ -318,10 +330,10 @@ class SigmoidMultiLabel(ClassifierMixin, LinearLogitModel):
         """
         check_is_fitted(self)
         if not self._has_columns():
-            return float(accuracy_score(as_labels(y), self.predict(X), sample_weight=sample_weight))
+            return float(accuracy_score(as_labels(y), as_labels(self.predict(X)), sample_weight=sample_weight))
         indicator = Indicator(y)
         check_hard(indicator, sample_weight)
-        chosen = self.predict(X)
+        chosen = without_tensors(self.predict(X), "predict")
         check_consistent_length(X, y)
         n_labels = len(self.classes_)
         if indicator.n_labels != n_labels:

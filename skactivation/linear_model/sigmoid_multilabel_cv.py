@@ -6,6 +6,7 @@ from typing import Any, Self
 import numpy as np
 
 from skactivation._activation_kernels import log_sigmoid_block
+from skactivation._callbacks import with_callbacks
 from skactivation._data.labels import encode_labels, is_indicator
 from skactivation._data.targets import IndicatorTargets, class_targets
 from skactivation._messages import listed
@@ -57,6 +58,8 @@ class SigmoidMultiLabelCV(PenaltySearch, SigmoidMultiLabel):
         root of the gaps reached, mostly to 4 digits and more.
     max_iter : int, default=1000
         Maximum number of iterations for each value of C.
+    verbose : int or bool, default=0
+        Whether to print a line of progress, at most one a second: the value of C and the progress of its fits.
 
     Attributes
     ----------
@@ -143,6 +146,7 @@ class SigmoidMultiLabelCV(PenaltySearch, SigmoidMultiLabel):
         threshold: Any = 0.5,
         tol: float = 1e-6,
         max_iter: int = 1000,
+        verbose: int = 0,
     ) -> None:
         self.Cs = Cs
         self.cv = cv
@@ -156,7 +160,9 @@ class SigmoidMultiLabelCV(PenaltySearch, SigmoidMultiLabel):
         self.threshold = threshold
         self.tol = tol
         self.max_iter = max_iter
+        self.verbose = verbose
 
+    @with_callbacks
     def fit(self, X: Any, y: Any, sample_weight: Any = None, **params: Any) -> Self:
         """Choose C and fit the model.
 

@@ -5,10 +5,13 @@ from typing import Any, NamedTuple, Self
 
 import numpy as np
 from sklearn.base import ClassifierMixin
+from sklearn.metrics import accuracy_score
 from sklearn.utils import check_consistent_length
 from sklearn.utils.class_weight import compute_class_weight
 from sklearn.utils.validation import check_is_fitted
 
+from skactivation._arrays import in_library_of_x
+from skactivation._callbacks import with_callbacks
 from skactivation._data.labels import as_labels, encode_labels, soft_targets
 from skactivation._data.targets import class_targets
 from skactivation._messages import abridged
@@ -60,6 +63,8 @@ class SoftmaxRegression(ClassifierMixin, LinearLogitModel):
     warm_start : bool, default=False
         Whether to start from the previous coefficients if classes and features are the same. For a path of values of C,
         increase C.
+    verbose : int or bool, default=0
+        Whether to print a line of progress, at most one a second: iterations, evaluations and the objective.
 
     Attributes
     ----------
@@ -150,6 +155,7 @@ class SoftmaxRegression(ClassifierMixin, LinearLogitModel):
         tol: float = 1e-6,
         max_iter: int = 1000,
         warm_start: bool = False,
+        verbose: int = 0,
     ) -> None:
         self.C = C
         self.fit_intercept = fit_intercept
@@ -159,7 +165,9 @@ class SoftmaxRegression(ClassifierMixin, LinearLogitModel):
         self.tol = tol
         self.max_iter = max_iter
         self.warm_start = warm_start
+        self.verbose = verbose
 
+    @with_callbacks
     def fit(self, X: Any, y: Any, sample_weight: Any = None) -> Self:
         """Fit the model.
 
@@ -191,6 +199,7 @@ class SoftmaxRegression(ClassifierMixin, LinearLogitModel):
         """
         return self._fit(X, y, sample_weight)
 
+    @in_library_of_x
     def decision_function(self, X: Any) -> Array:
         """Logits of the classes.
 
@@ -207,6 +216,7 @@ class SoftmaxRegression(ClassifierMixin, LinearLogitModel):
         logits = self._logits(X)
         return logits[:, 0] if logits.shape[1] == 1 else logits
 
+    @in_library_of_x
     def predict(self, X: Any) -> Array:
         """Most probable class of each row.
 
@@ -224,6 +234,7 @@ class SoftmaxRegression(ClassifierMixin, LinearLogitModel):
         labels: Array = self.classes_[chosen]
         return labels
 
+    @in_library_of_x
     def predict_proba(self, X: Any) -> Array:
         """Probabilities of the classes.
 
@@ -239,6 +250,7 @@ class SoftmaxRegression(ClassifierMixin, LinearLogitModel):
         """
         return self._activated(X, class_probabilities, by_class=True)
 
+    @in_library_of_x
     def predict_log_proba(self, X: Any) -> Array:
         """Logarithms of the probabilities, finite even if a probability rounds to 0.
 
@@ -279,7 +291,9 @@ class SoftmaxRegression(ClassifierMixin, LinearLogitModel):
         check_is_fitted(self)
         soft = soft_targets(y)
         if soft is None:
-            return float(super().score(X, as_labels(y), sample_weight))
+            return float(
+                accuracy_score(as_labels(y), self.classes_[self._most_probable(X)], sample_weight=sample_weight)
+            )
         targets, names = soft
         if targets.shape[1] != self.classes_.size:
             raise ValueError(f"y must have {self.classes_.size} columns, one per class, got {targets.shape[1]}")

@@ -4,6 +4,7 @@ from typing import Any, Self
 
 import numpy as np
 
+from skactivation._callbacks import with_callbacks
 from skactivation._data.targets import class_targets
 from skactivation._messages import abridged
 from skactivation.linear_model._cross_validation import SearchData
@@ -49,6 +50,8 @@ class SoftmaxRegressionCV(PenaltySearch, SoftmaxRegression):
         gaps reached, mostly to 4 digits and more.
     max_iter : int, default=1000
         Maximum number of iterations for each value of C.
+    verbose : int or bool, default=0
+        Whether to print a line of progress, at most one a second: the value of C and the progress of its fits.
 
     Attributes
     ----------
@@ -134,6 +137,7 @@ class SoftmaxRegressionCV(PenaltySearch, SoftmaxRegression):
         label_smoothing: float = 0.0,
         tol: float = 1e-6,
         max_iter: int = 1000,
+        verbose: int = 0,
     ) -> None:
         self.Cs = Cs
         self.cv = cv
@@ -145,7 +149,9 @@ class SoftmaxRegressionCV(PenaltySearch, SoftmaxRegression):
         self.label_smoothing = label_smoothing
         self.tol = tol
         self.max_iter = max_iter
+        self.verbose = verbose
 
+    @with_callbacks
     def fit(self, X: Any, y: Any, sample_weight: Any = None, **params: Any) -> Self:
         """Choose C and fit the model.
 

@@ -11,6 +11,7 @@ from numpy.typing import ArrayLike
 from scipy.special import xlogy
 from sklearn.isotonic import isotonic_regression
 
+from skactivation._messages import html_table, rounded
 from skactivation._threads import over_slices, threads_for
 from skactivation._typing import Array
 from skactivation._validation import check_choice
@@ -24,7 +25,7 @@ _PARTS = ("miscalibration", "discrimination", "uncertainty", "score")
 _SORTING = 8
 
 
-@dataclass(frozen=True)
+@dataclass(frozen=True, repr=False)
 class CalibrationDecomposition:
     """Result of `calibration_decomposition`: score = miscalibration - discrimination + uncertainty.
 
@@ -61,6 +62,15 @@ class CalibrationDecomposition:
     scoring: str
     kind: str
     per_class: dict[Any, CalibrationDecomposition] = field(default_factory=dict, repr=False)
+
+    def __repr__(self) -> str:
+        numbers = [f"{part}={rounded(getattr(self, part))}" for part in _PARTS]
+        return f"CalibrationDecomposition({', '.join(numbers)}, scoring={self.scoring!r}, kind={self.kind!r})"
+
+    def _repr_html_(self) -> str:
+        named = {"all": self} | self.per_class
+        rows = [[name, *(getattr(each, part) for part in _PARTS)] for name, each in named.items()]
+        return html_table([self.scoring, *_PARTS], rows)
 
 
 def calibration_decomposition(

@@ -125,7 +125,7 @@ def cross_entropy(y_true: ArrayLike, y_proba: ArrayLike, *, sample_weight: Array
     >>> print(round(cross_entropy([[0.7, 0.3], [0.0, 1.0]], [[0.6, 0.4], [0.1, 0.9]]), 6))
     0.368913
     """
-    truth = np.asarray(y_true)
+    truth = as_array(y_true, "y_true")
     if truth.ndim != 2:
         raise ValueError(
             f"y_true must hold a distribution in each row, shape (n, K), got the shape {truth.shape}; for labels use "

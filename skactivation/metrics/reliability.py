@@ -9,6 +9,7 @@ import numpy as np
 from numpy.typing import ArrayLike
 from scipy.special import betaincinv
 
+from skactivation._messages import rounded
 from skactivation._threads import over_slices, threads_for
 from skactivation._typing import Array
 from skactivation._validation import check_choice, check_integer, check_real
@@ -23,7 +24,7 @@ _BINNING = 2
 _FEW_EDGES = 64
 
 
-@dataclass(frozen=True, eq=False)
+@dataclass(frozen=True, eq=False, repr=False)
 class ReliabilityCurve:
     """Observed frequencies against mean probabilities, in the B non-empty bins.
 
@@ -60,6 +61,12 @@ class ReliabilityCurve:
     lower: Array
     upper: Array
     edges: Array
+
+    def __repr__(self) -> str:
+        error = rounded(self.expected_calibration_error())
+        n_bins, n_rows = len(self.counts), self.counts.sum()
+        label = "" if self.label is None else f"label={self.label!r}, "
+        return f"ReliabilityCurve({label}n_bins={n_bins}, n_rows={n_rows}, expected_calibration_error={error})"
 
     def expected_calibration_error(self, norm: str = "l1") -> float:
         """The calibration error of this curve; see `skactivation.metrics.expected_calibration_error`."""

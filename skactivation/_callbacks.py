@@ -1,0 +1,131 @@
+"""What a fit tells those who watch it: scikit-learn's callbacks, and lines of progress.
+
+scikit-learn has callbacks from 1.9 on. With earlier versions estimators have no `set_callbacks`, and all else is the
+same.
+"""
+
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+from functools import wraps
+from time import monotonic
+from typing import Any, TypeVar, cast
+
+try:
+    from sklearn.callback import CallbackSupportMixin
+    from sklearn.callback import with_callbacks as _with_callbacks
+except ImportError:
+
+    class CallbackSupportMixin:  # type: ignore[no-redef]
+        """Stands for scikit-learn's class of this name."""
+
+    def _with_callbacks(method: Any) -> Any:
+        @wraps(method)
+        def fit(*args: Any, **kwargs: Any) -> Any:
+            # One more call, as with scikit-learn's decorator: warnings count them to name the caller of `fit`.
+            return method(*args, **kwargs)
+
+        return fit
+
+
+__all__ = ["CallbackSupportMixin", "Task", "Watch", "with_callbacks"]
+
+Method = TypeVar("Method", bound=Callable[..., Any])
+# Seconds between lines of progress.
+_INTERVAL = 1.0
+
+
+def with_callbacks(fit: Method) -> Method:
+    """scikit-learn's decorator of this name, for a `fit` that makes a `Watch`: callbacks end with it in any case."""
+    return cast(Method, _with_callbacks(fit))
+
+
+class Watch:
+    """Those who watch the fit of an estimator. Made once, when `fit` begins; `fit` is decorated with `with_callbacks`.
+
+    Parameters
+    ----------
+    estimator : estimator
+        The estimator.
+    X, y, sample_weight : object
+        The data, as given.
+    has_parts : bool
+        Whether other estimators are fitted on the way. Their callbacks see of which fit they are a part.
+    """
+
+    def __init__(self, estimator: Any, X: Any, y: Any, sample_weight: Any, *, has_parts: bool = False) -> None:
+        self._estimator = estimator
+        self._started = self._told = monotonic()
+        self._data = {"X": X, "y": y, "metadata": None if sample_weight is None else {"sample_weight": sample_weight}}
+        self._context: Any = None
+        # scikit-learn sets this attribute. A fit that nobody watches makes no tasks, which would slow down small fits.
+        is_watched = has_parts or bool(getattr(estimator, "_skl_callbacks", None))
+        if is_watched and hasattr(estimator, "_init_callback_context"):
+            # How many tasks there are is not known.
+            self._context = estimator._init_callback_context(max_subtasks=None)
+            self._context.call_on_fit_task_begin(estimator=estimator, **self._data)
+
+    @property
+    def has_callbacks(self) -> bool:
+        """Whether scikit-learn's callbacks watch."""
+        return self._context is not None
+
+    @property
+    def is_verbose(self) -> bool:
+        """Whether lines of progress are asked for."""
+        return bool(self._estimator.verbose)
+
+    def task(self, name: str) -> "Task":
+        """A part of the fit."""
+        if self._context is None:
+            return Task(None, None, {})
+        return Task(self._context.subcontext(task_name=name), self._estimator, self._data)
+
+    def iteration(self, attributes: Callable[[], dict[str, Any]]) -> bool:
+        """Tell of an iteration, with what gives the fitted attributes; whether a callback asks to stop."""
+        task = self.task("iteration")
+        task.begin()
+        return task.end(attributes)
+
+    def end(self) -> None:
+        """Tell that the estimator is fitted."""
+        if self._context is not None:
+            self._context.call_on_fit_task_end(estimator=self._estimator, **self._data, reconstruction_attributes=dict)
+
+    def line(self, text: Callable[[], str]) -> None:
+        """Print a line of progress, at most one a second, if the estimator is verbose."""
+        now = monotonic()
+        if self.is_verbose and now - self._told >= _INTERVAL:
+            self._told = now
+            print(f"[{type(self._estimator).__name__}] {now - self._started:.1f} s: {text()}", flush=True)
+
+
+class Task:
+    """A part of a fit, which may go on in another process."""
+
+    def __init__(self, context: Any, estimator: Any, data: dict[str, Any]) -> None:
+        self._context, self._estimator, self._data = context, estimator, data
+
+    def begin(self) -> None:
+        """Tell that it begins."""
+        if self._context is not None:
+            self._context.call_on_fit_task_begin(estimator=self._estimator, **self._data)
+
+    @contextmanager
+    def fitting(self, estimator: Any) -> Iterator[None]:
+        """The context in which the task is done: the fit of another estimator, which the callbacks watch, too."""
+        if self._context is None:
+            yield
+            return
+        with self._context.propagate_callback_context(estimator):
+            self.begin()
+            yield
+        self.end()
+
+    def end(self, attributes: Callable[[], dict[str, Any]] | None = None) -> bool:
+        """Tell that it ends; whether a callback asks to stop."""
+        if self._context is None:
+            return False
+        stops = self._context.call_on_fit_task_end(
+            estimator=self._estimator, **self._data, reconstruction_attributes=attributes
+        )
+        return bool(stops)

@@ -1,0 +1,431 @@
+"""Estimators as ONNX graphs, which run without Python. Takes the packages skl2onnx and onnx, extra ``onnx``.
+
+Importing this module lets `skl2onnx.to_onnx` take the estimators of skactivation, alone and in pipelines. Classes of
+bools are 0 and 1 in a graph, since ONNX has no labels of that type.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from typing import Any
+
+import numpy as np
+from sklearn.frozen import FrozenEstimator
+from sklearn.pipeline import Pipeline
+
+from skactivation._typing import Array
+from skactivation._validation import check_integer
+from skactivation.calibration import TemperatureCalibrator, TemperatureFit
+from skactivation.linear_model import SigmoidMultiLabel, SigmoidMultiLabelCV, SoftmaxRegression, SoftmaxRegressionCV
+
+try:
+    import onnx
+    import skl2onnx
+    from skl2onnx.common.data_types import (
+        DictionaryType,
+        DoubleTensorType,
+        FloatTensorType,
+        Int64TensorType,
+        SequenceType,
+        StringTensorType,
+        guess_proto_type,
+    )
+except ImportError as missing:
+    raise ImportError(
+        "skactivation.onnx takes the packages skl2onnx and onnx: python -m pip install 'skactivation[onnx]'"
+    ) from missing
+
+__all__ = ["register", "temperature_to_onnx"]
+
+_OPTIONS = {"zipmap": [True, False], "raw_scores": [True, False]}
+
+
+def register() -> None:
+    """Let `skl2onnx.to_onnx` take the estimators of skactivation; importing `skactivation.onnx` does it.
+
+    Examples
+    --------
+    >>> from sklearn.datasets import load_iris
+    >>> from skl2onnx import to_onnx
+    >>> import skactivation.onnx
+    >>> from skactivation import SoftmaxRegression
+    >>> X, y = load_iris(return_X_y=True)
+    >>> graph = to_onnx(SoftmaxRegression().fit(X, y), X[:1], options={"zipmap": False})
+    >>> [output.name for output in graph.graph.output]
+    ['label', 'probabilities']
+    """
+    converters = {
+        SoftmaxRegression: _convert_softmax,
+        SoftmaxRegressionCV: _convert_softmax,
+        SigmoidMultiLabel: _convert_sigmoids,
+        SigmoidMultiLabelCV: _convert_sigmoids,
+        TemperatureCalibrator: _convert_calibrator,
+    }
+    for estimator, convert in converters.items():
+        alias = f"Skactivation{estimator.__name__}"
+        skl2onnx.update_registered_converter(estimator, alias, _set_shapes, convert, parser=_parse, options=_OPTIONS)
+
+
+def temperature_to_onnx(fit: TemperatureFit, n_columns: int, *, dtype: Any = np.float32) -> onnx.ModelProto:
+    """A graph from logits to calibrated probabilities.
+
+    Parameters
+    ----------
+    fit : TemperatureFit
+        What `fit_temperature` has returned.
+    n_columns : int
+        Number of columns of the logits: classes, labels, or 1 for the logits of the second of two classes.
+    dtype : dtype, default=numpy.float32
+        Of logits and probabilities: float32 or float64.
+
+    Returns
+    -------
+    onnx.ModelProto
+        The graph, with the input ``logits`` of shape (n, n_columns) and the output ``probabilities``.
+
+    Raises
+    ------
+    ValueError
+        If the fit is one of labels, and there is another number of them.
+
+    Examples
+    --------
+    >>> from skactivation import fit_temperature
+    >>> from skactivation.onnx import temperature_to_onnx
+    >>> fit = fit_temperature([[3.0, 0.0], [2.0, 0.0], [0.0, 4.0], [1.0, 0.0]], [0, 0, 1, 1])
+    >>> [node.op_type for node in temperature_to_onnx(fit, 2).graph.node]
+    ['Div', 'Softmax', 'Identity']
+    """
+    n_columns = check_integer(n_columns, "n_columns", low=1)
+    multilabel = np.ndim(fit.temperature) > 0
+    if multilabel and np.size(fit.temperature) != n_columns:
+        raise ValueError(f"n_columns must be {np.size(fit.temperature)}, the number of labels, got {n_columns}")
+    nodes = _Nodes(np.dtype(dtype))
+    z = _scaled(nodes, "logits", np.atleast_1d(fit.temperature), None)
+    nodes.add("Identity", [_probabilities(nodes, z, n_columns, multilabel=multilabel)], output="probabilities")
+    kind = onnx.helper.np_dtype_to_tensor_dtype(nodes.dtype)
+    n_outputs = 2 if n_columns == 1 and not multilabel else n_columns
+    graph = onnx.helper.make_graph(
+        nodes.nodes,
+        "temperature",
+        [onnx.helper.make_tensor_value_info("logits", kind, [None, n_columns])],
+        [onnx.helper.make_tensor_value_info("probabilities", kind, [None, n_outputs])],
+        nodes.constants,
+    )
+    return onnx.helper.make_model(graph, opset_imports=[onnx.helper.make_opsetid("", 17)], ir_version=8)
+
+
+class _Nodes:
+    """Nodes and constants of a graph of its own; floats are of one dtype."""
+
+    def __init__(self, dtype: Any) -> None:
+        self.dtype = dtype
+        self.nodes: list[Any] = []
+        self.constants: list[Any] = []
+
+    def constant(self, values: Any) -> str:
+        """The name of a constant."""
+        array = np.asarray(values)
+        array = array.astype(self.dtype) if array.dtype.kind == "f" else array
+        return self._store(array)
+
+    def add(self, operator: str, inputs: Sequence[str], *, output: str | None = None, **attributes: Any) -> str:
+        """Add a node; return the name of its output."""
+        name = self._name(operator) if output is None else output
+        self._append(operator, inputs, name, attributes)
+        return name
+
+    def _name(self, operator: str) -> str:
+        return f"{operator.lower()}_{len(self.nodes) + len(self.constants)}"
+
+    def _store(self, array: Array) -> str:
+        name = self._name("constant")
+        self.constants.append(onnx.numpy_helper.from_array(array, name))
+        return name
+
+    def _append(self, operator: str, inputs: Sequence[str], output: str, attributes: dict[str, Any]) -> None:
+        self.nodes.append(onnx.helper.make_node(operator, list(inputs), [output], **attributes))
+
+
+class _ConvertedNodes(_Nodes):
+    """The same in a graph that skl2onnx makes."""
+
+    def __init__(self, scope: Any, container: Any, kind: Any) -> None:
+        super().__init__(np.dtype(np.float64 if isinstance(kind, DoubleTensorType) else np.float32))
+        self.scope, self.container = scope, container
+
+    @property
+    def proto_type(self) -> int:
+        """The type of floats."""
+        return int(onnx.helper.np_dtype_to_tensor_dtype(self.dtype))
+
+    def _name(self, operator: str) -> str:
+        return str(self.scope.get_unique_variable_name(operator.lower()))
+
+    def _store(self, array: Array) -> str:
+        name = self._name("constant")
+        if array.dtype.kind in "OU":
+            content: Any = [str(entry).encode() for entry in array.ravel()]
+            self.container.add_initializer(name, onnx.TensorProto.STRING, list(array.shape), content)
+        else:
+            kind = onnx.helper.np_dtype_to_tensor_dtype(array.dtype)
+            self.container.add_initializer(name, kind, list(array.shape), array.ravel())
+        return name
+
+    def _append(self, operator: str, inputs: Sequence[str], output: str, attributes: dict[str, Any]) -> None:
+        name = self.scope.get_unique_operator_name(operator)
+        self.container.add_node(operator, list(inputs), output, name=name, **attributes)
+
+
+# Parts of graphs. Arrays are given by name.
+
+
+def _scaled(nodes: _Nodes, z: str, temperature: Array, bias: Array | None) -> str:
+    """Logits divided by temperatures, plus a bias."""
+    infinite = np.isinf(temperature)
+    result = nodes.add("Div", [z, nodes.constant(temperature)])
+    if bias is not None:
+        result = nodes.add("Add", [result, nodes.constant(bias)])
+    if infinite.any():
+        # inf / inf is no number: infinite logits stay infinite.
+        result = nodes.add("Where", [nodes.add("IsInf", [z]), z, result])
+    return result
+
+
+def _probabilities(nodes: _Nodes, z: str, n_columns: int, *, multilabel: bool) -> str:
+    """Probabilities of labels, or of classes from their logits or from the one of the second of two."""
+    if multilabel:
+        return nodes.add("Sigmoid", [z])
+    if n_columns == 1:
+        z = nodes.add("Concat", [nodes.add("Sub", [z, z]), z], axis=1)
+    return nodes.add("Softmax", [z], axis=1)
+
+
+def _log_sigmoid(nodes: _Nodes, z: str) -> str:
+    decay = nodes.add("Exp", [nodes.add("Neg", [nodes.add("Abs", [z])])])
+    rest = nodes.add("Log", [nodes.add("Add", [nodes.constant(1.0), decay])])
+    return nodes.add("Sub", [nodes.add("Min", [z, nodes.constant(0.0)]), rest])
+
+
+def _labels_in(nodes: _Nodes, classes: Array, numbers: str, output: str) -> None:
+    """The labels with some numbers."""
+    labels = _labels(classes)
+    nodes.add("Gather", [nodes.constant(labels), numbers], output=output, axis=0)
+
+
+def _labels(classes: Array) -> Array:
+    """Labels as ONNX knows them: integers or strings. Floats are whole numbers."""
+    return classes.astype(np.int64 if classes.dtype.kind in "biuf" else object)
+
+
+def _linear_logits(nodes: _ConvertedNodes, operator: Any, model: Any) -> str:
+    """Logits of a linear model; with several inputs, these are columns of X."""
+    parts = [_as_floats(nodes, variable) for variable in operator.inputs]
+    x = parts[0] if len(parts) == 1 else nodes.add("Concat", parts, axis=1)
+    coef = model.coef_.toarray() if hasattr(model.coef_, "toarray") else model.coef_
+    products = nodes.add("MatMul", [x, nodes.constant(np.ascontiguousarray(coef.T, dtype=np.float64))])
+    return nodes.add("Add", [products, nodes.constant(model.intercept_.astype(np.float64))])
+
+
+def _as_floats(nodes: _ConvertedNodes, variable: Any) -> str:
+    if guess_proto_type(variable.type) == nodes.proto_type:
+        return str(variable.full_name)
+    return nodes.add("Cast", [variable.full_name], to=nodes.proto_type)
+
+
+# What skl2onnx calls.
+
+
+def _parse(scope: Any, model: Any, inputs: list[Any], custom_parsers: Any = None) -> list[Any]:
+    """Declare an operator and its outputs; for exclusive classes, a map from labels to probabilities may follow."""
+    del custom_parsers
+    operator = scope.declare_local_operator(skl2onnx.get_model_alias(type(model)), model)
+    operator.inputs = inputs
+    floats = _float_type(inputs)
+    operator.outputs.append(scope.declare_local_variable("label", Int64TensorType()))
+    operator.outputs.append(scope.declare_local_variable("probabilities", floats()))
+    if isinstance(model.classes_, list) or not scope.get_options(model, {"zipmap": True})["zipmap"]:
+        return list(operator.outputs)
+    zipmap, labels = scope.declare_local_operator("SklearnZipMap"), _labels(model.classes_)
+    if labels.dtype == np.int64:
+        zipmap.classlabels_int64s, label_type = labels.tolist(), Int64TensorType([None])
+    else:
+        zipmap.classlabels_strings, label_type = [str(label).encode() for label in labels], StringTensorType([None])
+    # Maps hold single precision only.
+    operator.has_map, zipmap.inputs = True, operator.outputs
+    zipmap.outputs.append(scope.declare_local_variable("output_label", label_type))
+    of_labels = SequenceType(DictionaryType(label_type, FloatTensorType()))
+    zipmap.outputs.append(scope.declare_local_variable("output_probability", of_labels))
+    zipmap.init_status(is_evaluated=True)
+    return list(zipmap.outputs)
+
+
+def _set_shapes(operator: Any) -> None:
+    """Set types and shapes of the outputs."""
+    classes = operator.raw_operator.classes_
+    n_rows, n_columns = operator.inputs[0].get_first_dimension(), len(classes)
+    floats = FloatTensorType if _has_map(operator) else _float_type(operator.inputs)
+    operator.outputs[1].type = floats([n_rows, n_columns])
+    if isinstance(classes, list):
+        operator.outputs[0].type = Int64TensorType([n_rows, n_columns])
+    else:
+        of_labels = Int64TensorType if _labels(classes).dtype == np.int64 else StringTensorType
+        operator.outputs[0].type = of_labels([n_rows])
+
+
+def _convert_softmax(scope: Any, operator: Any, container: Any) -> None:
+    model, label = operator.raw_operator, operator.outputs[0].full_name
+    nodes = _ConvertedNodes(scope, container, operator.inputs[0].type)
+    z = _linear_logits(nodes, operator, model)
+    _label_of_largest(nodes, model.classes_, z, label)
+    _give(nodes, operator, z, _probabilities(nodes, z, len(model.coef_), multilabel=False))
+
+
+def _convert_sigmoids(scope: Any, operator: Any, container: Any) -> None:
+    model, label = operator.raw_operator, operator.outputs[0].full_name
+    nodes = _ConvertedNodes(scope, container, operator.inputs[0].type)
+    z = _linear_logits(nodes, operator, model)
+    has_columns, thresholds = isinstance(model.classes_, list), nodes.constant(np.array(model.threshold, dtype=float))
+    if has_columns:
+        probabilities = nodes.add("Sigmoid", [z])
+        _whether_reached(nodes, probabilities, thresholds, label)
+    elif len(model.classes_) == 2:
+        probabilities = _probabilities(nodes, z, 1, multilabel=False)
+        chosen = _whether_reached(nodes, nodes.add("Sigmoid", [z]), thresholds)
+        _labels_in(nodes, model.classes_, _without_columns(nodes, chosen), label)
+    else:
+        probabilities = nodes.add("Softmax", [_log_sigmoid(nodes, z)], axis=1)
+        _label_of_largest(nodes, model.classes_, z, label)
+    _give(nodes, operator, z, probabilities)
+
+
+def _convert_calibrator(scope: Any, operator: Any, container: Any) -> None:
+    model, label = operator.raw_operator, operator.outputs[0].full_name
+    nodes = _ConvertedNodes(scope, container, operator.inputs[0].type)
+    if hasattr(model, "calibrated_estimators_"):
+        parts = [_calibrated(nodes, operator, part) for part in model.calibrated_estimators_]
+        total = nodes.add("Sum", [probabilities for _, _, probabilities in parts])
+        probabilities, own_label = nodes.add("Div", [total, nodes.constant(float(len(parts)))]), None
+        z = nodes.add("Log", [probabilities])
+    else:
+        own_label, z, probabilities = _calibrated(nodes, operator, model)
+    if own_label is not None:
+        nodes.add("Identity", [own_label], output=label)
+    elif isinstance(model.classes_, list):
+        _whether_reached(nodes, probabilities, nodes.constant(0.5), label)
+    else:
+        numbers = nodes.add("ArgMax", [probabilities], axis=1, keepdims=0)
+        _labels_in(nodes, model.classes_, numbers, label)
+    _give(nodes, operator, z, probabilities)
+
+
+def _calibrated(nodes: _ConvertedNodes, operator: Any, model: Any) -> tuple[str | None, str, str]:
+    """The classifier's own label, where that is the prediction; calibrated logits and probabilities."""
+    own_label, z = None, _as_floats(nodes, operator.inputs[0])
+    n_columns = model.n_features_in_
+    multilabel = isinstance(model.classes_, list)
+    if model.response_method_ is not None:
+        own_label, z = _classifier_logits(nodes, operator, model)
+        n_columns = 1 if not multilabel and len(model.classes_) == 2 else len(model.classes_)
+    keeps_order = model._fitted_kind == "temperature"
+    bias = None if keeps_order else model.bias_
+    temperature = np.atleast_1d(model.temperature_) if keeps_order else 1 / model.slope_
+    z = _scaled(nodes, z, temperature, bias)
+    return own_label if keeps_order else None, z, _probabilities(nodes, z, n_columns, multilabel=multilabel)
+
+
+def _classifier_logits(nodes: _ConvertedNodes, operator: Any, model: Any) -> tuple[str | None, str]:
+    """The label that a calibrated classifier predicts, if that is not the most probable one, and its logits."""
+    scope, container = nodes.scope, nodes.container
+    classifier = model.estimator_
+    while isinstance(classifier, FrozenEstimator):
+        classifier = classifier.estimator
+    last = classifier
+    while isinstance(last, Pipeline):
+        last = last.steps[-1][1]
+    from_logits = model.response_method_ == "decision_function"
+    if not from_logits and nodes.dtype == np.float32:
+        raise ValueError(
+            f"TemperatureCalibrator takes logarithms of the probabilities of {type(last).__name__}, for which float32 "
+            "has too few digits: give the graph inputs of type DoubleTensorType"
+        )
+    if len(classifier.classes_) != len(model.classes_):
+        raise ValueError("ONNX graphs of a classifier that knows other classes than its calibrator are not supported")
+    options = {"zipmap": False} | ({"raw_scores": True} if from_logits else {})
+    for each in (classifier, last):
+        scope.add_options(id(each), options)
+        container.add_options(id(each), options)
+    inner = scope.declare_local_operator(skl2onnx.get_model_alias(type(classifier)), classifier)
+    inner.inputs = operator.inputs
+    inner.outputs.append(scope.declare_local_variable("label", operator.outputs[0].type.__class__()))
+    inner.outputs.append(scope.declare_local_variable("scores", _float_type(operator.inputs)()))
+    label, scores = (variable.full_name for variable in inner.outputs)
+    scores = nodes.add("Cast", [scores], to=nodes.proto_type)
+    multilabel = isinstance(model.classes_, list)
+    if from_logits and (multilabel or len(model.classes_) > 2):
+        return label, scores
+    if from_logits:
+        # Some converters give z, some -z and z.
+        return label, _last_column(nodes, scores)
+    eps = nodes.constant(np.finfo(np.float64).eps)
+    logs = nodes.add("Log", [nodes.add("Max", [scores, eps])])
+    if multilabel:
+        rest = nodes.add("Max", [nodes.add("Sub", [nodes.constant(1.0), scores]), eps])
+        return None, nodes.add("Sub", [logs, nodes.add("Log", [rest])])
+    if len(model.classes_) > 2:
+        return None, logs
+    return None, nodes.add("Sub", [_last_column(nodes, logs), _first_column(nodes, logs)])
+
+
+def _has_map(operator: Any) -> bool:
+    return bool(getattr(operator, "has_map", False))
+
+
+def _float_type(inputs: list[Any]) -> Any:
+    """The type of floats in a graph: double where the first input is, else float."""
+    return DoubleTensorType if isinstance(inputs[0].type, DoubleTensorType) else FloatTensorType
+
+
+def _give(nodes: _ConvertedNodes, operator: Any, z: str, probabilities: str) -> None:
+    """Give probabilities; or logits, for two classes -z and z, with the option raw_scores."""
+    model, output = operator.raw_operator, operator.outputs[1].full_name
+    raw = nodes.container.get_options(model, {"raw_scores": False}, fail=False)["raw_scores"]
+    if raw and not isinstance(model.classes_, list) and len(model.classes_) == 2:
+        z = nodes.add("Concat", [nodes.add("Neg", [z]), z], axis=1)
+    result = z if raw else probabilities
+    if _has_map(operator):
+        nodes.add("Cast", [result], output=output, to=onnx.TensorProto.FLOAT)
+    else:
+        nodes.add("Identity", [result], output=output)
+
+
+def _label_of_largest(nodes: _ConvertedNodes, classes: Array, z: str, output: str) -> None:
+    """The label of the largest logit; of two classes the second where its logit is positive."""
+    if len(classes) == 2:
+        positive = nodes.add("Cast", [nodes.add("Greater", [z, nodes.constant(0.0)])], to=onnx.TensorProto.INT64)
+        numbers = _without_columns(nodes, positive)
+    else:
+        numbers = nodes.add("ArgMax", [z], axis=1, keepdims=0)
+    _labels_in(nodes, classes, numbers, output)
+
+
+def _whether_reached(nodes: _ConvertedNodes, probabilities: str, thresholds: str, output: str | None = None) -> str:
+    """1 where probabilities are at least as large as thresholds, else 0."""
+    below = nodes.add("Less", [probabilities, thresholds])
+    return nodes.add("Cast", [nodes.add("Not", [below])], output=output, to=onnx.TensorProto.INT64)
+
+
+def _without_columns(nodes: _ConvertedNodes, column: str) -> str:
+    return nodes.add("Reshape", [column, nodes.constant(np.array([-1]))])
+
+
+def _first_column(nodes: _ConvertedNodes, array: str) -> str:
+    return nodes.add("Slice", [array, *(nodes.constant(np.array([place])) for place in (0, 1, 1))])
+
+
+def _last_column(nodes: _ConvertedNodes, array: str) -> str:
+    ends = nodes.constant(np.array([-1])), nodes.constant(np.array([np.iinfo(np.int64).max]))
+    return nodes.add("Slice", [array, *ends, nodes.constant(np.array([1]))])
+
+
+register()

@@ -1,0 +1,243 @@
+"""ONNX graphs give the probabilities and labels of their estimators."""
+
+import numpy as np
+import pandas as pd
+import pytest
+from numpy.testing import assert_allclose, assert_array_equal
+from sklearn.base import clone
+from sklearn.compose import ColumnTransformer
+from sklearn.datasets import load_breast_cancer, load_iris, load_wine
+from sklearn.ensemble import GradientBoostingClassifier, RandomForestClassifier
+from sklearn.frozen import FrozenEstimator
+from sklearn.linear_model import LogisticRegression
+from sklearn.model_selection import GridSearchCV
+from sklearn.naive_bayes import GaussianNB
+from sklearn.neural_network import MLPClassifier
+from sklearn.pipeline import make_pipeline
+from sklearn.preprocessing import OneHotEncoder, StandardScaler
+from sklearn.svm import SVC
+
+from skactivation import (
+    SigmoidMultiLabel,
+    SigmoidMultiLabelCV,
+    SoftmaxRegression,
+    SoftmaxRegressionCV,
+    TemperatureCalibrator,
+    fit_temperature,
+)
+
+pytest.importorskip("skl2onnx")
+runtime = pytest.importorskip("onnxruntime")
+from skl2onnx import to_onnx  # noqa: E402
+from skl2onnx.common.data_types import DoubleTensorType, FloatTensorType, StringTensorType  # noqa: E402
+
+import skactivation.onnx  # noqa: E402
+
+IRIS, TWO, WINE = (load(return_X_y=True) for load in (load_iris, load_breast_cancer, load_wine))
+# Mixed, so that each fold has all classes.
+mixed = np.random.default_rng(0).permutation(150)
+IRIS = IRIS[0][mixed], IRIS[1][mixed]
+NAMES = np.array(["no", "yes", "maybe"])
+PRECISIONS = [(np.float64, 1e-12), (np.float32, 1e-5)]
+by_precision = pytest.mark.parametrize(("dtype", "tolerance"), PRECISIONS, ids=["float64", "float32"])
+
+
+def outputs(graph, **inputs):
+    session = runtime.InferenceSession(graph.SerializeToString(), providers=["CPUExecutionProvider"])
+    return session.run(None, inputs or None)
+
+
+def graph_of(model, X, dtype, **options):
+    kind = DoubleTensorType if dtype == np.float64 else FloatTensorType
+    return to_onnx(model, initial_types=[("X", kind([None, X.shape[1]]))], options=options or {"zipmap": False})
+
+
+def assert_same(model, X, dtype, tolerance, **options):
+    X = X.astype(dtype)
+    labels, probabilities = outputs(graph_of(model, X, dtype, **options), X=X)
+    assert_allclose(probabilities, model.predict_proba(X), rtol=0, atol=tolerance)
+    assert probabilities.dtype == dtype
+    assert_array_equal(labels, model.predict(X))
+
+
+@by_precision
+@pytest.mark.parametrize("data", [IRIS, TWO, (TWO[0], NAMES[TWO[1]]), (WINE[0], NAMES[WINE[1]])])
+@pytest.mark.parametrize(
+    "model",
+    [
+        SoftmaxRegression(),
+        SoftmaxRegression(class_weight="balanced", prior_correction=True),
+        SoftmaxRegressionCV(Cs=[0.1, 1.0], cv=3),
+        SigmoidMultiLabel(threshold=0.3),
+        SigmoidMultiLabel(pos_weight="balanced", prior_correction=True),
+    ],
+    ids=["softmax", "prior correction", "search", "sigmoids", "sigmoids, prior correction"],
+)
+@pytest.mark.filterwarnings("ignore:y holds")
+def test_classes(model, data, dtype, tolerance):
+    X, y = data
+    scaler = StandardScaler().fit(X)
+    assert_same(clone(model).fit(scaler.transform(X), y), scaler.transform(X), dtype, tolerance)
+
+
+@by_precision
+@pytest.mark.parametrize("threshold", [0.5, [0.2, 0.5, 0.9]])
+def test_labels(threshold, dtype, tolerance):
+    X, y = IRIS
+    Y = np.eye(3, dtype=int)[y]
+    for model in (SigmoidMultiLabel(threshold=threshold), SigmoidMultiLabelCV(Cs=[1.0, 10.0], threshold=threshold)):
+        assert_same(model.fit(X, Y), X, dtype, tolerance)
+    # There are no maps for labels that do not exclude each other.
+    labels, probabilities = outputs(to_onnx(model, X[:1].astype(dtype)), X=X.astype(dtype))
+    assert labels.shape == probabilities.shape == Y.shape
+
+
+def test_other_kinds_of_labels():
+    X, y = TWO
+    X = StandardScaler().fit_transform(X)
+    model = SoftmaxRegression().fit(X, y.astype(bool))
+    assert_array_equal(outputs(graph_of(model, X, np.float64), X=X)[0], model.predict(X).astype(int))
+    model = SoftmaxRegression().fit(X, y + 1.0)
+    assert_array_equal(outputs(graph_of(model, X, np.float64), X=X)[0], model.predict(X))
+
+
+def test_raw_scores():
+    for X, y in (IRIS, TWO):
+        X = StandardScaler().fit_transform(X)
+        model = SoftmaxRegression().fit(X, y)
+        _, scores = outputs(graph_of(model, X, np.float64, zipmap=False, raw_scores=True), X=X)
+        logits = model.decision_function(X)
+        assert_allclose(scores, np.column_stack([-logits, logits]) if logits.ndim == 1 else logits, atol=1e-11)
+
+
+@pytest.mark.parametrize("y", [IRIS[1], NAMES[IRIS[1]]], ids=["integers", "strings"])
+@pytest.mark.parametrize("estimator", [SoftmaxRegression(), TemperatureCalibrator(SoftmaxRegression(), cv=3)])
+def test_maps(y, estimator):
+    X = IRIS[0]
+    model = clone(estimator).fit(X, y)
+    labels, maps = outputs(to_onnx(model, X[:1]), X=X)
+    assert_array_equal(labels, model.predict(X))
+    assert list(maps[0]) == model.classes_.tolist()
+    assert_allclose([list(each.values()) for each in maps], model.predict_proba(X), atol=1e-6)
+
+
+def test_a_pipeline_with_columns_of_strings_and_numbers():
+    rng = np.random.default_rng(0)
+    frame = pd.DataFrame({"size": rng.normal(size=200), "weight": rng.normal(size=200)})
+    frame["colour"] = rng.choice(["red", "blue"], 200)
+    y = NAMES[(frame["size"] + (frame["colour"] == "red") > rng.normal(size=200)).astype(int)]
+    columns = ColumnTransformer([("n", StandardScaler(), ["size", "weight"]), ("s", OneHotEncoder(), ["colour"])])
+    for last in (SoftmaxRegression(), TemperatureCalibrator(SoftmaxRegression(), cv=3)):
+        model = make_pipeline(clone(columns), last).fit(frame, y)
+        kinds = [(name, FloatTensorType([None, 1])) for name in ("size", "weight")] + [
+            ("colour", StringTensorType([None, 1]))
+        ]
+        graph = to_onnx(model, initial_types=kinds, options={id(model): {"zipmap": False}})
+        inputs = {name: frame[[name]].to_numpy().astype(np.float32) for name in ("size", "weight")}
+        labels, probabilities = outputs(graph, **inputs, colour=frame[["colour"]].to_numpy().astype(object))
+        assert_allclose(probabilities, model.predict_proba(frame), atol=1e-5)
+        assert_array_equal(labels, model.predict(frame))
+
+
+def test_the_best_model_of_a_grid_search():
+    X, y = IRIS
+    search = GridSearchCV(SoftmaxRegression(), {"C": [0.1, 1.0]}, cv=3).fit(X, y)
+    assert_same(search, X, np.float64, 1e-12)
+
+
+CLASSIFIERS = {
+    "logistic": LogisticRegression(max_iter=1000),
+    "naive Bayes": GaussianNB(),
+    "forest": RandomForestClassifier(20, random_state=0),
+    "boosting": GradientBoostingClassifier(n_estimators=10, random_state=0),
+    "network": MLPClassifier((8,), max_iter=2000, random_state=0),
+    "support vectors": SVC(),
+    "softmax": SoftmaxRegression(),
+    "sigmoids": SigmoidMultiLabel(),
+    "pipeline": make_pipeline(StandardScaler(), LogisticRegression(max_iter=1000)),
+    "pipeline of ours": make_pipeline(StandardScaler(), SoftmaxRegression()),
+}
+NEED_DOUBLE = {"naive Bayes", "forest", "network"}
+# Their converters compute in single precision whatever the inputs are, or nearly so.
+LOOSE = {"forest": 1e-5, "boosting": 1e-5, "support vectors": 1e-5}
+
+
+@by_precision
+@pytest.mark.parametrize("data", [IRIS, (TWO[0][:, :6], NAMES[TWO[1]])], ids=["three classes", "two classes"])
+@pytest.mark.parametrize("name", CLASSIFIERS)
+@pytest.mark.filterwarnings("ignore:y holds", "ignore:Attribute `prob:FutureWarning")
+def test_calibrated_classifiers(name, data, dtype, tolerance):
+    X, y = data
+    X = StandardScaler().fit_transform(X).astype(np.float32).astype(np.float64)
+    model = TemperatureCalibrator(CLASSIFIERS[name], cv=3).fit(X, y)
+    if dtype == np.float32 and name in NEED_DOUBLE:
+        with pytest.raises(ValueError, match=r"takes logarithms of the probabilities of .* DoubleTensorType"):
+            graph_of(model, X, dtype)
+        return
+    assert_same(model, X, dtype, max(tolerance, LOOSE.get(name, 0)))
+
+
+@pytest.mark.filterwarnings("ignore:some slopes are negative")
+@pytest.mark.parametrize("scaling", ["bias_corrected", "vector"])
+@pytest.mark.parametrize("data", [IRIS, TWO], ids=["three classes", "two classes"])
+def test_scalings_with_biases(scaling, data):
+    X, y = data
+    X = StandardScaler().fit_transform(X)[:, :2]
+    model = TemperatureCalibrator(SoftmaxRegression(C=0.001), cv=3, scaling=scaling).fit(X, y)
+    assert_same(model, X, np.float64, 1e-12)
+
+
+@pytest.mark.parametrize("data", [IRIS, TWO], ids=["three classes", "two classes"])
+def test_an_ensemble(data):
+    X, y = data
+    X = StandardScaler().fit_transform(X)
+    model = TemperatureCalibrator(SoftmaxRegression(), cv=3, ensemble=True).fit(X, y)
+    assert_same(model, X, np.float64, 1e-12)
+
+
+def test_labels_of_a_calibrator():
+    X, y = IRIS[0][:, :2], IRIS[1]
+    Y = np.eye(3, dtype=int)[y][:, 1:]
+    for model in (
+        TemperatureCalibrator(SigmoidMultiLabel(C=0.1), cv=3),
+        TemperatureCalibrator(SigmoidMultiLabel(C=0.1), cv=3, ensemble=True),
+        TemperatureCalibrator(FrozenEstimator(SigmoidMultiLabel(C=0.1).fit(X, Y))),
+    ):
+        assert_same(model.fit(X, Y), X, np.float64, 1e-12)
+
+
+@by_precision
+def test_given_logits(dtype, tolerance):
+    X, y = IRIS
+    z = SoftmaxRegression().fit(X[:, :2], y).decision_function(X[:, :2])
+    assert_same(TemperatureCalibrator("logits").fit(z, y), z, dtype, tolerance)
+    assert_same(TemperatureCalibrator("logits").fit(z[:, 1:2], y == 1), z[:, 1:2], dtype, tolerance)
+    Y = np.eye(3, dtype=int)[y]
+    assert_same(TemperatureCalibrator("multilabel_logits").fit(z, Y), z, dtype, tolerance)
+
+
+@by_precision
+def test_a_fitted_temperature(dtype, tolerance):
+    X, y = IRIS
+    z = SoftmaxRegression().fit(X[:, :2], y).decision_function(X[:, :2]).astype(dtype)
+    Y = np.eye(3, dtype=int)[y]
+    for fit, logits in (
+        (fit_temperature(z, y), z),
+        (fit_temperature(z[:, 1], y == 1), z[:, 1:2]),
+        (fit_temperature(z, Y, multilabel=True), z),
+    ):
+        graph = skactivation.onnx.temperature_to_onnx(fit, logits.shape[1], dtype=dtype)
+        (probabilities,) = outputs(graph, logits=logits)
+        assert_allclose(probabilities, fit.predict_proba(logits), atol=tolerance)
+        assert probabilities.dtype == dtype
+    with pytest.raises(ValueError, match="n_columns must be 3, the number of labels, got 2"):
+        skactivation.onnx.temperature_to_onnx(fit, 2)
+
+
+def test_an_infinite_temperature_keeps_impossible_classes_impossible():
+    z = np.array([[3.0, 0.0, -np.inf], [0.0, 3.0, 1.0], [1.0, 2.0, 0.0]])
+    with pytest.warns(UserWarning, match="the logits contradict the labels"):
+        fit = fit_temperature(z, [1, 0, 2])
+    (probabilities,) = outputs(skactivation.onnx.temperature_to_onnx(fit, 3, dtype=np.float64), logits=z)
+    assert_allclose(probabilities, fit.predict_proba(z))
+    assert probabilities[0, 2] == 0

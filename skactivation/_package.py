@@ -17,6 +17,11 @@ class PackageMixin:
     _doc_link_module = "skactivation"
     _doc_link_template = "https://skactivation.readthedocs.io/en/stable/api/{estimator_module}.{estimator_name}.html"
 
+    def _doc_link_url_param_generator(self) -> dict[str, str]:
+        """What the link's template takes: the public module, which is the package of the private one."""
+        kind = type(self)
+        return {"estimator_module": kind.__module__.rpartition(".")[0], "estimator_name": kind.__name__}
+
     def __getstate__(self) -> dict[str, Any]:
         state: Any = super().__getstate__()
         return {**state, _VERSION_KEY: VERSION}

@@ -1,0 +1,5 @@
+"""Modules whose optional packages are missing are not searched for examples."""
+
+from importlib.util import find_spec
+
+collect_ignore = [] if find_spec("skl2onnx") else ["skactivation/onnx.py"]

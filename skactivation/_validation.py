@@ -16,6 +16,8 @@ from sklearn.utils import assert_all_finite, check_consistent_length
 from skactivation._arrays import refuse_not_in_memory, with_known_dtype, without_tensors
 from skactivation._typing import Array
 
+SUM_TOLERANCE = 1e-3
+"""How far a row of probabilities may be from a sum of 1, unless it has half precision."""
 ENTRY_TOLERANCE = 1e-3
 """How far a probability may be above 1, by rounding to float16 or to printed digits."""
 
@@ -223,7 +225,7 @@ def as_distributions(targets: Any, name: str, advice: str) -> Array:
     given = as_array(targets, name)
     array = as_floats(given, name)
     assert_all_finite(array, input_name=name)
-    tolerance = sum_tolerance(given.dtype)
+    tolerance = sum_tolerance(given)
     for place in (int(array.argmin()), int(array.argmax())) if array.size else ():
         entry = array.flat[place]
         if not 0 <= entry <= 1 + ENTRY_TOLERANCE:
@@ -236,9 +238,13 @@ def as_distributions(targets: Any, name: str, advice: str) -> Array:
     return array
 
 
-def sum_tolerance(dtype: Any) -> float:
-    """How far a row of probabilities may be from a sum of 1: as far as float16 or printed digits lead."""
-    return 0.03 if dtype == np.float16 else 1e-3
+def sum_tolerance(given: Array) -> float:
+    """How far a row of probabilities may be from a sum of 1: more in half precision."""
+    # bfloat16 has become float32, the lower half of whose bits are 0 then.
+    is_half = given.dtype == np.float16 or (
+        given.dtype == np.float32 and not (np.ascontiguousarray(given).view(np.uint32) & 0xFFFF).any()
+    )
+    return 0.03 if is_half else SUM_TOLERANCE
 
 
 # Columns of which einsum may add single-precision numbers one after another.

@@ -162,6 +162,16 @@ def test_an_array_on_another_device_is_copied(monkeypatch):
     assert_array_equal(_arrays.without_tensors(Remote(), "X"), numbers)
 
 
+def test_probabilities_in_bfloat16_sum_to_one_as_well_as_they_can():
+    p = SoftmaxRegression().fit(X, y).predict_proba(X).astype(np.float32)
+    rounded = (p.view(np.uint32) + 0x8000 & 0xFFFF0000).view(np.float32)
+    assert np.abs(rounded.sum(axis=1) - 1).max() > 1e-3
+    metrics.expected_calibration_error(y, rounded)
+    metrics.cross_entropy(rounded, rounded)
+    with pytest.raises(ValueError, match="do not sum to 1"):
+        metrics.expected_calibration_error(y, rounded.astype(np.float64))
+
+
 def test_a_tensor_that_cannot_be_read_is_named():
     class Opaque:
         def __dlpack__(self):

@@ -101,7 +101,7 @@ def look_like_probabilities(logits: Array) -> str | None:
         return None
     # The first row nearly always decides.
     for rows in (logits[:1], logits):
-        if not (np.all((rows >= 0) & (rows <= 1)) and np.abs(rows.sum(axis=1) - 1).max() <= sum_tolerance(rows.dtype)):
+        if not (np.all((rows >= 0) & (rows <= 1)) and np.abs(rows.sum(axis=1) - 1).max() <= sum_tolerance(rows)):
             return None
     return (
         "the logits look like probabilities: all rows lie in [0, 1] and sum to 1. A temperature for probabilities is "

@@ -19,6 +19,7 @@ from skactivation._threads import over_slices, threads_for
 from skactivation._typing import Array
 from skactivation._validation import (
     ENTRY_TOLERANCE,
+    SUM_TOLERANCE,
     as_array,
     as_floats,
     check_row_sums,
@@ -97,7 +98,7 @@ class Forecasts:
         self.is_indicator = not holds_classes and is_indicator(y_true, "y_true")
         if self.is_indicator:
             probabilities = probabilities.reshape(len(probabilities), -1)
-        check_probabilities(probabilities, exclusive=not self.is_indicator, dtype=given.dtype)
+        check_probabilities(probabilities, exclusive=not self.is_indicator, given=given)
         weights = check_sample_weight(
             sample_weight, probabilities.shape if self.is_indicator else probabilities.shape[:1]
         )
@@ -237,10 +238,10 @@ def _read_indicator(y_true: Any, y_proba: Any, labels: Any, shape: tuple[int, ..
     return truth.names, truth.values
 
 
-def check_probabilities(probabilities: Array, *, exclusive: bool, dtype: Any = np.float64) -> None:
+def check_probabilities(probabilities: Array, *, exclusive: bool, given: Array | None = None) -> None:
     """Raise an error unless all lie in [0, 1] and, for exclusive classes (n, K), each row sums to 1.
 
-    `dtype` is the given one, on which the tolerance depends.
+    The tolerance depends on the precision of the numbers as they were `given`.
     """
     if not probabilities.size:
         return
@@ -254,11 +255,11 @@ def check_probabilities(probabilities: Array, *, exclusive: bool, dtype: Any = n
     with threads_for(probabilities.size), np.errstate(all="ignore"):
         of_slices = over_slices(extremes, len(probabilities), probabilities[0].size)
     (lowest, *_), (*_, highest, furthest) = np.min(of_slices, axis=0), np.max(of_slices, axis=0)
-    tolerance = sum_tolerance(dtype)
     if np.isnan(lowest) and np.isnan(probabilities).any():
         row = int(np.argmax(np.isnan(probabilities.reshape(len(probabilities), -1)).any(axis=1)))
         raise ValueError(f"y_proba must hold probabilities, got NaN in row {row}; drop or repair such rows")
     if not (lowest >= 0 and highest <= 1 + ENTRY_TOLERANCE):
         raise ValueError("y_proba must hold probabilities, got values outside [0, 1]; convert logits first")
-    if furthest > tolerance:
+    if furthest > SUM_TOLERANCE:
+        tolerance = sum_tolerance(probabilities if given is None else given)
         check_row_sums(probabilities, "y_proba", _EXCLUSIVE, tolerance)

@@ -154,5 +154,5 @@ def _as_probabilities(y_proba: ArrayLike, shape: tuple[int, ...], *, exclusive: 
     probabilities = as_floats(y_proba, "y_proba")
     if probabilities.shape != shape:
         raise ValueError(f"y_proba must have y_true's shape {shape}, got {probabilities.shape}")
-    check_probabilities(probabilities, exclusive=exclusive, dtype=as_array(y_proba, "y_proba").dtype)
+    check_probabilities(probabilities, exclusive=exclusive, given=as_array(y_proba, "y_proba"))
     return probabilities

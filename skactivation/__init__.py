@@ -2,7 +2,7 @@
 
 from skactivation import activations, calibration, displays, linear_model, losses, metrics
 from skactivation._package import VERSION
-from skactivation.calibration import TemperatureCalibrator, fit_temperature
+from skactivation.calibration import TemperatureCalibrator, TemperatureFit, fit_temperature
 from skactivation.linear_model import (
     SigmoidMultiLabel,
     SigmoidMultiLabelCV,
@@ -17,6 +17,7 @@ __all__ = [
     "SoftmaxRegression",
     "SoftmaxRegressionCV",
     "TemperatureCalibrator",
+    "TemperatureFit",
     "activations",
     "calibration",
     "displays",
@@ -36,6 +37,7 @@ TRUSTED_TYPES = [
             SoftmaxRegression,
             SoftmaxRegressionCV,
             TemperatureCalibrator,
+            TemperatureFit,
         )
     ),
 ]

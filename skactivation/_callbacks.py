@@ -27,7 +27,7 @@ except ImportError:
         return fit
 
 
-__all__ = ["CallbackSupportMixin", "Task", "Watch", "with_callbacks"]
+__all__ = ["NO_TASK", "CallbackSupportMixin", "Task", "Watch", "with_callbacks"]
 
 Method = TypeVar("Method", bound=Callable[..., Any])
 # Seconds between lines of progress.
@@ -48,11 +48,15 @@ class Watch:
         The estimator.
     X, y, sample_weight : object
         The data, as given.
+    n_tasks : int or None
+        Number of tasks; None if it is not known.
     has_parts : bool
         Whether other estimators are fitted on the way. Their callbacks see of which fit they are a part.
     """
 
-    def __init__(self, estimator: Any, X: Any, y: Any, sample_weight: Any, *, has_parts: bool = False) -> None:
+    def __init__(
+        self, estimator: Any, X: Any, y: Any, sample_weight: Any, *, n_tasks: int | None = None, has_parts: bool = False
+    ) -> None:
         self._estimator = estimator
         self._started = self._told = monotonic()
         self._data = {"X": X, "y": y, "metadata": None if sample_weight is None else {"sample_weight": sample_weight}}
@@ -60,8 +64,7 @@ class Watch:
         # scikit-learn sets this attribute. A fit that nobody watches makes no tasks, which would slow down small fits.
         is_watched = has_parts or bool(getattr(estimator, "_skl_callbacks", None))
         if is_watched and hasattr(estimator, "_init_callback_context"):
-            # How many tasks there are is not known.
-            self._context = estimator._init_callback_context(max_subtasks=None)
+            self._context = estimator._init_callback_context(max_subtasks=n_tasks)
             self._context.call_on_fit_task_begin(estimator=estimator, **self._data)
 
     @property
@@ -77,7 +80,7 @@ class Watch:
     def task(self, name: str) -> "Task":
         """A part of the fit."""
         if self._context is None:
-            return Task(None, None, {})
+            return NO_TASK
         return Task(self._context.subcontext(task_name=name), self._estimator, self._data)
 
     def iteration(self, attributes: Callable[[], dict[str, Any]]) -> bool:
@@ -86,8 +89,10 @@ class Watch:
         task.begin()
         return task.end(attributes)
 
-    def end(self) -> None:
-        """Tell that the estimator is fitted."""
+    def end(self, text: str = "done") -> None:
+        """Tell that the estimator is fitted; the text ends lines of progress, if there are any."""
+        if self._told > self._started:
+            self._print(text)
         if self._context is not None:
             self._context.call_on_fit_task_end(estimator=self._estimator, **self._data, reconstruction_attributes=dict)
 
@@ -96,7 +101,11 @@ class Watch:
         now = monotonic()
         if self.is_verbose and now - self._told >= _INTERVAL:
             self._told = now
-            print(f"[{type(self._estimator).__name__}] {now - self._started:.1f} s: {text()}", flush=True)
+            self._print(text())
+
+    def _print(self, text: str) -> None:
+        seconds = monotonic() - self._started
+        print(f"[{type(self._estimator).__name__}] {seconds:.1f} s: {text}", flush=True)
 
 
 class Task:
@@ -129,3 +138,7 @@ class Task:
             estimator=self._estimator, **self._data, reconstruction_attributes=attributes
         )
         return bool(stops)
+
+
+NO_TASK = Task(None, None, {})
+"""A part of a fit that nobody is told of."""

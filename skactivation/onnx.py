@@ -32,7 +32,7 @@ try:
     )
 except ImportError as missing:
     raise ImportError(
-        "skactivation.onnx takes the packages skl2onnx and onnx: python -m pip install 'skactivation[onnx]'"
+        "skactivation.onnx takes the packages skl2onnx and onnx: python -m pip install skl2onnx onnx onnxruntime"
     ) from missing
 
 __all__ = ["register", "temperature_to_onnx"]
@@ -85,8 +85,8 @@ def temperature_to_onnx(fit: TemperatureFit, n_columns: int, *, dtype: Any = np.
 
     Raises
     ------
-    ValueError
-        If the fit is one of labels, and there is another number of them.
+    TypeError, ValueError
+        If the fit is none, or one of another number of labels, or if the dtype is another one.
 
     Examples
     --------
@@ -96,6 +96,10 @@ def temperature_to_onnx(fit: TemperatureFit, n_columns: int, *, dtype: Any = np.
     >>> [node.op_type for node in temperature_to_onnx(fit, 2).graph.node]
     ['Div', 'Softmax', 'Identity']
     """
+    if not isinstance(fit, TemperatureFit):
+        raise TypeError(f"fit must be a TemperatureFit, got {type(fit).__name__}; pass estimators to skl2onnx.to_onnx")
+    if np.dtype(dtype) not in (np.float32, np.float64):
+        raise ValueError(f"dtype must be float32 or float64, got {np.dtype(dtype)}")
     n_columns = check_integer(n_columns, "n_columns", low=1)
     multilabel = np.ndim(fit.temperature) > 0
     if multilabel and np.size(fit.temperature) != n_columns:

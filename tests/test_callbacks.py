@@ -6,6 +6,7 @@ from numpy.testing import assert_array_equal
 from sklearn.base import clone
 from sklearn.datasets import load_iris, load_wine
 from sklearn.exceptions import ConvergenceWarning
+from sklearn.frozen import FrozenEstimator
 from sklearn.model_selection import GridSearchCV
 from sklearn.naive_bayes import GaussianNB
 from sklearn.pipeline import make_pipeline
@@ -184,6 +185,36 @@ def test_a_progress_bar_reaches_all_estimators(estimator, rows, targets, capsys)
 
 
 @needs_callbacks
+@pytest.mark.parametrize(
+    ("estimator", "n_tasks"),
+    [
+        (SoftmaxRegressionCV(Cs=[0.1, 1.0, 10.0], cv=3), 4),
+        (SoftmaxRegressionCV(Cs=[0.1, 1.0, 10.0], cv="loo"), 4),
+        (TemperatureCalibrator(GaussianNB()), 6),
+        (TemperatureCalibrator(GaussianNB(), cv=3, ensemble=True), 3),
+        (TemperatureCalibrator(FrozenEstimator(GaussianNB().fit(X, y))), 0),
+    ],
+)
+def test_how_many_tasks_there_are_is_known_where_it_can_be(estimator, n_tasks):
+    contexts = []
+
+    class Counter(Recorder):
+        def on_fit_task_begin(self, estimator, context):
+            contexts.append(context)
+
+    estimator.set_callbacks(Counter()).fit(X, y)
+    assert contexts[0].max_subtasks == n_tasks == len(contexts) - 1
+
+
+@needs_callbacks
+def test_folds_one_by_one_tell_of_each_c_once(monkeypatch):
+    monkeypatch.setattr("skactivation.linear_model._cross_validation._MOST_ELEMENTS", 1)
+    recorder = Recorder()
+    SoftmaxRegressionCV(Cs=[0.1, 1.0], cv=3).set_callbacks(recorder).fit(X, y)
+    assert recorder.ended == ["C=0.1", "C=1", "refit", "fit"]
+
+
+@needs_callbacks
 @pytest.mark.parametrize("n_jobs", [None, 2])
 def test_callbacks_in_a_grid_search(n_jobs):
     monitor = ScoringMonitor(scoring="neg_log_loss")
@@ -215,7 +246,10 @@ def test_the_calibrator_names_a_classifier_without_callbacks():
     [
         (SoftmaxRegression(verbose=1), r"[SoftmaxRegression] 0.0 s: iteration 1, "),
         (SigmoidMultiLabel(verbose=True), "[SigmoidMultiLabel] 0.0 s: iteration 1, "),
-        (SoftmaxRegressionCV(Cs=[0.1], cv=3, verbose=1), "s: C=0.1, "),
+        (SoftmaxRegression(verbose=1), " s: done, certified gap "),
+        (SoftmaxRegressionCV(Cs=[0.1], cv=3, verbose=1), "s: C=0.1 (1 of 1), iteration 1, "),
+        (SoftmaxRegressionCV(Cs=[0.1], cv=3, verbose=1), "s: done, C = 0.1"),
+        (SoftmaxRegressionCV(Cs=[0.1], cv="loo", verbose=1), "of 178 losses by refits"),
         (TemperatureCalibrator(GaussianNB(), cv=2, verbose=1), "[TemperatureCalibrator] 0.0 s: 1 of 2 splits\n"),
     ],
 )

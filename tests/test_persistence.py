@@ -85,6 +85,12 @@ def test_trusted_types_are_those_of_the_package():
         assert set(skops.get_untrusted_types(data=file)) <= set(skactivation.TRUSTED_TYPES)
 
 
+def test_a_temperature_in_a_file_of_skops():
+    skops = pytest.importorskip("skops.io")
+    fit = skactivation.fit_temperature(X[:, 1:], y)
+    assert skops.loads(skops.dumps(fit), trusted=skactivation.TRUSTED_TYPES) == fit
+
+
 def test_another_process_predicts_the_same_bits(tmp_path):
     models = [clone(estimator).fit(X, targets) for estimator, targets in CASES.values()]
     joblib.dump((models, X), tmp_path / "models.joblib")

@@ -225,7 +225,7 @@ class TemperatureCalibrator(CallbackSupportMixin, PackageMixin, ClassifierMixin,
         ConvergenceWarning
             If the optimum could not be certified; with biases, there may be none.
         """
-        watch = Watch(self, X, y, sample_weight, has_parts=True)
+        watch = Watch(self, X, y, sample_weight, n_tasks=self._n_tasks(), has_parts=True)
         with unchanged_on_error(self):
             for name in [name for name in vars(self) if name.endswith("_") and not name.startswith("_")]:
                 delattr(self, name)
@@ -540,6 +540,14 @@ class TemperatureCalibrator(CallbackSupportMixin, PackageMixin, ClassifierMixin,
         for name in ("n_features_in_", "feature_names_in_"):
             if hasattr(estimator, name):
                 setattr(self, name, getattr(estimator, name))
+
+    def _n_tasks(self) -> int | None:
+        """How many fits of the classifier there are; None if it is not known before the splits are."""
+        if isinstance(self.estimator, (str, FrozenEstimator)):
+            return 0
+        if self.cv is None or isinstance(self.cv, (int, np.integer)):
+            return (5 if self.cv is None else int(self.cv)) + (0 if self.ensemble else 1)
+        return None
 
     def _for_classifier(self, X: Any) -> Any:
         """X as the classifier can read it. One that is frozen may have been fitted to tensors."""

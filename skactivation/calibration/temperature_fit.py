@@ -10,6 +10,7 @@ from typing import Any
 import numpy as np
 from numpy.typing import ArrayLike
 
+from skactivation._arrays import in_library_of_x
 from skactivation._messages import html_table, rounded
 from skactivation._typing import Array
 from skactivation._validation import as_floats, check_boolean
@@ -59,6 +60,7 @@ class TemperatureFit:
     optimality_gap: Any
     n_passes: int
 
+    @in_library_of_x
     def transform(self, logits: ArrayLike) -> Array:
         """Calibrated logits: divided by the temperature.
 
@@ -78,15 +80,17 @@ class TemperatureFit:
             If the logits are no array of numbers of a shape that fits, or hold NaN.
         """
         z = self._checked(logits)
-        return divided(z.reshape(len(z), -1), self.temperature).reshape(z.shape)
+        return divided(z, self.temperature)
 
+    @in_library_of_x
     def predict_proba(self, logits: ArrayLike) -> Array:
         """Calibrated probabilities.
 
         Parameters
         ----------
         logits : array-like of shape (n, K), (n,) or (n, L)
-            Logits, as for `fit_temperature`; one logit a row is that of the second of two classes.
+            Logits, as for `fit_temperature`, of the same shape: a fit does not know the number of classes, and takes
+            one dimension for the logits of the second of two.
 
         Returns
         -------
@@ -99,7 +103,8 @@ class TemperatureFit:
             If the logits are no array of numbers of a shape that fits, or hold NaN.
         """
         z = self._checked(logits)
-        return probabilities_at(z.reshape(len(z), -1), self.temperature, multilabel=self._is_multilabel)
+        columns = z[:, np.newaxis] if z.ndim == 1 else z
+        return probabilities_at(columns, self.temperature, multilabel=self._is_multilabel)
 
     def to_json(self) -> str:
         """The result as a string in JSON, which `from_json` and other languages read.
@@ -128,14 +133,20 @@ class TemperatureFit:
         Raises
         ------
         ValueError
-            If the string is no JSON, or does not have all attributes.
+            If the string is no JSON, does not have exactly the attributes, or if one has no possible value.
         """
         stored = json.loads(text)
         names = [field.name for field in fields(cls)]
         if not isinstance(stored, dict) or set(stored) != set(names):
             found = sorted(stored) if isinstance(stored, dict) else type(stored).__name__
-            raise ValueError(f"text must be a JSON object with the keys {names}, got {found}")
-        return cls(**{name: _from_plain(value) for name, value in stored.items()})
+            raise ValueError(f"text must be a JSON object with exactly the keys {names}, got {found}")
+        values = {name: _from_plain(value) for name, value in stored.items()}
+        for name, value in values.items():
+            array, kinds = np.asarray(value), {"at_limit": "b", "n_passes": "i"}.get(name, "fi")
+            is_number = array.dtype.kind in kinds and array.ndim < 2
+            if not is_number or array.min() < 0 or (name == "temperature" and array.min() == 0):
+                raise ValueError(f"text has no possible value of {name}: {stored[name]!r}")
+        return cls(**values)
 
     def __eq__(self, other: object) -> bool:
         return isinstance(other, TemperatureFit) and self.to_json() == other.to_json()

@@ -35,7 +35,7 @@ from skactivation.linear_model._convergence_message import convergence_message
 from skactivation.linear_model._encoded_targets import EncodedTargets
 from skactivation.linear_model._initial_guess import guess_from_smaller_problem
 from skactivation.linear_model._objective import LinearObjective
-from skactivation.linear_model._penalty_path import Fits, fits_of
+from skactivation.linear_model._penalty_path import Fits, fits_of, progress_line
 from skactivation.linear_model._predictions import activated_logits, linear_logits
 
 # The effect of rounding on F is quadratic in the coefficients: below this relative size it is negligible.
@@ -142,7 +142,7 @@ class LinearLogitModel(CallbackSupportMixin, PackageMixin, BaseEstimator, ABC):
                 shortfall = self._minimize(X, encoded, parameters, previous, watch)
             if shortfall:
                 warnings.warn(shortfall, ConvergenceWarning, stacklevel=4)
-            watch.end()
+            watch.end(f"done, certified gap {self.optimality_gap_:.2g}")
         return self
 
     def _checked_data(self, X: Any, y: Any, sample_weight: Any) -> tuple[Any, Array | None]:
@@ -203,7 +203,7 @@ class LinearLogitModel(CallbackSupportMixin, PackageMixin, BaseEstimator, ABC):
             return None
 
         def observe(progress: Progress) -> bool:
-            watch.line(lambda: _progress_line(progress, units))
+            watch.line(partial(progress_line, progress, units))
             attributes = partial(self._attributes_at, objective, progress, encoded, dtype)
             return watch.has_callbacks and watch.iteration(attributes)
 
@@ -344,16 +344,6 @@ class LinearLogitModel(CallbackSupportMixin, PackageMixin, BaseEstimator, ABC):
             max_iter=self.max_iter,
             separated=separated,
         )
-
-
-def _progress_line(progress: Progress, units: Array) -> str:
-    """A line about an iteration."""
-    gap = progress.gaps.max()
-    certified = f"gap {gap:.2g}" if np.isfinite(gap) else "no gap certified yet"
-    return (
-        f"iteration {progress.n_iterations}, {progress.n_evaluations} evaluations, objective "
-        f"{float(progress.values @ units):.9g}, {certified}"
-    )
 
 
 def _dense(coef: Any) -> Array:

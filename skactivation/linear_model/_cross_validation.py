@@ -78,8 +78,7 @@ class CrossValidation:
         models: list[list[LinearLogitModel]] = []
         for first in range(0, len(self._splits), step):
             models += self._fit_together(range(first, min(first + step, len(self._splits))), Cs, watch)
-            Cs = Cs[: len(models[-1])]
-        return [of_fold[: Cs.size] for of_fold in models]
+        return [of_fold[: len(models[-1])] for of_fold in models]
 
     def scores(
         self, models: list[list[LinearLogitModel]], scorer: Callable[..., float], params: dict[str, Any]
@@ -113,7 +112,9 @@ class CrossValidation:
             tol=self._plain.tol,
             max_iter=self._plain.max_iter,
         )
-        fits, models, start = path.fits(Cs, watch), [], 0
+        # A value of C is done once the last folds are.
+        is_last = numbers.stop == len(self._splits)
+        fits, models, start = path.fits(Cs, watch, with_tasks=is_last), [], 0
         for of_fold in encoded:
             problems = np.arange(start, start + of_fold.units.size)
             models.append([self._plain.fitted_as(of_fold, of_C.take(problems), self._data.rows.dtype) for of_C in fits])

@@ -6,10 +6,12 @@ from one Hessian, because a row's part of it has the rank K. Where a row decides
 not enough: such rows are left out in fact. They are found by how much the step raises their loss.
 """
 
+from functools import partial
 from typing import Any, NamedTuple
 
 import numpy as np
 
+from skactivation._callbacks import Watch
 from skactivation._optimize.objective import Curvature
 from skactivation._optimize.preconditioner import precondition
 from skactivation._typing import Array
@@ -61,7 +63,7 @@ class LeaveOneOut:
         self._path, self._X, self._losses, self._options = path, X, losses, options
         self._offset, self._by_label = offset[:, :, np.newaxis], by_label
 
-    def left_out(self, C: float, fits: Fits) -> LeftOut:
+    def left_out(self, C: float, fits: Fits, watch: Watch) -> LeftOut:
         """Losses of the rows, given the fits to all of them."""
         objective = self._path.objective(C)
         theta = self._path.theta(objective, fits)
@@ -82,6 +84,7 @@ class LeaveOneOut:
             end, batch, gap = end + gaps.size, 2 * batch, max(gap, float(gaps.max()))
             rest = np.zeros_like(rises)
             rest.ravel()[order[end:]] = rises.ravel()[order[end:]]
+            watch.line(partial("C={:g}, {} of {} losses by refits".format, C, end, order.size))
             if self._is_right(errors, rises, rest, losses * weights, chosen):
                 break
         return LeftOut(losses, weights, gap)

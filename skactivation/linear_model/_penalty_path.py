@@ -11,11 +11,11 @@ from typing import Any, NamedTuple, cast
 
 import numpy as np
 
-from skactivation._callbacks import Watch
+from skactivation._callbacks import NO_TASK, Watch
 from skactivation._data.rows import rows_of
 from skactivation._data.targets import IndicatorTargets, JoinedTargets, Targets
 from skactivation._optimize.objective import Sample
-from skactivation._optimize.problems import Outcome, Solution
+from skactivation._optimize.problems import Outcome, Progress, Solution
 from skactivation._optimize.solver import minimize
 from skactivation._optimize.strategy import Strategy, cheapest_strategy, sample_size
 from skactivation._typing import Array
@@ -80,23 +80,26 @@ class PenaltyPath:
             fit_intercept=fit_intercept,
         )
 
-    def fits(self, Cs: Array, watch: Watch) -> list[Fits]:
-        """The fits with each value of C, from the smallest to the largest; fewer if a callback stops them."""
+    def fits(self, Cs: Array, watch: Watch, *, with_tasks: bool = True) -> list[Fits]:
+        """The fits with each value of C, from the smallest to the largest; fewer if a callback stops them.
+
+        `with_tasks` says whether callbacks are told of each value.
+        """
         if self._units.size == 0:
             return [Fits(np.zeros((0, 1, self._rows.n_features)), np.zeros((0, 1)), np.zeros(0))] * len(Cs)
         found, steps = [], _Steps()
-        for C in Cs.tolist():
-            task = watch.task(f"C={C:g}")
+        for number, C in enumerate(Cs.tolist(), 1):
+            task = watch.task(f"C={C:g}") if with_tasks else NO_TASK
             task.begin()
             objective = self.objective(C)
             null = self._null(objective)
             levels = objective.separation_levels() if C == np.inf and self._hard else np.zeros(null.shape[0])
-            solution = minima(
-                objective, steps.starts(C) or [null], null, levels, **steps.known(objective), **self._options
-            )
+            starts, options = steps.starts(C) or [null], {**self._options, **steps.known(objective)}
+            place = f"C={C:g} ({number} of {Cs.size}), "
+            observe = partial(_print_progress, watch, place, self._units) if watch.is_verbose else None
+            solution = minima(objective, starts, null, levels, observe=observe, **options)
             steps.note(C, objective, solution)
             found.append(fits_of(objective, solution.theta, solution.gaps))
-            watch.line(partial("C={:g}, {} evaluations".format, C, solution.n_evaluations))
             if task.end():
                 break
         return found
@@ -200,6 +203,19 @@ def minima(objective: LinearObjective, starts: list[Array], null: Array, levels:
             solution.theta[number], solution.values[number] = alone.theta[0], alone.values[0]
             solution.gaps[number] = alone.gaps[0]
     return solution
+
+
+def progress_line(progress: Progress, units: Array) -> str:
+    """A line about an iteration of a minimisation; the units of its problems are (P,)."""
+    gap = progress.gaps.max()
+    certified = f", certified gap {gap:.2g}" if np.isfinite(gap) else ""
+    value = float(progress.values @ units)
+    return f"iteration {progress.n_iterations}, {progress.n_evaluations} evaluations, objective {value:.9g}{certified}"
+
+
+def _print_progress(watch: Watch, place: str, units: Array, progress: Progress) -> bool:
+    watch.line(lambda: place + progress_line(progress, units))
+    return False
 
 
 def _strategy(objective: LinearObjective) -> Strategy:

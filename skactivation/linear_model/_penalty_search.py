@@ -108,11 +108,11 @@ class PenaltySearch(ABC):
     def _fit_search(self, X: Any, y: Any, sample_weight: Any, params: dict[str, Any]) -> Self:
         """Fit, or raise an error and leave the estimator unchanged. For warnings, the caller is a decorated `fit`."""
         estimator = cast(LinearLogitModel, self)
-        watch = Watch(self, X, y, sample_weight)
+        Cs = self._check_search_parameters()
+        watch = Watch(self, X, y, sample_weight, n_tasks=Cs.size + 1)
         with unchanged_on_error(estimator), single_threaded_blas:
             X, y = without_tensors(X, "X"), without_tensors(y, "y")
             sample_weight = without_tensors(sample_weight, "sample_weight")
-            Cs = self._check_search_parameters()
             plain = self._plain()
             plain._checked_parameters()
             # What only an earlier fit has set must not stay.
@@ -145,7 +145,7 @@ class PenaltySearch(ABC):
                 shortfalls += self._refit(plain, data, starts, watch)
             for shortfall in shortfalls:
                 warn(shortfall, ConvergenceWarning, stacklevel=4)
-            watch.end()
+            watch.end(f"done, C = {np.array2string(np.asarray(self.C_), precision=3, threshold=8)}")
         return self
 
     def _check_search_parameters(self) -> Array:
@@ -217,12 +217,19 @@ class PenaltySearch(ABC):
         options: dict[str, Any] = {"tol": plain.tol, "max_iter": plain.max_iter}
         path = PenaltyPath(data.rows, [data.encoded], fit_intercept=plain.fit_intercept, **options)
         order = np.argsort(self.Cs_, kind="stable")
-        in_order = path.fits(self.Cs_[order], watch)
-        of_all_rows = [in_order[place] for place in self._keep_tried(order, len(in_order))]
-        shift = data.encoded.prior_shift.reshape(of_all_rows[0].intercept.shape)
+        in_order = path.fits(self.Cs_[order], watch, with_tasks=False)
+        shift = data.encoded.prior_shift.reshape(in_order[0].intercept.shape)
         offset = -shift if plain.prior_correction else np.zeros_like(shift)
         rows = LeaveOneOut(path, data.rows, self._losses(data), offset, by_label=self._by_label(), **options)
-        left_out = [rows.left_out(C, fits) for C, fits in zip(self.Cs_, of_all_rows, strict=True)]
+        found = []
+        for C, fits in zip(self.Cs_[order].tolist(), in_order, strict=True):
+            task = watch.task(f"C={C:g}")
+            task.begin()
+            found.append(rows.left_out(C, fits, watch))
+            if task.end():
+                break
+        places = self._keep_tried(order, len(found))
+        of_all_rows, left_out = [in_order[place] for place in places], [found[place] for place in places]
         weights = left_out[0].weights.T
         losses = np.stack([of_C.losses for of_C in left_out]).transpose(2, 0, 1)
         sums = LossSums(losses * weights[:, np.newaxis], weights)

@@ -66,7 +66,7 @@ class SigmoidMultiLabelCV(PenaltySearch, SigmoidMultiLabel):
     C_ : float, or ndarray of shape (L,) with `per_label`
         The chosen C.
     Cs_ : ndarray of shape (n_Cs,)
-        The values of C, in the order given.
+        The values of C, in the order given; if a callback has stopped the search, those that were tried.
     scores_ : ndarray of shape (n_folds, n_Cs)
         The score of each value of C in each fold. With ``cv="loo"``, each row is a fold; those of weight 0 are NaN.
     mean_scores_ : ndarray of shape (n_Cs,), or (n_Cs, L) with `per_label`

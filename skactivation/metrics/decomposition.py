@@ -70,7 +70,8 @@ class CalibrationDecomposition:
     def _repr_html_(self) -> str:
         named = {"all": self} | self.per_class
         rows = [[name, *(getattr(each, part) for part in _PARTS)] for name, each in named.items()]
-        return html_table([self.scoring, *_PARTS], rows)
+        header = f"{self.scoring}, {self.kind}"
+        return html_table([header, *_PARTS], rows)
 
 
 def calibration_decomposition(

@@ -9,7 +9,7 @@ import numpy as np
 from numpy.typing import ArrayLike
 from scipy.special import betaincinv
 
-from skactivation._messages import rounded
+from skactivation._messages import html_table, rounded
 from skactivation._threads import over_slices, threads_for
 from skactivation._typing import Array
 from skactivation._validation import check_choice, check_integer, check_real
@@ -67,6 +67,11 @@ class ReliabilityCurve:
         n_bins, n_rows = len(self.counts), self.counts.sum()
         label = "" if self.label is None else f"label={self.label!r}, "
         return f"ReliabilityCurve({label}n_bins={n_bins}, n_rows={n_rows}, expected_calibration_error={error})"
+
+    def _repr_html_(self) -> str:
+        columns = ("prob_pred", "prob_true", "lower", "upper", "counts")
+        rows = list(zip(*(getattr(self, name).tolist() for name in columns), strict=True))
+        return html_table(columns, rows)
 
     def expected_calibration_error(self, norm: str = "l1") -> float:
         """The calibration error of this curve; see `skactivation.metrics.expected_calibration_error`."""

@@ -1,5 +1,7 @@
 """fit_temperature: the minimum, labels of any kind, limits, numbers of any size, weights, several labels."""
 
+import json
+import re
 import tracemalloc
 import warnings
 
@@ -15,7 +17,7 @@ from sklearn.metrics import log_loss
 from threadpoolctl import threadpool_limits
 
 from longhand import best_temperature, mean_cross_entropy
-from skactivation import fit_temperature
+from skactivation import TemperatureFit, fit_temperature
 from skactivation.activations import sigmoid, softmax
 from skactivation.calibration import _logits, _temperature
 from skactivation.losses import softmax_cross_entropy
@@ -624,3 +626,62 @@ def test_a_temperature_too_small_for_a_float_comes_without_a_certificate():
     assert fit.temperature > 0
     assert fit.loss_after <= fit.loss_before
     assert fit.optimality_gap == np.inf or fit.at_limit
+
+
+def test_a_fit_gives_calibrated_probabilities_and_logits():
+    z = LOGITS
+    fit = fit_temperature(z, Y)
+    assert_array_equal(fit.predict_proba(z), softmax(z, temperature=fit.temperature))
+    assert_array_equal(fit.transform(z), z / fit.temperature)
+    odds = z[:, 1] - z[:, 0]
+    fit = fit_temperature(odds, Y == 1)
+    assert_array_equal(fit.predict_proba(odds)[:, 1], sigmoid(odds, temperature=fit.temperature))
+    assert_array_equal(fit.predict_proba(odds[:, np.newaxis]), fit.predict_proba(odds))
+    assert fit.transform(odds).shape == odds.shape
+    z = LABEL_LOGITS
+    fit = fit_temperature(z, INDICATOR, multilabel=True)
+    assert_array_equal(fit.predict_proba(z), sigmoid(z / fit.temperature))
+    assert fit.predict_proba(z[:0]).shape == (0, 3)
+    with pytest.raises(ValueError, match=r"logits must have the shape \(n, 3\), a column for each label, got"):
+        fit.predict_proba(z[:, :2])
+    with pytest.raises(ValueError, match="logits hold NaN, first in row 1"):
+        fit.transform([[0, 0, 0], [1, np.nan, 2]])
+    with pytest.raises(ValueError, match=r"logits must have the shape \(n, K\) or \(n,\), got"):
+        fit_temperature(LOGITS, Y).predict_proba(z[np.newaxis])
+
+
+def test_an_infinite_temperature_leaves_impossible_classes_impossible():
+    z = np.array([[3.0, 0.0, -np.inf], [0.0, 3.0, 1.0], [1.0, 2.0, 0.0]])
+    with pytest.warns(UserWarning, match="the logits contradict the labels"):
+        fit = fit_temperature(z, [1, 0, 2])
+    assert fit.temperature == np.inf
+    assert_array_equal(fit.predict_proba(z)[0], [0.5, 0.5, 0])
+    assert TemperatureFit.from_json(fit.to_json()) == fit
+
+
+def test_a_fit_in_json():
+    fits = [fit_temperature(LOGITS, Y), fit_temperature(LABEL_LOGITS, INDICATOR, multilabel=True)]
+    for fit in fits:
+        read = TemperatureFit.from_json(fit.to_json())
+        assert read == fit
+        assert hash(read) == hash(fit)
+        z = LOGITS if np.ndim(fit.temperature) == 0 else LABEL_LOGITS
+        assert_array_equal(read.predict_proba(z), fit.predict_proba(z))
+    assert fits[0] != fits[1]
+    with pytest.raises(ValueError, match="text must be a JSON object with exactly the keys"):
+        TemperatureFit.from_json('{"temperature": 1.0}')
+    with pytest.raises(ValueError, match=r"text must be a JSON object with exactly the keys .* got list"):
+        TemperatureFit.from_json("[1]")
+    stored = json.loads(fits[0].to_json())
+    for name, value in (("temperature", -1), ("temperature", 0), ("temperature", "warm"), ("at_limit", None)):
+        with pytest.raises(ValueError, match=f"text has no possible value of {name}: "):
+            TemperatureFit.from_json(json.dumps(stored | {name: value}))
+
+
+def test_what_a_fit_looks_like():
+    fit = fit_temperature(LOGITS, Y)
+    assert re.fullmatch(r"TemperatureFit\(temperature=[\d.]+, loss_before=[\d.]+, loss_after=[\d.]+\)", repr(fit))
+    assert fit._repr_html_().count("<tr>") == 2
+    several = fit_temperature(LABEL_LOGITS, INDICATOR, multilabel=True)
+    assert several._repr_html_().count("<tr>") == 4
+    assert repr(several).startswith("TemperatureFit(temperature=[")

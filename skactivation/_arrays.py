@@ -1,6 +1,6 @@
 """Arrays, tensors and data frames of other libraries: the only place that knows them, by what they can do.
 
-No library is imported for it but narwhals, which comes with scikit-learn and knows data frames.
+No library is imported for it but narwhals, which comes with scikit-learn from 1.9 on and knows data frames.
 """
 
 import sys
@@ -75,7 +75,7 @@ def like(result: Any, X: Any) -> Any:
         return result
     library = sys.modules[type(X).__module__.partition(".")[0]]
     namespace = X.__array_namespace__() if hasattr(X, "__array_namespace__") else library
-    return namespace.asarray(result, device=X.device)
+    return namespace.asarray(result, device=X.device) if hasattr(namespace, "asarray") else result
 
 
 def in_library_of_x(method: Method) -> Method:
@@ -95,18 +95,28 @@ def columns_of(frame: Any) -> list[tuple[Any, str]]:
     if nw.dependencies.is_pandas_like_dataframe(frame):
         # Its columns may have any names, also the same; narwhals allows that nowhere.
         return list(zip(frame.columns, map(str, frame.dtypes), strict=True))
-    if nw.dependencies.is_into_dataframe(frame):
+    frame = _as_table(frame)
+    if not nw.dependencies.is_into_dataframe(frame):
+        return []
+    try:
         schema = nw.from_native(frame, eager_only=True).schema
-        return [(name, str(dtype)) for name, dtype in schema.items()]
-    return []
+    except Exception as error:
+        raise ValueError(f"the columns of a data frame of {type(frame).__module__} cannot be read: {error}") from error
+    return [(name, str(dtype)) for name, dtype in schema.items()]
 
 
 def entries_of(frame: Any, place: int) -> Any:
     """What can be iterated for the entries of a data frame's column, as Python's numbers and strings."""
     if nw.dependencies.is_pandas_like_dataframe(frame):
         return frame.iloc[:, place]
-    known = nw.from_native(frame, eager_only=True)
+    known = nw.from_native(_as_table(frame), eager_only=True)
     return known[known.columns[place]]
+
+
+def _as_table(frame: Any) -> Any:
+    """A record batch of Arrow as a table; anything else as it is."""
+    pyarrow = sys.modules.get("pyarrow")
+    return pyarrow.Table.from_batches([frame]) if pyarrow and isinstance(frame, pyarrow.RecordBatch) else frame
 
 
 def refuse_not_in_memory(values: Any, name: str) -> None:
@@ -115,7 +125,8 @@ def refuse_not_in_memory(values: Any, name: str) -> None:
     columns = getattr(type(values), "columns", getattr(values, "__dict__", {}).get("columns"))
     if isinstance(values, np.ndarray) or columns is None or callable(columns):
         return
-    if not nw.dependencies.is_pandas_like_dataframe(values) and not nw.dependencies.is_into_dataframe(values):
+    frame = _as_table(values)
+    if not nw.dependencies.is_pandas_like_dataframe(frame) and not nw.dependencies.is_into_dataframe(frame):
         raise TypeError(
             f"{name} must be an array or a data frame in memory, got {type(values).__module__}."
             f"{type(values).__qualname__}; compute or collect it, and pass a pandas, polars or Arrow table"

@@ -50,19 +50,19 @@ class Watch:
         The data, as given.
     n_tasks : int or None
         Number of tasks; None if it is not known.
-    has_parts : bool
-        Whether other estimators are fitted on the way. Their callbacks see of which fit they are a part.
+    part : estimator or None
+        Another estimator that is fitted on the way. Its callbacks see of which fit it is a part.
     """
 
     def __init__(
-        self, estimator: Any, X: Any, y: Any, sample_weight: Any, *, n_tasks: int | None = None, has_parts: bool = False
+        self, estimator: Any, X: Any, y: Any, sample_weight: Any, *, n_tasks: int | None = None, part: Any = None
     ) -> None:
         self._estimator = estimator
         self._started = self._told = monotonic()
         self._data = {"X": X, "y": y, "metadata": None if sample_weight is None else {"sample_weight": sample_weight}}
         self._context: Any = None
         # scikit-learn sets this attribute. A fit that nobody watches makes no tasks, which would slow down small fits.
-        is_watched = has_parts or bool(getattr(estimator, "_skl_callbacks", None))
+        is_watched = any(getattr(each, "_skl_callbacks", None) for each in (estimator, part))
         if is_watched and hasattr(estimator, "_init_callback_context"):
             self._context = estimator._init_callback_context(max_subtasks=n_tasks)
             self._context.call_on_fit_task_begin(estimator=estimator, **self._data)
@@ -77,11 +77,11 @@ class Watch:
         """Whether lines of progress are asked for."""
         return bool(self._estimator.verbose)
 
-    def task(self, name: str) -> "Task":
-        """A part of the fit."""
+    def task(self, name: str, *, with_data: bool = True) -> "Task":
+        """A part of the fit; callbacks are given the data, if it has to do with all of them."""
         if self._context is None:
             return NO_TASK
-        return Task(self._context.subcontext(task_name=name), self._estimator, self._data)
+        return Task(self._context.subcontext(task_name=name), self._estimator, self._data if with_data else {})
 
     def iteration(self, attributes: Callable[[], dict[str, Any]]) -> bool:
         """Tell of an iteration, with what gives the fitted attributes; whether a callback asks to stop."""

@@ -105,6 +105,8 @@ def as_array(values: Any, name: str) -> Array:
         return with_known_dtype(np.asarray(values))
     except ValueError as error:
         raise ValueError(f"{name} must be an array, got rows of different lengths: {error}") from error
+    except (TypeError, RuntimeError) as error:
+        raise TypeError(f"{name} must be an array that NumPy can read: {error}") from error
 
 
 def as_floats(values: Any, name: str) -> Array:

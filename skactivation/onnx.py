@@ -10,8 +10,14 @@ from collections.abc import Sequence
 from typing import Any
 
 import numpy as np
+from sklearn.ensemble import ExtraTreesClassifier, GradientBoostingClassifier, RandomForestClassifier
 from sklearn.frozen import FrozenEstimator
+from sklearn.linear_model import LogisticRegression, LogisticRegressionCV
+from sklearn.naive_bayes import GaussianNB
+from sklearn.neural_network import MLPClassifier
 from sklearn.pipeline import Pipeline
+from sklearn.svm import SVC
+from sklearn.utils.validation import check_is_fitted
 
 from skactivation._typing import Array
 from skactivation._validation import check_integer
@@ -37,7 +43,23 @@ except ImportError as missing:
 
 __all__ = ["register", "temperature_to_onnx"]
 
-_OPTIONS = {"zipmap": [True, False], "raw_scores": [True, False]}
+_ZIPMAP, _RAW_SCORES = {"zipmap": [True, False]}, {"raw_scores": [True, False]}
+# Classifiers that a calibrator may have in a graph: those whose raw scores or probabilities are known to be right.
+# Other converters take the same options and return something else, in silence.
+_LABELS = (SigmoidMultiLabel, SigmoidMultiLabelCV)
+_CLASSIFIERS = (
+    *_LABELS,
+    SoftmaxRegression,
+    SoftmaxRegressionCV,
+    LogisticRegression,
+    LogisticRegressionCV,
+    GaussianNB,
+    RandomForestClassifier,
+    ExtraTreesClassifier,
+    GradientBoostingClassifier,
+    MLPClassifier,
+    SVC,
+)
 
 
 def register() -> None:
@@ -63,7 +85,8 @@ def register() -> None:
     }
     for estimator, convert in converters.items():
         alias = f"Skactivation{estimator.__name__}"
-        skl2onnx.update_registered_converter(estimator, alias, _set_shapes, convert, parser=_parse, options=_OPTIONS)
+        options = _ZIPMAP if estimator is TemperatureCalibrator else _ZIPMAP | _RAW_SCORES
+        skl2onnx.update_registered_converter(estimator, alias, _set_shapes, convert, parser=_parse, options=options)
 
 
 def temperature_to_onnx(fit: TemperatureFit, n_columns: int, *, dtype: Any = np.float32) -> onnx.ModelProto:
@@ -94,7 +117,7 @@ def temperature_to_onnx(fit: TemperatureFit, n_columns: int, *, dtype: Any = np.
     >>> from skactivation.onnx import temperature_to_onnx
     >>> fit = fit_temperature([[3.0, 0.0], [2.0, 0.0], [0.0, 4.0], [1.0, 0.0]], [0, 0, 1, 1])
     >>> [node.op_type for node in temperature_to_onnx(fit, 2).graph.node]
-    ['Div', 'Softmax', 'Identity']
+    ['Div', 'IsInf', 'Where', 'Softmax', 'Identity']
     """
     if not isinstance(fit, TemperatureFit):
         raise TypeError(f"fit must be a TemperatureFit, got {type(fit).__name__}; pass estimators to skl2onnx.to_onnx")
@@ -185,15 +208,11 @@ class _ConvertedNodes(_Nodes):
 
 
 def _scaled(nodes: _Nodes, z: str, temperature: Array, bias: Array | None) -> str:
-    """Logits divided by temperatures, plus a bias."""
-    infinite = np.isinf(temperature)
+    """Logits divided by temperatures, plus a bias. Infinite logits stay as they are."""
     result = nodes.add("Div", [z, nodes.constant(temperature)])
     if bias is not None:
         result = nodes.add("Add", [result, nodes.constant(bias)])
-    if infinite.any():
-        # inf / inf is no number: infinite logits stay infinite.
-        result = nodes.add("Where", [nodes.add("IsInf", [z]), z, result])
-    return result
+    return nodes.add("Where", [nodes.add("IsInf", [z]), z, result])
 
 
 def _probabilities(nodes: _Nodes, z: str, n_columns: int, *, multilabel: bool) -> str:
@@ -201,7 +220,8 @@ def _probabilities(nodes: _Nodes, z: str, n_columns: int, *, multilabel: bool) -
     if multilabel:
         return nodes.add("Sigmoid", [z])
     if n_columns == 1:
-        z = nodes.add("Concat", [nodes.add("Sub", [z, z]), z], axis=1)
+        both = nodes.add("Concat", [nodes.add("Neg", [z]), z], axis=1)
+        return nodes.add("Sigmoid", [both])
     return nodes.add("Softmax", [z], axis=1)
 
 
@@ -219,16 +239,24 @@ def _labels_in(nodes: _Nodes, classes: Array, numbers: str, output: str) -> None
 
 def _labels(classes: Array) -> Array:
     """Labels as ONNX knows them: integers or strings. Floats are whole numbers."""
+    is_large = classes.dtype.kind == "u" and classes.max() > np.iinfo(np.int64).max
+    if classes.dtype.kind not in "biufOU" or is_large:
+        raise TypeError(f"ONNX has integers of 64 bits and strings as labels, got classes of {classes.dtype}")
     return classes.astype(np.int64 if classes.dtype.kind in "biuf" else object)
 
 
 def _linear_logits(nodes: _ConvertedNodes, operator: Any, model: Any) -> str:
     """Logits of a linear model; with several inputs, these are columns of X."""
-    parts = [_as_floats(nodes, variable) for variable in operator.inputs]
-    x = parts[0] if len(parts) == 1 else nodes.add("Concat", parts, axis=1)
+    x = _columns(nodes, operator)
     coef = model.coef_.toarray() if hasattr(model.coef_, "toarray") else model.coef_
     products = nodes.add("MatMul", [x, nodes.constant(np.ascontiguousarray(coef.T, dtype=np.float64))])
     return nodes.add("Add", [products, nodes.constant(model.intercept_.astype(np.float64))])
+
+
+def _columns(nodes: _ConvertedNodes, operator: Any) -> str:
+    """X, of one input or of several, which are some columns each."""
+    parts = [_as_floats(nodes, variable) for variable in operator.inputs]
+    return parts[0] if len(parts) == 1 else nodes.add("Concat", parts, axis=1)
 
 
 def _as_floats(nodes: _ConvertedNodes, variable: Any) -> str:
@@ -243,6 +271,7 @@ def _as_floats(nodes: _ConvertedNodes, variable: Any) -> str:
 def _parse(scope: Any, model: Any, inputs: list[Any], custom_parsers: Any = None) -> list[Any]:
     """Declare an operator and its outputs; for exclusive classes, a map from labels to probabilities may follow."""
     del custom_parsers
+    check_is_fitted(model)
     operator = scope.declare_local_operator(skl2onnx.get_model_alias(type(model)), model)
     operator.inputs = inputs
     floats = _float_type(inputs)
@@ -282,7 +311,7 @@ def _convert_softmax(scope: Any, operator: Any, container: Any) -> None:
     nodes = _ConvertedNodes(scope, container, operator.inputs[0].type)
     z = _linear_logits(nodes, operator, model)
     _label_of_largest(nodes, model.classes_, z, label)
-    _give(nodes, operator, z, _probabilities(nodes, z, len(model.coef_), multilabel=False))
+    _give(nodes, operator, _probabilities(nodes, z, model.coef_.shape[0], multilabel=False), z)
 
 
 def _convert_sigmoids(scope: Any, operator: Any, container: Any) -> None:
@@ -300,19 +329,18 @@ def _convert_sigmoids(scope: Any, operator: Any, container: Any) -> None:
     else:
         probabilities = nodes.add("Softmax", [_log_sigmoid(nodes, z)], axis=1)
         _label_of_largest(nodes, model.classes_, z, label)
-    _give(nodes, operator, z, probabilities)
+    _give(nodes, operator, probabilities, z)
 
 
 def _convert_calibrator(scope: Any, operator: Any, container: Any) -> None:
     model, label = operator.raw_operator, operator.outputs[0].full_name
     nodes = _ConvertedNodes(scope, container, operator.inputs[0].type)
-    if hasattr(model, "calibrated_estimators_"):
-        parts = [_calibrated(nodes, operator, part) for part in model.calibrated_estimators_]
-        total = nodes.add("Sum", [probabilities for _, _, probabilities in parts])
-        probabilities, own_label = nodes.add("Div", [total, nodes.constant(float(len(parts)))]), None
-        z = nodes.add("Log", [probabilities])
-    else:
-        own_label, z, probabilities = _calibrated(nodes, operator, model)
+    parts = getattr(model, "calibrated_estimators_", [model])
+    own_label, probabilities = _calibrated(nodes, operator, parts[0])
+    if len(parts) > 1 or parts[0] is not model:
+        others = [_calibrated(nodes, operator, part)[1] for part in parts[1:]]
+        total = nodes.add("Sum", [probabilities, *others])
+        own_label, probabilities = None, nodes.add("Div", [total, nodes.constant(float(len(parts)))])
     if own_label is not None:
         nodes.add("Identity", [own_label], output=label)
     elif isinstance(model.classes_, list):
@@ -320,41 +348,34 @@ def _convert_calibrator(scope: Any, operator: Any, container: Any) -> None:
     else:
         numbers = nodes.add("ArgMax", [probabilities], axis=1, keepdims=0)
         _labels_in(nodes, model.classes_, numbers, label)
-    _give(nodes, operator, z, probabilities)
+    _give(nodes, operator, probabilities)
 
 
-def _calibrated(nodes: _ConvertedNodes, operator: Any, model: Any) -> tuple[str | None, str, str]:
-    """The classifier's own label, where that is the prediction; calibrated logits and probabilities."""
-    own_label, z = None, _as_floats(nodes, operator.inputs[0])
-    n_columns = model.n_features_in_
-    multilabel = isinstance(model.classes_, list)
-    if model.response_method_ is not None:
+def _calibrated(nodes: _ConvertedNodes, operator: Any, model: Any) -> tuple[str | None, str]:
+    """The classifier's own label, where that is the prediction and not the most probable one; probabilities."""
+    multilabel, n_classes = isinstance(model.classes_, list), len(model.classes_)
+    if model.response_method_ is None:
+        own_label, z, n_columns = None, _columns(nodes, operator), model.n_features_in_
+    else:
         own_label, z = _classifier_logits(nodes, operator, model)
-        n_columns = 1 if not multilabel and len(model.classes_) == 2 else len(model.classes_)
+        n_columns = 1 if not multilabel and n_classes == 2 else n_classes
     keeps_order = model._fitted_kind == "temperature"
     bias = None if keeps_order else model.bias_
     temperature = np.atleast_1d(model.temperature_) if keeps_order else 1 / model.slope_
     z = _scaled(nodes, z, temperature, bias)
-    return own_label if keeps_order else None, z, _probabilities(nodes, z, n_columns, multilabel=multilabel)
+    return own_label if keeps_order else None, _probabilities(nodes, z, n_columns, multilabel=multilabel)
 
 
 def _classifier_logits(nodes: _ConvertedNodes, operator: Any, model: Any) -> tuple[str | None, str]:
     """The label that a calibrated classifier predicts, if that is not the most probable one, and its logits."""
-    scope, container = nodes.scope, nodes.container
-    classifier = model.estimator_
-    while isinstance(classifier, FrozenEstimator):
-        classifier = classifier.estimator
-    last = classifier
-    while isinstance(last, Pipeline):
-        last = last.steps[-1][1]
+    scope, container, multilabel = nodes.scope, nodes.container, isinstance(model.classes_, list)
     from_logits = model.response_method_ == "decision_function"
+    classifier, last = _known_classifier(model, multilabel=multilabel)
     if not from_logits and nodes.dtype == np.float32:
         raise ValueError(
             f"TemperatureCalibrator takes logarithms of the probabilities of {type(last).__name__}, for which float32 "
             "has too few digits: give the graph inputs of type DoubleTensorType"
         )
-    if len(classifier.classes_) != len(model.classes_):
-        raise ValueError("ONNX graphs of a classifier that knows other classes than its calibrator are not supported")
     options = {"zipmap": False} | ({"raw_scores": True} if from_logits else {})
     for each in (classifier, last):
         scope.add_options(id(each), options)
@@ -365,20 +386,36 @@ def _classifier_logits(nodes: _ConvertedNodes, operator: Any, model: Any) -> tup
     inner.outputs.append(scope.declare_local_variable("scores", _float_type(operator.inputs)()))
     label, scores = (variable.full_name for variable in inner.outputs)
     scores = nodes.add("Cast", [scores], to=nodes.proto_type)
-    multilabel = isinstance(model.classes_, list)
-    if from_logits and (multilabel or len(model.classes_) > 2):
-        return label, scores
+    # SVC predicts by votes, labels have thresholds.
+    own_label = label if isinstance(last, (SVC, *_LABELS)) else None
+    n_classes = len(model.classes_)
     if from_logits:
-        # Some converters give z, some -z and z.
-        return label, _last_column(nodes, scores)
-    eps = nodes.constant(np.finfo(np.float64).eps)
-    logs = nodes.add("Log", [nodes.add("Max", [scores, eps])])
-    if multilabel:
-        rest = nodes.add("Max", [nodes.add("Sub", [nodes.constant(1.0), scores]), eps])
-        return None, nodes.add("Sub", [logs, nodes.add("Log", [rest])])
-    if len(model.classes_) > 2:
+        # For two classes some converters give z, some -z and z.
+        return own_label, scores if multilabel or n_classes > 2 else _last_column(nodes, scores)
+    logs = nodes.add("Log", [nodes.add("Max", [scores, nodes.constant(np.finfo(np.float64).eps)])])
+    if n_classes > 2:
         return None, logs
     return None, nodes.add("Sub", [_last_column(nodes, logs), _first_column(nodes, logs)])
+
+
+def _known_classifier(model: Any, *, multilabel: bool) -> tuple[Any, Any]:
+    """The classifier of a calibrator, and the last step if that is a pipeline. One that is not known is an error."""
+    classifier = model.estimator_
+    while isinstance(classifier, FrozenEstimator) or hasattr(classifier, "best_estimator_"):
+        frozen = isinstance(classifier, FrozenEstimator)
+        classifier = classifier.estimator if frozen else classifier.best_estimator_
+    last = classifier
+    while isinstance(last, Pipeline):
+        last = last.steps[-1][1]
+    if type(last) not in (_LABELS if multilabel else _CLASSIFIERS) or getattr(last, "probability", False) is True:
+        known = ", ".join(sorted(kind.__name__ for kind in (_LABELS if multilabel else _CLASSIFIERS)))
+        raise TypeError(
+            f"a graph of TemperatureCalibrator can have one of these classifiers, in a pipeline or not: {known} "
+            f"(SVC without probability=True); got {last!r}"
+        )
+    if not multilabel and list(last.classes_) != list(model.classes_):
+        raise TypeError(f"a graph needs a classifier of the calibrator's classes, got {list(last.classes_)}")
+    return classifier, last
 
 
 def _has_map(operator: Any) -> bool:
@@ -390,13 +427,12 @@ def _float_type(inputs: list[Any]) -> Any:
     return DoubleTensorType if isinstance(inputs[0].type, DoubleTensorType) else FloatTensorType
 
 
-def _give(nodes: _ConvertedNodes, operator: Any, z: str, probabilities: str) -> None:
-    """Give probabilities; or logits, for two classes -z and z, with the option raw_scores."""
-    model, output = operator.raw_operator, operator.outputs[1].full_name
-    raw = nodes.container.get_options(model, {"raw_scores": False}, fail=False)["raw_scores"]
-    if raw and not isinstance(model.classes_, list) and len(model.classes_) == 2:
-        z = nodes.add("Concat", [nodes.add("Neg", [z]), z], axis=1)
-    result = z if raw else probabilities
+def _give(nodes: _ConvertedNodes, operator: Any, probabilities: str, z: str | None = None) -> None:
+    """Give probabilities; or logits z, for two classes -z and z, with the option raw_scores."""
+    model, output, result = operator.raw_operator, operator.outputs[1].full_name, probabilities
+    if z is not None and nodes.container.get_options(model, {"raw_scores": False}, fail=False)["raw_scores"]:
+        both = not isinstance(model.classes_, list) and len(model.classes_) == 2
+        result = nodes.add("Concat", [nodes.add("Neg", [z]), z], axis=1) if both else z
     if _has_map(operator):
         nodes.add("Cast", [result], output=output, to=onnx.TensorProto.FLOAT)
     else:

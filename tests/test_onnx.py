@@ -7,15 +7,17 @@ from numpy.testing import assert_allclose, assert_array_equal
 from sklearn.base import clone
 from sklearn.compose import ColumnTransformer
 from sklearn.datasets import load_breast_cancer, load_iris, load_wine
-from sklearn.ensemble import GradientBoostingClassifier, RandomForestClassifier
+from sklearn.ensemble import GradientBoostingClassifier, HistGradientBoostingClassifier, RandomForestClassifier
+from sklearn.exceptions import NotFittedError
 from sklearn.frozen import FrozenEstimator
 from sklearn.linear_model import LogisticRegression
 from sklearn.model_selection import GridSearchCV
+from sklearn.multiclass import OneVsRestClassifier
 from sklearn.naive_bayes import GaussianNB
 from sklearn.neural_network import MLPClassifier
 from sklearn.pipeline import make_pipeline
 from sklearn.preprocessing import OneHotEncoder, StandardScaler
-from sklearn.svm import SVC
+from sklearn.svm import SVC, LinearSVC
 
 from skactivation import (
     SigmoidMultiLabel,
@@ -193,6 +195,87 @@ def test_an_ensemble(data):
     X = StandardScaler().fit_transform(X)
     model = TemperatureCalibrator(SoftmaxRegression(), cv=3, ensemble=True).fit(X, y)
     assert_same(model, X, np.float64, 1e-12)
+
+
+def test_a_search_as_the_classifier():
+    X, y = IRIS
+    search = GridSearchCV(
+        make_pipeline(StandardScaler(), LogisticRegression(max_iter=1000)), {"logisticregression__C": [0.1, 1.0]}, cv=3
+    )
+    assert_same(TemperatureCalibrator(search, cv=3).fit(X, y), X, np.float64, 1e-12)
+    model = TemperatureCalibrator(FrozenEstimator(search.fit(X, y))).fit(X, y)
+    assert_same(model, X, np.float64, 1e-12)
+
+
+@pytest.mark.filterwarnings("ignore:.*:FutureWarning")
+@pytest.mark.parametrize(
+    ("classifier", "labels"),
+    [
+        (SVC(probability=True), False),
+        (OneVsRestClassifier(LinearSVC()), False),
+        (LinearSVC(), False),
+        (HistGradientBoostingClassifier(max_iter=5), False),
+        (TemperatureCalibrator(SoftmaxRegression(), cv=3, ensemble=True), False),
+        (make_pipeline(StandardScaler(), GridSearchCV(SoftmaxRegression(), {"C": [0.1, 1.0]}, cv=3)), False),
+        (OneVsRestClassifier(LogisticRegression(max_iter=1000)), True),
+        (RandomForestClassifier(5, random_state=0), True),
+    ],
+)
+def test_classifiers_whose_graphs_are_not_known_are_refused(classifier, labels):
+    X, y = IRIS[0][:, :2], IRIS[1]
+    model = TemperatureCalibrator(classifier, cv=3).fit(X, np.eye(3, dtype=int)[y][:, 1:] if labels else y)
+    with pytest.raises(TypeError, match="a graph of TemperatureCalibrator can have one of these classifiers"):
+        graph_of(model, X, np.float64)
+
+
+def test_several_inputs_for_logits():
+    X, y = IRIS
+    z = SoftmaxRegression().fit(X[:, :2], y).decision_function(X[:, :2])
+    model = TemperatureCalibrator("logits").fit(z, y)
+    kinds = [(name, DoubleTensorType([None, 1])) for name in "abc"]
+    graph = to_onnx(model, initial_types=kinds, options={"zipmap": False})
+    labels, probabilities = outputs(graph, **{name: z[:, [k]] for k, name in enumerate("abc")})
+    assert_allclose(probabilities, model.predict_proba(z), atol=1e-12)
+    assert_array_equal(labels, model.predict(z))
+
+
+@pytest.mark.filterwarnings("ignore:some slopes are negative", "ignore:the logits contradict")
+def test_infinite_logits():
+    z = np.array([[0.0], [1.0], [-2.0], [3.0], [np.inf], [-np.inf]])
+    fit = fit_temperature(z[:4, 0], [0, 1, 1, 0])
+    (probabilities,) = outputs(skactivation.onnx.temperature_to_onnx(fit, 1, dtype=np.float64), logits=z)
+    assert_allclose(probabilities, fit.predict_proba(z))
+    rng = np.random.default_rng(0)
+    rows, y = rng.normal(size=(300, 3)), rng.integers(3, size=300)
+    model = TemperatureCalibrator("logits", scaling="vector").fit(rows, y)
+    assert (model.slope_ < 0).any()
+    rows[0] = 0, -np.inf, 1
+    rows[1] = -np.inf, 2, -np.inf
+    assert_same(model, rows, np.float64, 1e-12)
+
+
+def test_sparse_coefficients_and_unfitted_estimators():
+    X, y = IRIS
+    assert_same(SoftmaxRegression().fit(X, y).sparsify(), X, np.float64, 1e-12)
+    with pytest.raises(NotFittedError):
+        graph_of(SoftmaxRegression(), X, np.float64)
+    model = SoftmaxRegression().fit(X, np.array([1, 2, 2**63], dtype=np.uint64)[y])
+    with pytest.raises(TypeError, match="ONNX has integers of 64 bits and strings as labels"):
+        graph_of(model, X, np.float64)
+
+
+def test_a_calibrator_over_a_pipeline_of_strings_and_numbers():
+    rng = np.random.default_rng(0)
+    frame = pd.DataFrame({"colour": rng.choice(["red", "blue"], 200), "size": rng.normal(size=200)})
+    y = (frame["size"] + (frame["colour"] == "red") > rng.normal(size=200)).astype(int)
+    columns = ColumnTransformer([("s", OneHotEncoder(), ["colour"]), ("n", StandardScaler(), ["size"])])
+    model = TemperatureCalibrator(make_pipeline(columns, SoftmaxRegression()), cv=3).fit(frame, y)
+    kinds = [("colour", StringTensorType([None, 1])), ("size", FloatTensorType([None, 1]))]
+    graph = to_onnx(model, initial_types=kinds, options={"zipmap": False})
+    inputs = {"colour": frame[["colour"]].to_numpy().astype(object)}
+    labels, probabilities = outputs(graph, **inputs, size=frame[["size"]].to_numpy().astype(np.float32))
+    assert_allclose(probabilities, model.predict_proba(frame), atol=1e-5)
+    assert_array_equal(labels, model.predict(frame))
 
 
 def test_labels_of_a_calibrator():

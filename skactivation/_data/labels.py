@@ -220,7 +220,7 @@ def is_indicator(y: Any, name: str = "y") -> bool:
 
 def is_soft(y: Any) -> bool:
     """Whether an indicator or distributions hold anything but 0 and 1."""
-    entries = y.data if sparse.issparse(y) else np.asarray(y)
+    entries = y.data if sparse.issparse(y) else as_array(y, "y")
     return entries.dtype.kind not in "biu" and not np.all((entries == 0) | (entries == 1))
 
 

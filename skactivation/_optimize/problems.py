@@ -1,5 +1,6 @@
 """Points, evaluations, and what a minimisation returns."""
 
+from collections.abc import Callable
 from contextlib import suppress
 from dataclasses import dataclass
 from enum import Enum
@@ -70,9 +71,44 @@ class Progress(NamedTuple):
     theta: Array
     """Coefficients (P, K, D)."""
     values: Array
-    """Values (P,)."""
+    """Values (P,); NaN where they are not known."""
     gaps: Array
     """Certified bounds (P,) on the relative gaps so far; inf where none is known."""
+
+
+class ObserverOfGroups:
+    """Tells an observer of all problems, where groups of them are minimised one after the other.
+
+    A group that has not begun is where it starts; its values are not known. Once the observer asks to stop, groups that
+    follow stop at their first iteration.
+    """
+
+    def __init__(self, observe: Callable[[Progress], bool], start: Array) -> None:
+        self._observe, self._theta, self._stops = observe, start.copy(), False
+        self._values, self._gaps = np.full(len(start), np.nan), np.full(len(start), np.inf)
+        self._n_iterations = self._n_evaluations = 0
+
+    def of(self, chosen: Array) -> Callable[[Progress], bool]:
+        """The observer of the next group, a mask (P,)."""
+        before = self._n_iterations, self._n_evaluations
+
+        def observe(progress: Progress) -> bool:
+            self._n_iterations = before[0] + progress.n_iterations
+            self._n_evaluations = before[1] + progress.n_evaluations
+            self._theta[chosen], self._values[chosen] = progress.theta, progress.values
+            self._gaps[chosen] = progress.gaps
+            if not self._stops:
+                of_all = Progress(
+                    self._n_iterations,
+                    self._n_evaluations,
+                    self._theta.copy(),
+                    self._values.copy(),
+                    self._gaps.copy(),
+                )
+                self._stops = self._observe(of_all)
+            return self._stops
+
+        return observe
 
 
 @dataclass(frozen=True)

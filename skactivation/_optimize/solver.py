@@ -19,6 +19,7 @@ from skactivation._optimize.objective import Curvature, Objective, Sample
 from skactivation._optimize.preconditioner import Preconditioner, precondition
 from skactivation._optimize.problems import (
     Evaluate,
+    ObserverOfGroups,
     Outcome,
     Point,
     Progress,
@@ -105,10 +106,12 @@ def minimize(
     n_groups = -(-n_problems // problems_at_once(strategy, objective.shape))
     groups = np.arange(n_problems) * n_groups // n_problems
     solutions = []
+    of_groups = None if observe is None or n_groups == 1 else ObserverOfGroups(observe, starts[0])
     for group in range(n_groups):
         chosen: Any = groups == group if n_groups > 1 else ALL
         run = _Run(objective.select(chosen), strategy, tol, max_iter, certified, levels[chosen])
-        run.sample, run.observe = None if sample is None else sample.select(chosen), observe
+        run.sample = None if sample is None else sample.select(chosen)
+        run.observe = observe if of_groups is None else of_groups.of(chosen)
         some = None if expected is None else expected[chosen]
         solutions.append(run.solve([start[chosen] for start in starts], some))
     return solutions[0] if n_groups == 1 else Solution.joined(solutions)
@@ -436,7 +439,9 @@ class _Run:
         self.history.append(self.values.copy())
         if self.observe is not None:
             theta = self.point.replaced(problems, point).theta
-            progress = Progress(self.n_iterations, self.evaluate.n_evaluations, theta, self.history[-1], self.gaps)
+            progress = Progress(
+                self.n_iterations, self.evaluate.n_evaluations, theta, self.history[-1], self.gaps.copy()
+            )
             if self.observe(progress):
                 self.max_iter, self.is_stopped = self.n_iterations, True
         return self.n_iterations == self.max_iter

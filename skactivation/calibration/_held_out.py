@@ -1,6 +1,6 @@
 """Cross-validation: logits of held-out rows, checked against the classifier's predictions."""
 
-from collections.abc import Iterable
+from collections.abc import Iterable, Iterator
 from functools import partial
 from typing import Any, NamedTuple
 
@@ -89,14 +89,14 @@ def held_out_logits(
     pairs = [(train, test) for train, test in pairs if test.size]
     if not pairs:
         raise ValueError("cv must leave some rows out, but every split has an empty test set; use another splitter")
-    parts: list[HeldOut] = []
-    found = Parallel(n_jobs=n_jobs, return_as="generator" if watch.is_verbose else "list")(
-        delayed(_hold_out)(estimator, X, y, fit_params, classes, weights, watch.task("fit-split"), *pair)
-        for pair in pairs
-    )
-    for number, part in enumerate(found, 1):
-        parts.append(part)
-        watch.line(partial("{} of {} splits".format, number, len(pairs)))
+
+    def tasks() -> Iterator[Any]:
+        for number, pair in enumerate(pairs, 1):
+            watch.line(partial("split {} of {}".format, number, len(pairs)))
+            task = watch.task("fit-split", with_data=False)
+            yield delayed(_hold_out)(estimator, X, y, fit_params, classes, weights, task, *pair)
+
+    parts: list[HeldOut] = Parallel(n_jobs=n_jobs)(tasks())
     _check_that_they_agree([part.disagreements for part in parts if part.disagreements is not None])
     return parts
 
@@ -119,7 +119,7 @@ def _hold_out(
     X_train, X_test = (X[np.ix_(rows, train)] if pairwise else _safe_indexing(X, rows) for rows in (train, test))
     copy = clone(estimator)
     with task.fitting(copy):
-        copy.fit(X_train, _safe_indexing(y, train), **params)
+        copy = copy.fit(X_train, _safe_indexing(y, train), **params)
     logits = logits_of(copy, X_test, multilabel=classes is None)
     if classes is None:
         return HeldOut(test, logits, copy, None)

@@ -225,7 +225,7 @@ class TemperatureCalibrator(CallbackSupportMixin, PackageMixin, ClassifierMixin,
         ConvergenceWarning
             If the optimum could not be certified; with biases, there may be none.
         """
-        watch = Watch(self, X, y, sample_weight, n_tasks=self._n_tasks(), has_parts=True)
+        watch = Watch(self, X, y, sample_weight, n_tasks=self._n_tasks(), part=self.estimator)
         with unchanged_on_error(self):
             for name in [name for name in vars(self) if name.endswith("_") and not name.startswith("_")]:
                 delattr(self, name)
@@ -238,6 +238,7 @@ class TemperatureCalibrator(CallbackSupportMixin, PackageMixin, ClassifierMixin,
                     "already use TemperatureCalibrator(FrozenEstimator(classifier))"
                 )
             y, sample_weight = without_tensors(y, "y"), without_tensors(sample_weight, "sample_weight")
+            fit_params = {name: without_tensors(value, name) for name, value in fit_params.items()}
             classifier = self._classifier()
             if isinstance(classifier, str):
                 messages = self._fit_logits(X, y, sample_weight, fit_params)
@@ -361,11 +362,12 @@ class TemperatureCalibrator(CallbackSupportMixin, PackageMixin, ClassifierMixin,
             A number from 0 to 1; a multilabel row counts if all its labels are right.
         """
         check_is_fitted(self)
+        y, sample_weight = without_tensors(y, "y"), without_tensors(sample_weight, "sample_weight")
         if hasattr(self, "estimator_") and self._scaling.keeps_order and len(shape_of(y)) == 2 and is_soft(y):
             weighted = {} if sample_weight is None else {"sample_weight": sample_weight}
             return float(self.estimator_.score(X, y, **weighted))
         predicted = without_tensors(self.predict(X), "predict")
-        return float(accuracy_score(without_tensors(y, "y"), predicted, sample_weight=sample_weight))
+        return float(accuracy_score(y, predicted, sample_weight=sample_weight))
 
     def get_metadata_routing(self) -> Any:
         """Metadata routing of `fit` to the classifier's `fit` and to the splitter.
@@ -440,8 +442,8 @@ class TemperatureCalibrator(CallbackSupportMixin, PackageMixin, ClassifierMixin,
             classes = None if gives_indicator(estimator, y) else classes_in(y)
         else:
             fitted = clone(estimator)
-            with watch.task("fit-classifier").fitting(fitted):
-                fitted.fit(X, y, **params)
+            with watch.task("fit-classifier", with_data=False).fitting(fitted):
+                fitted = fitted.fit(X, y, **params)
             check_is_fitted(fitted)
             classes = None if gives_indicator(fitted, y, X) else classes_of(fitted)
         splits = splits_of(self.cv, X, y, split_params)

@@ -210,7 +210,8 @@ def progress_line(progress: Progress, units: Array) -> str:
     gap = progress.gaps.max()
     certified = f", certified gap {gap:.2g}" if np.isfinite(gap) else ""
     value = float(progress.values @ units)
-    return f"iteration {progress.n_iterations}, {progress.n_evaluations} evaluations, objective {value:.9g}{certified}"
+    objective = f", objective {value:.9g}" if np.isfinite(value) else ""
+    return f"iteration {progress.n_iterations}, {progress.n_evaluations} evaluations{objective}{certified}"
 
 
 def _print_progress(watch: Watch, place: str, units: Array, progress: Progress) -> bool:

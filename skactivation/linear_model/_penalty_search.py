@@ -113,6 +113,7 @@ class PenaltySearch(ABC):
         with unchanged_on_error(estimator), single_threaded_blas:
             X, y = without_tensors(X, "X"), without_tensors(y, "y")
             sample_weight = without_tensors(sample_weight, "sample_weight")
+            params = {name: without_tensors(value, name) for name, value in params.items()}
             plain = self._plain()
             plain._checked_parameters()
             # What only an earlier fit has set must not stay.

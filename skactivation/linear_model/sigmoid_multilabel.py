@@ -329,6 +329,7 @@ class SigmoidMultiLabel(ClassifierMixin, LinearLogitModel):
             For soft labels or weights of entries: use the scorer `skactivation.metrics.neg_multilabel_log_loss`.
         """
         check_is_fitted(self)
+        sample_weight = without_tensors(sample_weight, "sample_weight")
         if not self._has_columns():
             return float(accuracy_score(as_labels(y), as_labels(self.predict(X)), sample_weight=sample_weight))
         indicator = Indicator(y)

@@ -10,7 +10,7 @@ from sklearn.utils import check_consistent_length
 from sklearn.utils.class_weight import compute_class_weight
 from sklearn.utils.validation import check_is_fitted
 
-from skactivation._arrays import in_library_of_x
+from skactivation._arrays import in_library_of_x, without_tensors
 from skactivation._callbacks import with_callbacks
 from skactivation._data.labels import as_labels, encode_labels, soft_targets
 from skactivation._data.targets import class_targets
@@ -289,6 +289,7 @@ class SoftmaxRegression(ClassifierMixin, LinearLogitModel):
             If the columns of soft targets are not `classes_`.
         """
         check_is_fitted(self)
+        sample_weight = without_tensors(sample_weight, "sample_weight")
         soft = soft_targets(y)
         if soft is None:
             return float(

@@ -68,8 +68,8 @@ class CalibrationDecomposition:
         return f"CalibrationDecomposition({', '.join(numbers)}, scoring={self.scoring!r}, kind={self.kind!r})"
 
     def _repr_html_(self) -> str:
-        named = {"all": self} | self.per_class
-        rows = [[name, *(getattr(each, part) for part in _PARTS)] for name, each in named.items()]
+        named = [("all", self), *self.per_class.items()]
+        rows = [[name, *(getattr(each, part) for part in _PARTS)] for name, each in named]
         header = f"{self.scoring}, {self.kind}"
         return html_table([header, *_PARTS], rows)
 

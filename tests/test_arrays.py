@@ -13,6 +13,7 @@ from sklearn.base import clone
 from sklearn.datasets import load_breast_cancer, load_iris
 from sklearn.frozen import FrozenEstimator
 from sklearn.linear_model import LogisticRegression
+from sklearn.model_selection import GroupKFold
 from sklearn.pipeline import make_pipeline
 from sklearn.preprocessing import StandardScaler
 
@@ -140,6 +141,14 @@ def test_estimators_take_tensors(estimator, tensor):
     for method in ("predict", "predict_proba", "predict_log_proba", "decision_function"):
         assert_array_equal(getattr(given, method)(tensor(rows)), getattr(same, method)(exact))
     assert given.score(tensor(rows), tensor(targets)) == same.score(exact, targets)
+    weighted = [
+        model.score(X, Y, sample_weight=w)
+        for model, X, Y, w in (
+            (given, tensor(rows), tensor(targets), tensor(weights)),
+            (same, exact, targets, weights.astype(tensor.dtype)),
+        )
+    ]
+    assert weighted[0] == weighted[1]
 
 
 def test_small_floats_of_ml_dtypes_become_float32():
@@ -257,6 +266,37 @@ def test_columns_of_labels_of_arrow():
     assert_array_equal(model.predict(X), SoftmaxRegression().fit(X, labels).predict(X))
     model = TemperatureCalibrator(SoftmaxRegression(), cv=3).fit(X, pa.array(labels))
     assert_array_equal(model.classes_, np.unique(labels))
+
+
+def test_record_batches_are_tables():
+    pa = pytest.importorskip("pyarrow")
+    table = arrow(X[:, :3])
+    (batch,) = table.combine_chunks().to_batches()
+    model = SoftmaxRegression().fit(batch, y)
+    assert_array_equal(model.coef_, SoftmaxRegression().fit(table, y).coef_)
+    soft = pa.RecordBatch.from_arrays([pa.array(column) for column in Y.T.astype(float)], names=NAMES)
+    assert SoftmaxRegression(label_smoothing=0.1).fit(X, soft).classes_.tolist() == NAMES
+
+
+def test_columns_of_the_same_name_in_arrow():
+    pa = pytest.importorskip("pyarrow")
+    table = pa.Table.from_arrays([pa.array(column) for column in Y.T], names=["a", "a", "b"])
+    with pytest.raises(ValueError, match="the columns of a data frame of pyarrow.lib cannot be read"):
+        SigmoidMultiLabel().fit(X, table)
+
+
+def test_groups_and_fit_parameters_may_be_tensors():
+    groups = np.arange(150) % 5
+    searches = [
+        SoftmaxRegressionCV(Cs=[0.1, 1.0], cv=GroupKFold(5)).fit(X, y, groups=given)
+        for given in (groups, Tensor(groups, device="cuda:0"))
+    ]
+    assert_array_equal(searches[0].scores_, searches[1].scores_)
+
+
+def test_lists_that_numpy_cannot_read_are_named():
+    with pytest.raises(TypeError, match="logits must be an array that NumPy can read"):
+        activations.softmax([Tensor([1.0, 2.0], requires_grad=True)])
 
 
 def test_columns_that_hold_no_numbers_are_named():

@@ -7,7 +7,7 @@ from sklearn.base import clone
 from sklearn.datasets import load_iris, load_wine
 from sklearn.exceptions import ConvergenceWarning
 from sklearn.frozen import FrozenEstimator
-from sklearn.model_selection import GridSearchCV
+from sklearn.model_selection import GridSearchCV, StratifiedKFold
 from sklearn.naive_bayes import GaussianNB
 from sklearn.pipeline import make_pipeline
 from sklearn.preprocessing import StandardScaler
@@ -214,6 +214,65 @@ def test_folds_one_by_one_tell_of_each_c_once(monkeypatch):
     assert recorder.ended == ["C=0.1", "C=1", "refit", "fit"]
 
 
+@pytest.fixture
+def in_groups(monkeypatch):
+    """Problems are minimised one after the other."""
+    monkeypatch.setattr("skactivation._optimize.solver.problems_at_once", lambda strategy, shape: 1)
+
+
+@needs_callbacks
+def test_problems_in_groups_have_one_observer(in_groups):
+    recorder = Recorder()
+    model = SigmoidMultiLabel().set_callbacks(recorder).fit(X, Y)
+    assert recorder.ended == ["iteration"] * (len(recorder.ended) - 1) + ["fit"]
+    *models, last = recorder.models
+    assert_array_equal(last.coef_, model.coef_)
+    # Labels that have not begun have no coefficients yet; those that are done stay as they are.
+    assert_array_equal(models[0].coef_[1:], 0)
+    assert_array_equal(models[-1].coef_, model.coef_)
+    assert not np.array_equal(models[-2].coef_[2], models[-1].coef_[2])
+    assert_array_equal(models[-2].coef_[:2], models[-1].coef_[:2])
+
+
+@needs_callbacks
+def test_a_stop_ends_all_groups(in_groups):
+    model = SigmoidMultiLabel(tol=1e-12).set_callbacks(Recorder(stop_at=2))
+    with pytest.warns(ConvergenceWarning, match="a callback stopped"):
+        model.fit(X, Y)
+    assert model.n_iter_ <= 2
+
+
+def test_lines_of_problems_in_groups(in_groups, monkeypatch, capsys):
+    monkeypatch.setattr(_callbacks, "_INTERVAL", 0.0)
+    SigmoidMultiLabel(verbose=1).fit(X, Y)
+    lines = capsys.readouterr().out.splitlines()
+    assert "objective" not in lines[0]
+    assert "objective" in lines[-2]
+
+
+@needs_callbacks
+def test_models_of_iterations_stay_as_they_are():
+    recorder = Recorder()
+    SigmoidMultiLabel().set_callbacks(recorder).fit(X, Y)
+    assert np.isinf(recorder.models[0].label_optimality_gaps_).all()
+
+
+def test_a_calibrator_that_nobody_watches_asks_no_more_of_its_classifier():
+    class Strict(GaussianNB):
+        def __setattr__(self, name, value):
+            assert "callback" not in name
+            super().__setattr__(name, value)
+
+        def fit(self, X, y):
+            return GaussianNB().fit(X, y)
+
+    splits = (split for split in list(StratifiedKFold(3).split(X, y)))
+    model = TemperatureCalibrator(Strict(), cv=splits).fit(X, y)
+    assert type(model.estimator_) is GaussianNB
+    joblib_pickles = (split for split in list(StratifiedKFold(3).split(X, y)))
+    TemperatureCalibrator(GaussianNB(), cv=joblib_pickles, n_jobs=2).fit(X, y)
+
+
 @needs_callbacks
 @pytest.mark.parametrize("n_jobs", [None, 2])
 def test_callbacks_in_a_grid_search(n_jobs):
@@ -250,7 +309,7 @@ def test_the_calibrator_names_a_classifier_without_callbacks():
         (SoftmaxRegressionCV(Cs=[0.1], cv=3, verbose=1), "s: C=0.1 (1 of 1), iteration 1, "),
         (SoftmaxRegressionCV(Cs=[0.1], cv=3, verbose=1), "s: done, C = 0.1"),
         (SoftmaxRegressionCV(Cs=[0.1], cv="loo", verbose=1), "of 178 losses by refits"),
-        (TemperatureCalibrator(GaussianNB(), cv=2, verbose=1), "[TemperatureCalibrator] 0.0 s: 1 of 2 splits\n"),
+        (TemperatureCalibrator(GaussianNB(), cv=2, verbose=1), "[TemperatureCalibrator] 0.0 s: split 1 of 2\n"),
     ],
 )
 def test_lines_of_progress(estimator, line, monkeypatch, capsys):

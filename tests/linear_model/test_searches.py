@@ -27,7 +27,9 @@ from sklearn.preprocessing import StandardScaler
 from threadpoolctl import threadpool_limits
 
 from skactivation import SigmoidMultiLabel, SigmoidMultiLabelCV, SoftmaxRegression, SoftmaxRegressionCV
+from skactivation._optimize.solver import _Run
 from skactivation.linear_model import _cross_validation, _held_out_losses, _leave_one_out, _penalty_path
+from skactivation.linear_model._objective import LinearObjective
 from skactivation.losses import sigmoid_cross_entropy, softmax_cross_entropy
 from skactivation.metrics import neg_cross_entropy, neg_multilabel_log_loss
 
@@ -696,3 +698,29 @@ def test_of_equal_scores_the_first_counts():
     search = SoftmaxRegressionCV(Cs=[10.0, 1.0, 0.1], cv=3, scoring=lambda model, X, y: 0.5).fit(X, y)
     assert search.C_ == 10.0
     assert search.set_params(one_standard_error=True).fit(X, y).C_ == 0.1
+
+
+def test_a_preconditioner_serves_on_when_double_precision_takes_over(monkeypatch):
+    rng = np.random.default_rng(0)
+    X = rng.normal(size=(3000, 60))
+    y = (0.3 * X @ rng.normal(size=(60, 20)) + rng.gumbel(size=(3000, 20))).argmax(axis=1)
+    monkeypatch.setattr("skactivation._data.dense._SINGLE_PRECISION_WORK", 1)
+    made, blocks = [], LinearObjective.shared_hessian_blocks
+    monkeypatch.setattr(LinearObjective, "shared_hessian_blocks", lambda *args: made.append(1) or blocks(*args))
+
+    def n_made():
+        made.clear()
+        search = SoftmaxRegressionCV(Cs=[1.0, 10.0, 100.0], cv=3).fit(X, y)
+        return len(made), search.scores_
+
+    n_blocks, scores = n_made()
+    serving = _Run._preconditioner_to_descend
+
+    def anew(run, *args):
+        run.serving = None
+        return serving(run, *args)
+
+    monkeypatch.setattr(_Run, "_preconditioner_to_descend", anew)
+    n_blocks_anew, scores_anew = n_made()
+    assert n_blocks < n_blocks_anew
+    assert_allclose(scores, scores_anew, rtol=1e-3)

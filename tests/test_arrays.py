@@ -371,6 +371,12 @@ def test_dispatch(estimator, library, dtype):
         assert isinstance(model.predict_proba(rows), np.ndarray)
 
 
+def test_without_dispatch_arrays_of_numpy_come_out():
+    namespace = pytest.importorskip("array_api_strict")
+    model = SoftmaxRegression().fit(X, y)
+    assert type(model.predict_proba(namespace.asarray(X))) is np.ndarray
+
+
 @needs_dispatch
 def test_dispatch_with_two_classes_strings_and_another_device():
     namespace = pytest.importorskip("array_api_strict")

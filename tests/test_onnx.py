@@ -283,6 +283,7 @@ def test_labels_of_a_calibrator():
     Y = np.eye(3, dtype=int)[y][:, 1:]
     for model in (
         TemperatureCalibrator(SigmoidMultiLabel(C=0.1), cv=3),
+        TemperatureCalibrator(SigmoidMultiLabel(C=0.1, threshold=0.3), cv=3),
         TemperatureCalibrator(SigmoidMultiLabel(C=0.1), cv=3, ensemble=True),
         TemperatureCalibrator(FrozenEstimator(SigmoidMultiLabel(C=0.1).fit(X, Y))),
     ):

@@ -679,6 +679,15 @@ def test_slopes_change_by_the_factor_that_they_have_changed_by(path):
     assert_allclose(steps.starts(1000.0)[1][:, 0, 0], [13.0, 1.0])
 
 
+def test_a_sample_is_drawn_anew_after_a_long_fit(path):
+    steps, objective = path(), SimpleNamespace(penalty=np.ones((1, 1, 2)))
+    for n_evaluations, kept in ((8, True), (9, False)):
+        steps._sample = object()
+        solution = SimpleNamespace(theta=np.ones((1, 1, 2)), values=np.ones(1), n_evaluations=n_evaluations)
+        steps.note(1.0, objective, solution)
+        assert (steps._sample is not None) is kept
+
+
 def test_values_at_the_last_solution_are_known_without_an_evaluation():
     X, y = WINE
     estimator = SoftmaxRegression()

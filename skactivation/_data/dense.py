@@ -8,6 +8,7 @@ import numpy as np
 
 from skactivation._data.blocks import Buffers, absent_rows
 from skactivation._data.features import COMBINE_WEIGHT_FACTS, Columns, FeatureBlock, FeatureRows, WeightFacts
+from skactivation._data.stored import StoredRows
 from skactivation._data.targets import Targets
 from skactivation._threads import even_slices, in_threads
 from skactivation._typing import Array
@@ -132,7 +133,7 @@ def _pair_numbers(n_columns: int) -> Array:
 
 
 class DenseRows(FeatureRows):
-    """A dense X, C- or Fortran-ordered, float32 or float64, in memory or memory-mapped."""
+    """A dense X, C- or Fortran-ordered, float32 or float64, in memory, memory-mapped or stored elsewhere."""
 
     def __init__(
         self,
@@ -229,6 +230,8 @@ class DenseRows(FeatureRows):
         low, high, mean, sum_of_weights, *facts = self.sum(
             _ranges, self.n_features, self.n_rows, size=3 * self.n_features, combine=kinds
         )
+        if isinstance(self._X, StoredRows) and not np.isfinite(low + high).all():
+            self._X.refuse_not_finite()
         weights = WeightFacts(*facts)
         if not self.fit_intercept:
             return Columns.of_range(np.zeros(self.n_features), np.maximum(high, -low), self.dtype), weights

@@ -8,6 +8,7 @@ from sklearn.base import BaseEstimator
 from sklearn.utils.validation import validate_data
 
 from skactivation._arrays import columns_of, entries_of, refuse_not_in_memory, without_tensors
+from skactivation._data.stored import StoredRows, is_stored
 from skactivation._typing import Array
 from skactivation._validation import check_structure
 
@@ -17,14 +18,20 @@ _NOT_CONVERTED = ("could not convert string", "float() argument", "setting an ar
 
 
 def check_features(estimator: BaseEstimator, X: Any, *, reset: bool, finite: bool = True) -> Any:
-    """Return X as a dense or CSR array of float32 or float64, copied only if needed.
+    """Return X as a dense, stored or CSR array of float32 or float64, copied only if needed.
 
-    Without `finite`, entries that are not finite may pass: the caller looks for them.
+    Without `finite`, entries that are not finite may pass: the caller looks for them. Rows that are stored elsewhere
+    stay there, as `StoredRows`; in a fit, the pass that measures the columns looks for such entries.
     """
     X = without_tensors(X, "X")
     refuse_unreadable(X)
     # Nothing can be learned from one row.
     least = 2 if reset else 1
+    if is_stored(X) and X.shape[0] >= least and X.shape[1] > 0:
+        stored = StoredRows(validate_data(estimator, X, reset=reset, skip_check_array=True))
+        if finite and not reset:
+            stored.refuse_not_finite()
+        return stored
     if _is_ready(X, finite) and X.shape[0] >= least:
         # Names and number of the features remain to be checked.
         return validate_data(estimator, X, reset=reset, skip_check_array=True)
@@ -62,6 +69,11 @@ def _is_ready(X: Any, finite: bool) -> bool:
 def refuse_unreadable(X: Any) -> None:
     """Raise an error for an X that scikit-learn would misread or crash on: a masked array, an invalid sparse array."""
     refuse_not_in_memory(X, "X")
+    if hasattr(X, "__dask_graph__"):
+        raise TypeError(
+            "X must not be a Dask collection, which would be pulled into memory as a whole: pass X.compute(), or store "
+            "it and pass the HDF5 or Zarr array"
+        )
     if isinstance(X, np.ma.MaskedArray):
         raise TypeError("X must not be a masked array: fill or drop the masked entries")
     if sparse.issparse(X):

@@ -16,6 +16,8 @@ from skactivation.linear_model._objective import LinearObjective
 # A sample has at least _LEAST_SAMPLE rows, and at least one in _ONE_IN: the solution on fewer rows is too inaccurate,
 # and more rows cost more than they save. Sampling pays from _WORTH times as many rows on.
 _LEAST_SAMPLE, _ONE_IN, _WORTH = 10_000, 20, 5
+# Its entries take at most 128 MB, so that memory does not grow with rows that are stored elsewhere.
+_MOST_ENTRIES = 2**24
 # The sample's problem is solved to this relative gap only, because the sampling error is larger.
 _TOL, _MAX_ITER = 1e-3, 50
 # The products of this many rows take 32 MB. Their problem is solved accurately, because it has the same solution.
@@ -43,7 +45,7 @@ def guess_from_smaller_problem(objective: LinearObjective, start: Array) -> Gues
     if products is not None:
         return _solve_in_row_space(objective, products, start)
     n_rows = objective.rows.n_rows
-    size = max(_LEAST_SAMPLE, n_rows // _ONE_IN)
+    size = max(_LEAST_SAMPLE, min(n_rows // _ONE_IN, _MOST_ENTRIES // objective.rows.n_columns))
     if n_rows < _WORTH * size:
         return None
     chosen, stands_for = _stratified_sample(objective.rows.targets.strata(), size)

@@ -15,6 +15,7 @@ from sklearn.utils.metadata_routing import MetadataRouter, MethodMapping, proces
 from skactivation._arrays import without_tensors
 from skactivation._callbacks import Watch
 from skactivation._data.splits import splits_of
+from skactivation._data.stored import StoredRows
 from skactivation._messages import abridged
 from skactivation._threads import single_threaded_blas
 from skactivation._typing import Array
@@ -214,6 +215,8 @@ class PenaltySearch(ABC):
 
     def _leave_one_out(self, plain: LinearLogitModel, data: SearchData, watch: Watch) -> tuple[Array, list[str]]:
         """Score by losses of left-out rows and choose C; return coefficients (n_Cs, L, d + 1), and messages."""
+        if isinstance(data.rows, StoredRows):
+            raise TypeError("cv='loo' takes X in memory; use folds, such as cv=10, or pass X[:]")
         self._check_rows_to_leave_out(data)
         options: dict[str, Any] = {"tol": plain.tol, "max_iter": plain.max_iter}
         path = PenaltyPath(data.rows, [data.encoded], fit_intercept=plain.fit_intercept, **options)

@@ -319,6 +319,14 @@ def test_columns_that_hold_no_numbers_are_named():
         SoftmaxRegression().fit(pa.table({"a": X[:, 0], "name": ["b"] * 150}), y)
 
 
+@pytest.mark.parametrize("frame", [FRAMES["pandas"], FRAMES["pandas, nullable"], FRAMES["polars"], arrow])
+def test_a_column_with_nan_is_named(frame):
+    wrong = X[:, :3].copy()
+    wrong[7, 1] = np.nan
+    with pytest.raises(ValueError, match=r"Input X contains NaN[\s\S]*Its column 'a' holds nan in row 7"):
+        SoftmaxRegression().fit(frame(wrong), y)
+
+
 def test_tables_not_in_memory_are_refused():
     lazy = pl.DataFrame(X).lazy()
     message = "must be an array or a data frame in memory, got polars.*LazyFrame; compute or collect it"

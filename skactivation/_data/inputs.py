@@ -50,6 +50,8 @@ def check_features(estimator: BaseEstimator, X: Any, *, reset: bool, finite: boo
     except (TypeError, ValueError) as error:
         if any(cause in str(error) for cause in _NOT_CONVERTED):
             _refuse_objects(X, error)
+        if "contains NaN" in str(error) or "contains infinity" in str(error):
+            _refuse_not_finite(X, error)
         raise
     # Products and slices of rows are several times as fast in CSR format as in CSC.
     return checked.tocsr() if sparse.issparse(checked) else checked
@@ -108,6 +110,15 @@ def _refuse_objects(X: Any, error: Exception) -> None:
             ) from error
         if entry is not None:
             raise type(error)(f"X must hold numbers, but its column {name!r} holds {entry!r}: {error}") from error
+
+
+def _refuse_not_finite(X: Any, error: Exception) -> None:
+    """Raise an error that also names the first column of a data frame with an entry that is not finite."""
+    for place, (name, _) in enumerate(columns_of(X)):
+        entries = np.asarray(entries_of(X, place), dtype=np.float64)
+        if not np.isfinite(entries).all():
+            row = int(np.argmin(np.isfinite(entries)))
+            raise ValueError(f"{error}\nIts column {name!r} holds {entries[row]} in row {row}.") from error
 
 
 def _is_number(entry: Any) -> bool:

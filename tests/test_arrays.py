@@ -1,5 +1,6 @@
 """Tensors and tables of other libraries: as input everywhere, and as output under array API dispatch."""
 
+import importlib
 import os
 from types import SimpleNamespace
 
@@ -411,6 +412,20 @@ def test_a_frozen_classifier_gets_what_it_was_fitted_to():
         assert type(probabilities) is type(given)
     plain = TemperatureCalibrator(FrozenEstimator(LogisticRegression(max_iter=1000).fit(X, y))).fit(X, y)
     assert_allclose(np.asarray(probabilities), plain.predict_proba(X), atol=1e-3)
+
+
+@pytest.mark.parametrize("library", ["torch", "jax"])
+def test_real_bfloat16(library):
+    pytest.importorskip(library)
+    namespace = importlib.import_module({"torch": "torch", "jax": "jax.numpy"}[library])
+    given, labels = namespace.asarray(X, dtype=namespace.bfloat16), namespace.asarray(y)
+    exact = np.asarray(as_array(given, "X"))
+    assert exact.dtype == np.float32
+    assert_allclose(exact, X, rtol=2**-8)
+    model = SoftmaxRegression().fit(given, labels)
+    assert_array_equal(model.coef_, SoftmaxRegression().fit(exact, y).coef_)
+    assert_array_equal(model.predict_proba(given), model.predict_proba(exact))
+    assert_array_equal(activations.softmax(given), activations.softmax(exact))
 
 
 def test_as_array_and_as_floats_agree_on_tensors():

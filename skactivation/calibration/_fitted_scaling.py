@@ -23,36 +23,34 @@ class FittedScaling:
     """(K,)."""
     bias: Array
     """(K,)."""
-    loss_before: Any
-    """Mean cross-entropy before calibration: a number, or (L,)."""
-    loss_after: Any
-    at_limit: Any
-    optimality_gap: Any
     kind: ScalingKind
     multilabel: bool
     """Whether the columns are labels that do not exclude each other."""
 
     @classmethod
-    def fit(cls, rows: LogitRows, kind: ScalingKind, *, multilabel: bool) -> tuple[FittedScaling, Messages]:
-        """Fit a scaling to logits with targets; also return warnings to emit."""
+    def fit(
+        cls, rows: LogitRows, kind: ScalingKind, *, multilabel: bool
+    ) -> tuple[FittedScaling, dict[str, Any], Messages]:
+        """Fit a scaling to logits with targets; also return facts about the fit, by name, and warnings to emit."""
         scaling = fit_scaling(rows, kind)
         n_columns = rows.n_columns
         # Multilabel columns, and those of "vector", have their own temperatures.
         single = not multilabel and (scaling.temperatures.size == 1 or kind != "vector")
-        numbers = scaling.before, scaling.after, scaling.at_limit, scaling.gaps
-        before, after, at_limit, gap = (array if multilabel else array[0].item() for array in numbers)
+        numbers = {
+            "loss_before": scaling.before,
+            "loss_after": scaling.after,
+            "at_limit": scaling.at_limit,
+            "optimality_gap": scaling.gaps,
+        }
+        facts = {name: array if multilabel else array[0].item() for name, array in numbers.items()}
         fitted = cls(
             temperature=float(scaling.temperatures[0]) if single else scaling.temperatures,
             slope=np.broadcast_to(scaling.slopes, n_columns).copy(),
             bias=np.zeros(n_columns) if scaling.biases is None else scaling.biases,
-            loss_before=before,
-            loss_after=after,
-            at_limit=at_limit,
-            optimality_gap=gap,
             kind=kind,
             multilabel=multilabel,
         )
-        return fitted, warnings_about(scaling, multilabel=multilabel)
+        return fitted, facts, warnings_about(scaling, multilabel=multilabel)
 
     @property
     def keeps_order(self) -> bool:

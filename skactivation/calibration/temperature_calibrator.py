@@ -51,7 +51,6 @@ from skactivation.linear_model import SoftmaxRegression
 __all__ = ["TemperatureCalibrator"]
 
 _LOGITS, _MULTILABEL_LOGITS = "logits", "multilabel_logits"
-_NUMBERS = ("temperature", "slope", "bias", "loss_before", "loss_after", "at_limit", "optimality_gap")
 
 
 class TemperatureCalibrator(CallbackSupportMixin, PackageMixin, ClassifierMixin, MetaEstimatorMixin, BaseEstimator):
@@ -489,7 +488,7 @@ class TemperatureCalibrator(CallbackSupportMixin, PackageMixin, ClassifierMixin,
         labelled, self.classes_ = labelled_logits(
             logits, y, weights, classes=classes, multilabel=multilabel, numbers=rows, every_class=every_class
         )
-        scaling, messages = FittedScaling.fit(labelled, self.scaling, multilabel=multilabel)
+        scaling, facts, messages = FittedScaling.fit(labelled, self.scaling, multilabel=multilabel)
         # The parameter may change after the fit.
         self._fitted_kind = scaling.kind
         self._multilabel, self.response_method_ = multilabel, None
@@ -501,8 +500,9 @@ class TemperatureCalibrator(CallbackSupportMixin, PackageMixin, ClassifierMixin,
         elif multilabel:
             # cross_val_predict asks for the shape of classes_, which a list lacks.
             self.classes_ = LabelClasses(fitted.classes_) if type(fitted.classes_) is list else fitted.classes_
-        for name in _NUMBERS:
-            setattr(self, f"{name}_", getattr(scaling, name))
+        self.temperature_, self.slope_, self.bias_ = scaling.temperature, scaling.slope, scaling.bias
+        for name, fact in facts.items():
+            setattr(self, f"{name}_", fact)
         return messages
 
     def _calibrate_each(
@@ -535,8 +535,7 @@ class TemperatureCalibrator(CallbackSupportMixin, PackageMixin, ClassifierMixin,
     @property
     def _scaling(self) -> FittedScaling:
         """The fitted scaling. Attributes hold its numbers, so that files need no class for it."""
-        numbers = {name: getattr(self, f"{name}_") for name in _NUMBERS}
-        return FittedScaling(**numbers, kind=self._fitted_kind, multilabel=self._multilabel)
+        return FittedScaling(self.temperature_, self.slope_, self.bias_, self._fitted_kind, self._multilabel)
 
     def _take_features_of(self, estimator: Any) -> None:
         for name in ("n_features_in_", "feature_names_in_"):

@@ -4,17 +4,14 @@ No library is imported for it but narwhals, which comes with scikit-learn from 1
 """
 
 import sys
-from collections.abc import Callable
 from functools import wraps
-from typing import Any, TypeVar, cast
+from typing import Any, cast
 
 import narwhals.stable.v1 as nw
 import numpy as np
 from sklearn import get_config
 
-from skactivation._typing import Array
-
-Method = TypeVar("Method", bound=Callable[..., Any])
+from skactivation._typing import Array, Method
 
 # What may go wrong when a tensor is made an array: it is on another device, has a dtype that NumPy lacks, and so on.
 _ERRORS = (TypeError, ValueError, RuntimeError, BufferError, AttributeError)

@@ -8,35 +8,39 @@ from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from functools import wraps
 from time import monotonic
-from typing import Any, TypeVar, cast
+from typing import Any, cast
+
+from skactivation._typing import Method
 
 try:
-    from sklearn.callback import CallbackSupportMixin
-    from sklearn.callback import with_callbacks as _with_callbacks
+    import sklearn.callback as supported
 except ImportError:
-
-    class CallbackSupportMixin:  # type: ignore[no-redef]
-        """Stands for scikit-learn's class of this name."""
-
-    def _with_callbacks(method: Any) -> Any:
-        @wraps(method)
-        def fit(*args: Any, **kwargs: Any) -> Any:
-            # One more call, as with scikit-learn's decorator: warnings count them to name the caller of `fit`.
-            return method(*args, **kwargs)
-
-        return fit
-
+    supported = None
 
 __all__ = ["NO_TASK", "CallbackSupportMixin", "Task", "Watch", "with_callbacks"]
 
-Method = TypeVar("Method", bound=Callable[..., Any])
 # Seconds between lines of progress.
 _INTERVAL = 1.0
 
 
+class _NoCallbacks:
+    """What estimators have in place of scikit-learn's mixin where there are no callbacks."""
+
+
+CallbackSupportMixin: Any = _NoCallbacks if supported is None else supported.CallbackSupportMixin
+
+
 def with_callbacks(fit: Method) -> Method:
     """scikit-learn's decorator of this name, for a `fit` that makes a `Watch`: callbacks end with it in any case."""
-    return cast(Method, _with_callbacks(fit))
+    if supported is not None:
+        return cast(Method, supported.with_callbacks(fit))
+
+    @wraps(fit)
+    def called_by_a_decorator(*args: Any, **kwargs: Any) -> Any:
+        # Warnings count calls to name the caller of `fit`: scikit-learn's decorator makes one more.
+        return fit(*args, **kwargs)
+
+    return cast(Method, called_by_a_decorator)
 
 
 class Watch:

@@ -6,7 +6,6 @@ bools are 0 and 1 in a graph, since ONNX has no labels of that type.
 
 from __future__ import annotations
 
-from collections.abc import Sequence
 from typing import Any
 
 import numpy as np
@@ -19,7 +18,6 @@ from sklearn.pipeline import Pipeline
 from sklearn.svm import SVC
 from sklearn.utils.validation import check_is_fitted
 
-from skactivation._typing import Array
 from skactivation._validation import check_integer
 from skactivation.calibration import TemperatureCalibrator, TemperatureFit
 from skactivation.linear_model import SigmoidMultiLabel, SigmoidMultiLabelCV, SoftmaxRegression, SoftmaxRegressionCV
@@ -35,6 +33,21 @@ try:
         SequenceType,
         StringTensorType,
         guess_proto_type,
+    )
+
+    from skactivation._onnx_graphs import (
+        ConvertedNodes,
+        Nodes,
+        first_column,
+        label_of_largest,
+        labels_in,
+        last_column,
+        log_sigmoid,
+        onnx_labels,
+        probabilities_of,
+        scaled,
+        whether_reached,
+        without_columns,
     )
 except ImportError as missing:
     raise ImportError(
@@ -127,9 +140,9 @@ def temperature_to_onnx(fit: TemperatureFit, n_columns: int, *, dtype: Any = np.
     multilabel = np.ndim(fit.temperature) > 0
     if multilabel and np.size(fit.temperature) != n_columns:
         raise ValueError(f"n_columns must be {np.size(fit.temperature)}, the number of labels, got {n_columns}")
-    nodes = _Nodes(np.dtype(dtype))
-    z = _scaled(nodes, "logits", np.atleast_1d(fit.temperature), None)
-    nodes.add("Identity", [_probabilities(nodes, z, n_columns, multilabel=multilabel)], output="probabilities")
+    nodes = Nodes(np.dtype(dtype))
+    z = scaled(nodes, "logits", np.atleast_1d(fit.temperature), None)
+    nodes.add("Identity", [probabilities_of(nodes, z, n_columns, multilabel=multilabel)], output="probabilities")
     kind = onnx.helper.np_dtype_to_tensor_dtype(nodes.dtype)
     n_outputs = 2 if n_columns == 1 and not multilabel else n_columns
     graph = onnx.helper.make_graph(
@@ -142,110 +155,7 @@ def temperature_to_onnx(fit: TemperatureFit, n_columns: int, *, dtype: Any = np.
     return onnx.helper.make_model(graph, opset_imports=[onnx.helper.make_opsetid("", 17)], ir_version=8)
 
 
-class _Nodes:
-    """Nodes and constants of a graph of its own; floats are of one dtype."""
-
-    def __init__(self, dtype: Any) -> None:
-        self.dtype = dtype
-        self.nodes: list[Any] = []
-        self.constants: list[Any] = []
-
-    def constant(self, values: Any) -> str:
-        """The name of a constant."""
-        array = np.asarray(values)
-        array = array.astype(self.dtype) if array.dtype.kind == "f" else array
-        return self._store(array)
-
-    def add(self, operator: str, inputs: Sequence[str], *, output: str | None = None, **attributes: Any) -> str:
-        """Add a node; return the name of its output."""
-        name = self._name(operator) if output is None else output
-        self._append(operator, inputs, name, attributes)
-        return name
-
-    def _name(self, operator: str) -> str:
-        return f"{operator.lower()}_{len(self.nodes) + len(self.constants)}"
-
-    def _store(self, array: Array) -> str:
-        name = self._name("constant")
-        self.constants.append(onnx.numpy_helper.from_array(array, name))
-        return name
-
-    def _append(self, operator: str, inputs: Sequence[str], output: str, attributes: dict[str, Any]) -> None:
-        self.nodes.append(onnx.helper.make_node(operator, list(inputs), [output], **attributes))
-
-
-class _ConvertedNodes(_Nodes):
-    """The same in a graph that skl2onnx makes."""
-
-    def __init__(self, scope: Any, container: Any, kind: Any) -> None:
-        super().__init__(np.dtype(np.float64 if isinstance(kind, DoubleTensorType) else np.float32))
-        self.scope, self.container = scope, container
-
-    @property
-    def proto_type(self) -> int:
-        """The type of floats."""
-        return int(onnx.helper.np_dtype_to_tensor_dtype(self.dtype))
-
-    def _name(self, operator: str) -> str:
-        return str(self.scope.get_unique_variable_name(operator.lower()))
-
-    def _store(self, array: Array) -> str:
-        name = self._name("constant")
-        if array.dtype.kind in "OU":
-            content: Any = [str(entry).encode() for entry in array.ravel()]
-            self.container.add_initializer(name, onnx.TensorProto.STRING, list(array.shape), content)
-        else:
-            kind = onnx.helper.np_dtype_to_tensor_dtype(array.dtype)
-            self.container.add_initializer(name, kind, list(array.shape), array.ravel())
-        return name
-
-    def _append(self, operator: str, inputs: Sequence[str], output: str, attributes: dict[str, Any]) -> None:
-        name = self.scope.get_unique_operator_name(operator)
-        self.container.add_node(operator, list(inputs), output, name=name, **attributes)
-
-
-# Parts of graphs. Arrays are given by name.
-
-
-def _scaled(nodes: _Nodes, z: str, temperature: Array, bias: Array | None) -> str:
-    """Logits divided by temperatures, plus a bias. Infinite logits stay as they are."""
-    result = nodes.add("Div", [z, nodes.constant(temperature)])
-    if bias is not None:
-        result = nodes.add("Add", [result, nodes.constant(bias)])
-    return nodes.add("Where", [nodes.add("IsInf", [z]), z, result])
-
-
-def _probabilities(nodes: _Nodes, z: str, n_columns: int, *, multilabel: bool) -> str:
-    """Probabilities of labels, or of classes from their logits or from the one of the second of two."""
-    if multilabel:
-        return nodes.add("Sigmoid", [z])
-    if n_columns == 1:
-        both = nodes.add("Concat", [nodes.add("Neg", [z]), z], axis=1)
-        return nodes.add("Sigmoid", [both])
-    return nodes.add("Softmax", [z], axis=1)
-
-
-def _log_sigmoid(nodes: _Nodes, z: str) -> str:
-    decay = nodes.add("Exp", [nodes.add("Neg", [nodes.add("Abs", [z])])])
-    rest = nodes.add("Log", [nodes.add("Add", [nodes.constant(1.0), decay])])
-    return nodes.add("Sub", [nodes.add("Min", [z, nodes.constant(0.0)]), rest])
-
-
-def _labels_in(nodes: _Nodes, classes: Array, numbers: str, output: str) -> None:
-    """The labels with some numbers."""
-    labels = _labels(classes)
-    nodes.add("Gather", [nodes.constant(labels), numbers], output=output, axis=0)
-
-
-def _labels(classes: Array) -> Array:
-    """Labels as ONNX knows them: integers or strings. Floats are whole numbers."""
-    is_large = classes.dtype.kind == "u" and classes.max() > np.iinfo(np.int64).max
-    if classes.dtype.kind not in "biufOU" or is_large:
-        raise TypeError(f"ONNX has integers of 64 bits and strings as labels, got classes of {classes.dtype}")
-    return classes.astype(np.int64 if classes.dtype.kind in "biuf" else object)
-
-
-def _linear_logits(nodes: _ConvertedNodes, operator: Any, model: Any) -> str:
+def _linear_logits(nodes: ConvertedNodes, operator: Any, model: Any) -> str:
     """Logits of a linear model; with several inputs, these are columns of X."""
     x = _columns(nodes, operator)
     coef = model.coef_.toarray() if hasattr(model.coef_, "toarray") else model.coef_
@@ -253,16 +163,21 @@ def _linear_logits(nodes: _ConvertedNodes, operator: Any, model: Any) -> str:
     return nodes.add("Add", [products, nodes.constant(model.intercept_.astype(np.float64))])
 
 
-def _columns(nodes: _ConvertedNodes, operator: Any) -> str:
+def _columns(nodes: ConvertedNodes, operator: Any) -> str:
     """X, of one input or of several, which are some columns each."""
     parts = [_as_floats(nodes, variable) for variable in operator.inputs]
     return parts[0] if len(parts) == 1 else nodes.add("Concat", parts, axis=1)
 
 
-def _as_floats(nodes: _ConvertedNodes, variable: Any) -> str:
+def _as_floats(nodes: ConvertedNodes, variable: Any) -> str:
     if guess_proto_type(variable.type) == nodes.proto_type:
         return str(variable.full_name)
     return nodes.add("Cast", [variable.full_name], to=nodes.proto_type)
+
+
+def _nodes_of(scope: Any, operator: Any, container: Any) -> ConvertedNodes:
+    is_double = isinstance(operator.inputs[0].type, DoubleTensorType)
+    return ConvertedNodes(scope, container, np.float64 if is_double else np.float32)
 
 
 # What skl2onnx calls.
@@ -279,7 +194,7 @@ def _parse(scope: Any, model: Any, inputs: list[Any], custom_parsers: Any = None
     operator.outputs.append(scope.declare_local_variable("probabilities", floats()))
     if isinstance(model.classes_, list) or not scope.get_options(model, {"zipmap": True})["zipmap"]:
         return list(operator.outputs)
-    zipmap, labels = scope.declare_local_operator("SklearnZipMap"), _labels(model.classes_)
+    zipmap, labels = scope.declare_local_operator("SklearnZipMap"), onnx_labels(model.classes_)
     if labels.dtype == np.int64:
         zipmap.classlabels_int64s, label_type = labels.tolist(), Int64TensorType([None])
     else:
@@ -302,39 +217,39 @@ def _set_shapes(operator: Any) -> None:
     if isinstance(classes, list):
         operator.outputs[0].type = Int64TensorType([n_rows, n_columns])
     else:
-        of_labels = Int64TensorType if _labels(classes).dtype == np.int64 else StringTensorType
+        of_labels = Int64TensorType if onnx_labels(classes).dtype == np.int64 else StringTensorType
         operator.outputs[0].type = of_labels([n_rows])
 
 
 def _convert_softmax(scope: Any, operator: Any, container: Any) -> None:
     model, label = operator.raw_operator, operator.outputs[0].full_name
-    nodes = _ConvertedNodes(scope, container, operator.inputs[0].type)
+    nodes = _nodes_of(scope, operator, container)
     z = _linear_logits(nodes, operator, model)
-    _label_of_largest(nodes, model.classes_, z, label)
-    _give(nodes, operator, _probabilities(nodes, z, model.coef_.shape[0], multilabel=False), z)
+    label_of_largest(nodes, model.classes_, z, label)
+    _give(nodes, operator, probabilities_of(nodes, z, model.coef_.shape[0], multilabel=False), z)
 
 
 def _convert_sigmoids(scope: Any, operator: Any, container: Any) -> None:
     model, label = operator.raw_operator, operator.outputs[0].full_name
-    nodes = _ConvertedNodes(scope, container, operator.inputs[0].type)
+    nodes = _nodes_of(scope, operator, container)
     z = _linear_logits(nodes, operator, model)
     has_columns, thresholds = isinstance(model.classes_, list), nodes.constant(np.array(model.threshold, dtype=float))
     if has_columns:
         probabilities = nodes.add("Sigmoid", [z])
-        _whether_reached(nodes, probabilities, thresholds, label)
+        whether_reached(nodes, probabilities, thresholds, label)
     elif len(model.classes_) == 2:
-        probabilities = _probabilities(nodes, z, 1, multilabel=False)
-        chosen = _whether_reached(nodes, nodes.add("Sigmoid", [z]), thresholds)
-        _labels_in(nodes, model.classes_, _without_columns(nodes, chosen), label)
+        probabilities = probabilities_of(nodes, z, 1, multilabel=False)
+        chosen = whether_reached(nodes, nodes.add("Sigmoid", [z]), thresholds)
+        labels_in(nodes, model.classes_, without_columns(nodes, chosen), label)
     else:
-        probabilities = nodes.add("Softmax", [_log_sigmoid(nodes, z)], axis=1)
-        _label_of_largest(nodes, model.classes_, z, label)
+        probabilities = nodes.add("Softmax", [log_sigmoid(nodes, z)], axis=1)
+        label_of_largest(nodes, model.classes_, z, label)
     _give(nodes, operator, probabilities, z)
 
 
 def _convert_calibrator(scope: Any, operator: Any, container: Any) -> None:
     model, label = operator.raw_operator, operator.outputs[0].full_name
-    nodes = _ConvertedNodes(scope, container, operator.inputs[0].type)
+    nodes = _nodes_of(scope, operator, container)
     parts = getattr(model, "calibrated_estimators_", [model])
     own_label, probabilities = _calibrated(nodes, operator, parts[0])
     if len(parts) > 1 or parts[0] is not model:
@@ -344,14 +259,14 @@ def _convert_calibrator(scope: Any, operator: Any, container: Any) -> None:
     if own_label is not None:
         nodes.add("Identity", [own_label], output=label)
     elif isinstance(model.classes_, list):
-        _whether_reached(nodes, probabilities, nodes.constant(0.5), label)
+        whether_reached(nodes, probabilities, nodes.constant(0.5), label)
     else:
         numbers = nodes.add("ArgMax", [probabilities], axis=1, keepdims=0)
-        _labels_in(nodes, model.classes_, numbers, label)
+        labels_in(nodes, model.classes_, numbers, label)
     _give(nodes, operator, probabilities)
 
 
-def _calibrated(nodes: _ConvertedNodes, operator: Any, model: Any) -> tuple[str | None, str]:
+def _calibrated(nodes: ConvertedNodes, operator: Any, model: Any) -> tuple[str | None, str]:
     """The classifier's own label, where that is the prediction and not the most probable one; probabilities."""
     multilabel, n_classes = isinstance(model.classes_, list), len(model.classes_)
     if model.response_method_ is None:
@@ -362,11 +277,11 @@ def _calibrated(nodes: _ConvertedNodes, operator: Any, model: Any) -> tuple[str 
     keeps_order = model._fitted_kind == "temperature"
     bias = None if keeps_order else model.bias_
     temperature = np.atleast_1d(model.temperature_) if keeps_order else 1 / model.slope_
-    z = _scaled(nodes, z, temperature, bias)
-    return own_label if keeps_order else None, _probabilities(nodes, z, n_columns, multilabel=multilabel)
+    z = scaled(nodes, z, temperature, bias)
+    return own_label if keeps_order else None, probabilities_of(nodes, z, n_columns, multilabel=multilabel)
 
 
-def _classifier_logits(nodes: _ConvertedNodes, operator: Any, model: Any) -> tuple[str | None, str]:
+def _classifier_logits(nodes: ConvertedNodes, operator: Any, model: Any) -> tuple[str | None, str]:
     """The label that a calibrated classifier predicts, if that is not the most probable one, and its logits."""
     scope, container, multilabel = nodes.scope, nodes.container, isinstance(model.classes_, list)
     from_logits = model.response_method_ == "decision_function"
@@ -391,11 +306,11 @@ def _classifier_logits(nodes: _ConvertedNodes, operator: Any, model: Any) -> tup
     n_classes = len(model.classes_)
     if from_logits:
         # For two classes some converters give z, some -z and z.
-        return own_label, scores if multilabel or n_classes > 2 else _last_column(nodes, scores)
+        return own_label, scores if multilabel or n_classes > 2 else last_column(nodes, scores)
     logs = nodes.add("Log", [nodes.add("Max", [scores, nodes.constant(np.finfo(np.float64).eps)])])
     if n_classes > 2:
         return None, logs
-    return None, nodes.add("Sub", [_last_column(nodes, logs), _first_column(nodes, logs)])
+    return None, nodes.add("Sub", [last_column(nodes, logs), first_column(nodes, logs)])
 
 
 def _known_classifier(model: Any, *, multilabel: bool) -> tuple[Any, Any]:
@@ -427,7 +342,7 @@ def _float_type(inputs: list[Any]) -> Any:
     return DoubleTensorType if isinstance(inputs[0].type, DoubleTensorType) else FloatTensorType
 
 
-def _give(nodes: _ConvertedNodes, operator: Any, probabilities: str, z: str | None = None) -> None:
+def _give(nodes: ConvertedNodes, operator: Any, probabilities: str, z: str | None = None) -> None:
     """Give probabilities; or logits z, for two classes -z and z, with the option raw_scores."""
     model, output, result = operator.raw_operator, operator.outputs[1].full_name, probabilities
     if z is not None and nodes.container.get_options(model, {"raw_scores": False}, fail=False)["raw_scores"]:
@@ -437,35 +352,6 @@ def _give(nodes: _ConvertedNodes, operator: Any, probabilities: str, z: str | No
         nodes.add("Cast", [result], output=output, to=onnx.TensorProto.FLOAT)
     else:
         nodes.add("Identity", [result], output=output)
-
-
-def _label_of_largest(nodes: _ConvertedNodes, classes: Array, z: str, output: str) -> None:
-    """The label of the largest logit; of two classes the second where its logit is positive."""
-    if len(classes) == 2:
-        positive = nodes.add("Cast", [nodes.add("Greater", [z, nodes.constant(0.0)])], to=onnx.TensorProto.INT64)
-        numbers = _without_columns(nodes, positive)
-    else:
-        numbers = nodes.add("ArgMax", [z], axis=1, keepdims=0)
-    _labels_in(nodes, classes, numbers, output)
-
-
-def _whether_reached(nodes: _ConvertedNodes, probabilities: str, thresholds: str, output: str | None = None) -> str:
-    """1 where probabilities are at least as large as thresholds, else 0."""
-    below = nodes.add("Less", [probabilities, thresholds])
-    return nodes.add("Cast", [nodes.add("Not", [below])], output=output, to=onnx.TensorProto.INT64)
-
-
-def _without_columns(nodes: _ConvertedNodes, column: str) -> str:
-    return nodes.add("Reshape", [column, nodes.constant(np.array([-1]))])
-
-
-def _first_column(nodes: _ConvertedNodes, array: str) -> str:
-    return nodes.add("Slice", [array, *(nodes.constant(np.array([place])) for place in (0, 1, 1))])
-
-
-def _last_column(nodes: _ConvertedNodes, array: str) -> str:
-    ends = nodes.constant(np.array([-1])), nodes.constant(np.array([np.iinfo(np.int64).max]))
-    return nodes.add("Slice", [array, *ends, nodes.constant(np.array([1]))])
 
 
 register()

@@ -7,10 +7,15 @@ from numpy.testing import assert_allclose, assert_array_equal
 from sklearn.base import clone
 from sklearn.compose import ColumnTransformer
 from sklearn.datasets import load_breast_cancer, load_iris, load_wine
-from sklearn.ensemble import GradientBoostingClassifier, HistGradientBoostingClassifier, RandomForestClassifier
+from sklearn.ensemble import (
+    ExtraTreesClassifier,
+    GradientBoostingClassifier,
+    HistGradientBoostingClassifier,
+    RandomForestClassifier,
+)
 from sklearn.exceptions import NotFittedError
 from sklearn.frozen import FrozenEstimator
-from sklearn.linear_model import LogisticRegression
+from sklearn.linear_model import LogisticRegression, LogisticRegressionCV
 from sklearn.model_selection import GridSearchCV
 from sklearn.multiclass import OneVsRestClassifier
 from sklearn.naive_bayes import GaussianNB
@@ -28,12 +33,15 @@ from skactivation import (
     fit_temperature,
 )
 
-pytest.importorskip("skl2onnx")
-runtime = pytest.importorskip("onnxruntime")
-from skl2onnx import to_onnx  # noqa: E402
-from skl2onnx.common.data_types import DoubleTensorType, FloatTensorType, StringTensorType  # noqa: E402
-
-import skactivation.onnx  # noqa: E402
+runtime, skl2onnx = pytest.importorskip("onnxruntime"), pytest.importorskip("skl2onnx")
+types = pytest.importorskip("skl2onnx.common.data_types")
+graphs = pytest.importorskip("skactivation.onnx")
+to_onnx = skl2onnx.to_onnx
+DoubleTensorType, FloatTensorType, StringTensorType = (
+    types.DoubleTensorType,
+    types.FloatTensorType,
+    types.StringTensorType,
+)
 
 IRIS, TWO, WINE = (load(return_X_y=True) for load in (load_iris, load_breast_cancer, load_wine))
 # Mixed, so that each fold has all classes.
@@ -151,6 +159,18 @@ CLASSIFIERS = {
     "logistic": LogisticRegression(max_iter=1000),
     "naive Bayes": GaussianNB(),
     "forest": RandomForestClassifier(20, random_state=0),
+    "extra trees": ExtraTreesClassifier(20, random_state=0),
+    "logistic, of a search": LogisticRegressionCV(
+        Cs=2,
+        cv=2,
+        max_iter=1000,
+        scoring="neg_log_loss",
+        **(
+            {"use_legacy_attributes": False, "l1_ratios": (0,)}
+            if "use_legacy_attributes" in LogisticRegressionCV().get_params()
+            else {}
+        ),
+    ),
     "boosting": GradientBoostingClassifier(n_estimators=10, random_state=0),
     "network": MLPClassifier((8,), max_iter=2000, random_state=0),
     "support vectors": SVC(),
@@ -159,9 +179,9 @@ CLASSIFIERS = {
     "pipeline": make_pipeline(StandardScaler(), LogisticRegression(max_iter=1000)),
     "pipeline of ours": make_pipeline(StandardScaler(), SoftmaxRegression()),
 }
-NEED_DOUBLE = {"naive Bayes", "forest", "network"}
+NEED_DOUBLE = {"naive Bayes", "forest", "extra trees", "network"}
 # Their converters compute in single precision whatever the inputs are, or nearly so.
-LOOSE = {"forest": 1e-5, "boosting": 1e-5, "support vectors": 1e-5}
+LOOSE = {"forest": 1e-5, "extra trees": 1e-5, "boosting": 1e-5, "support vectors": 1e-5}
 
 
 @by_precision
@@ -243,7 +263,7 @@ def test_several_inputs_for_logits():
 def test_infinite_logits():
     z = np.array([[0.0], [1.0], [-2.0], [3.0], [np.inf], [-np.inf]])
     fit = fit_temperature(z[:4, 0], [0, 1, 1, 0])
-    (probabilities,) = outputs(skactivation.onnx.temperature_to_onnx(fit, 1, dtype=np.float64), logits=z)
+    (probabilities,) = outputs(graphs.temperature_to_onnx(fit, 1, dtype=np.float64), logits=z)
     assert_allclose(probabilities, fit.predict_proba(z))
     rng = np.random.default_rng(0)
     rows, y = rng.normal(size=(300, 3)), rng.integers(3, size=300)
@@ -310,18 +330,18 @@ def test_a_fitted_temperature(dtype, tolerance):
         (fit_temperature(z[:, 1], y == 1), z[:, 1:2]),
         (fit_temperature(z, Y, multilabel=True), z),
     ):
-        graph = skactivation.onnx.temperature_to_onnx(fit, logits.shape[1], dtype=dtype)
+        graph = graphs.temperature_to_onnx(fit, logits.shape[1], dtype=dtype)
         (probabilities,) = outputs(graph, logits=logits)
         assert_allclose(probabilities, fit.predict_proba(logits), atol=tolerance)
         assert probabilities.dtype == dtype
     with pytest.raises(ValueError, match="n_columns must be 3, the number of labels, got 2"):
-        skactivation.onnx.temperature_to_onnx(fit, 2)
+        graphs.temperature_to_onnx(fit, 2)
 
 
 def test_an_infinite_temperature_keeps_impossible_classes_impossible():
     z = np.array([[3.0, 0.0, -np.inf], [0.0, 3.0, 1.0], [1.0, 2.0, 0.0]])
     with pytest.warns(UserWarning, match="the logits contradict the labels"):
         fit = fit_temperature(z, [1, 0, 2])
-    (probabilities,) = outputs(skactivation.onnx.temperature_to_onnx(fit, 3, dtype=np.float64), logits=z)
+    (probabilities,) = outputs(graphs.temperature_to_onnx(fit, 3, dtype=np.float64), logits=z)
     assert_allclose(probabilities, fit.predict_proba(z))
     assert probabilities[0, 2] == 0

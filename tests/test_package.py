@@ -20,7 +20,7 @@ ROOT = PACKAGE.parent
 # A folder or file at the top imports only from itself and from floors below its own.
 FLOORS = [
     {"_typing"},
-    {"_arrays", "_callbacks", "_messages", "_package", "_threads"},
+    {"_arrays", "_callbacks", "_messages", "_onnx_graphs", "_package", "_threads"},
     {"_validation"},
     {"_activation_kernels"},
     {"activations", "_class_major_losses"},

@@ -1,8 +1,8 @@
 """Rows that are read block by block, and sums over them on as many threads as the caller allows.
 
-A term is a function ``term(block, *arguments)`` that returns a tuple of numbers, arrays and lists. It takes all data of
-rows from its block, and writes only to that block. To read data from disk or a cluster, write a subclass of
-`RowBlocks`.
+A term is a function ``term(block, *arguments)`` of a module that returns a tuple of numbers, arrays and lists. It takes
+all data of rows from its block, and writes only to that block. Objectives know data as `Rows`: to compute elsewhere,
+such as on a cluster, write a subclass of it.
 """
 
 from abc import ABC, abstractmethod
@@ -29,26 +29,13 @@ _WORTH_THREADS = 10_000_000
 _MOST_GROUPS = 32
 
 
-class RowBlocks(ABC):
-    """Rows of data in blocks that stay in cache, and sums of terms over the blocks.
+class Rows(ABC):
+    """Rows of data, wherever they are, and sums of terms over them."""
 
-    Blocks, their grouping and the order of all additions depend only on the shape of the data, so results are the same
-    bits for any number of threads.
-    """
-
-    slices: list[slice]
-    """The rows of each block."""
     n_passes: int = 0
     """Number of passes over all rows so far."""
-    work: float
-    """Approximate number of multiplications for the logits of all rows."""
-    only: Any = None
-    """The only block of small data, in double precision; None if blocks are made for each pass."""
 
     @abstractmethod
-    def blocks(self, slices: list[slice], dtype: Any) -> Iterator[Any]:
-        """Yield the blocks of the given slices. A block is valid until the next one is yielded."""
-
     def sum(
         self,
         term: Callable[..., Parts],
@@ -80,6 +67,36 @@ class RowBlocks(ABC):
         tuple
             The combined results, in the form that the term returns.
         """
+
+
+class RowBlocks(Rows):
+    """Rows of data in blocks that stay in cache, and sums of terms over the blocks.
+
+    Blocks, their grouping and the order of all additions depend only on the shape of the data, so results are the same
+    bits for any number of threads.
+    """
+
+    slices: list[slice]
+    """The rows of each block."""
+    work: float
+    """Approximate number of multiplications for the logits of all rows."""
+    only: Any = None
+    """The only block of small data, in double precision; None if blocks are made for each pass."""
+
+    @abstractmethod
+    def blocks(self, slices: list[slice], dtype: Any) -> Iterator[Any]:
+        """Yield the blocks of the given slices. A block is valid until the next one is yielded."""
+
+    def sum(
+        self,
+        term: Callable[..., Parts],
+        *arguments: Any,
+        size: int,
+        dtype: Any = np.float64,
+        combine: Callable[..., Any] | tuple[Callable[..., Any], ...] = np.add,
+        cost: float = 1.0,
+    ) -> Parts:
+        """Combine the results of ``term(block, *arguments)`` over all blocks, on threads if they pay."""
         self.n_passes += 1
         if self.only is not None and dtype == np.float64:
             return term(self.only, *arguments)

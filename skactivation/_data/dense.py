@@ -7,7 +7,14 @@ from typing import Any
 import numpy as np
 
 from skactivation._data.blocks import Buffers, absent_rows
-from skactivation._data.features import COMBINE_WEIGHT_FACTS, Columns, FeatureBlock, FeatureRows, WeightFacts
+from skactivation._data.features import (
+    COMBINE_WEIGHT_FACTS,
+    Columns,
+    FeatureBlock,
+    FeatureRows,
+    FeatureRowsInBlocks,
+    WeightFacts,
+)
 from skactivation._data.stored import StoredRows
 from skactivation._data.targets import Targets
 from skactivation._threads import even_slices, in_threads
@@ -57,7 +64,7 @@ class _Room:
 class DenseBlock(FeatureBlock):
     """Centred columns x (b, D) of a slice of rows."""
 
-    def __init__(self, data: FeatureRows, rows: slice, x: Array, room: _Room) -> None:
+    def __init__(self, data: FeatureRowsInBlocks, rows: slice, x: Array, room: _Room) -> None:
         self.rows, self.all_targets, self.all_weights = rows, data.targets, data.weights
         self.x, self._room = x, room
 
@@ -132,7 +139,7 @@ def _pair_numbers(n_columns: int) -> Array:
     return numbers
 
 
-class DenseRows(FeatureRows):
+class DenseRows(FeatureRowsInBlocks):
     """A dense X, C- or Fortran-ordered, float32 or float64, in memory, memory-mapped or stored elsewhere."""
 
     def __init__(
@@ -147,12 +154,8 @@ class DenseRows(FeatureRows):
     ) -> None:
         super().__init__(X, targets, weights, n_outputs=n_outputs, fit_intercept=fit_intercept, columns=columns)
         self._absent = absent_rows(weights)
-        self.n_entries = self.n_rows * self.n_columns
-        self.gram_cost = self.n_entries * (self.n_columns + 10.0)
+        estimate(self, X.dtype)
         self.work = float(self.n_entries * n_outputs)
-        is_small = self.n_entries <= _KEPT_SIZE
-        is_single = self.n_entries * n_outputs > _SINGLE_PRECISION_WORK or (X.dtype == np.float32 and not is_small)
-        self.dtype = np.dtype(np.float32 if is_single else np.float64)
         self.slices = dense_slices(self.n_rows, self.n_columns + n_outputs, self.dtype)
         dtypes = (np.dtype(np.float32), np.dtype(np.float64))
         self._buffers = {dtype: Buffers() for dtype in dtypes}
@@ -226,21 +229,36 @@ class DenseRows(FeatureRows):
             x[self._absent[rows]] = 0
 
     def _measure(self) -> tuple[Columns, WeightFacts]:
-        kinds = (np.minimum, np.maximum, np.add, np.add, *COMBINE_WEIGHT_FACTS)
-        low, high, mean, sum_of_weights, *facts = self.sum(
-            _ranges, self.n_features, self.n_rows, size=3 * self.n_features, combine=kinds
-        )
-        if isinstance(self._X, StoredRows) and not np.isfinite(low + high).all():
+        columns, weights = measure(self, self._X.dtype)
+        if isinstance(self._X, StoredRows) and not np.isfinite(columns.largest).all():
             self._X.refuse_not_finite()
-        weights = WeightFacts(*facts)
-        if not self.fit_intercept:
-            return Columns.of_range(np.zeros(self.n_features), np.maximum(high, -low), self.dtype), weights
-        # Rounding may take a mean out of the range. A constant column must become exactly 0.
-        center = np.minimum(np.maximum(mean * (self.n_rows / sum_of_weights), low), high)
-        np.copyto(center, low, where=low == high)
-        # A centre that X's dtype can hold is the same number in single and double precision.
-        center = np.asarray(center.astype(np.result_type(self._X.dtype, self.dtype)), dtype=np.float64)
-        return Columns.of_range(center, np.maximum(high - center, center - low), self.dtype), weights
+        return columns, weights
+
+
+def estimate(rows: FeatureRows, dtype: Any) -> None:
+    """Set the size, the costs and the precision of dense rows, of X with a dtype."""
+    rows.n_entries = rows.n_rows * rows.n_columns
+    rows.gram_cost = rows.n_entries * (rows.n_columns + 10.0)
+    is_small = rows.n_entries <= _KEPT_SIZE
+    is_single = rows.n_entries * rows.n_outputs > _SINGLE_PRECISION_WORK or (dtype == np.float32 and not is_small)
+    rows.dtype = np.dtype(np.float32 if is_single else np.float64)
+
+
+def measure(rows: FeatureRows, dtype: Any) -> tuple[Columns, WeightFacts]:
+    """Centre and range of each column of dense rows, of X with a dtype; and facts about the weights; in one pass."""
+    kinds = (np.minimum, np.maximum, np.add, np.add, *COMBINE_WEIGHT_FACTS)
+    low, high, mean, sum_of_weights, *facts = rows.sum(
+        _ranges, rows.n_features, rows.n_rows, size=3 * rows.n_features, combine=kinds
+    )
+    weights = WeightFacts(*facts)
+    if not rows.fit_intercept:
+        return Columns.of_range(np.zeros(rows.n_features), np.maximum(high, -low), rows.dtype), weights
+    # Rounding may take a mean out of the range. A constant column must become exactly 0.
+    center = np.minimum(np.maximum(mean * (rows.n_rows / sum_of_weights), low), high)
+    np.copyto(center, low, where=low == high)
+    # A centre that X's dtype can hold is the same number in single and double precision.
+    center = np.asarray(center.astype(np.result_type(dtype, rows.dtype)), dtype=np.float64)
+    return Columns.of_range(center, np.maximum(high - center, center - low), rows.dtype), weights
 
 
 def _ranges(block: DenseBlock, n_features: int, n_rows: int) -> tuple[Any, ...]:

@@ -11,7 +11,8 @@ from typing import Any, NamedTuple, Self
 
 import numpy as np
 
-from skactivation._data.blocks import RowBlocks
+from skactivation._data.blocks import CONCATENATE, RowBlocks, Rows
+from skactivation._data.sampling import even_steps, rows_at_ranks, stratum_quotas, stratum_ranks
 from skactivation._data.targets import Targets
 from skactivation._typing import Array
 
@@ -129,7 +130,65 @@ class FeatureBlock(ABC):
         """Yield the columns as dense arrays (., D) of limited size."""
 
 
-class FeatureRows(RowBlocks):
+class FeatureRows(Rows):
+    """X (n, d) with targets and weights, wherever they are: what objectives and their samples take."""
+
+    targets: Targets
+    """y as the loss takes it."""
+    weights: Array | None
+    """Weights of the rows in memory, (n,) for all problems, or (W, n) of which each problem has one; None if all are 1,
+    or if they are elsewhere."""
+    is_weighted: bool
+    """Whether the rows have weights."""
+    weight_facts: WeightFacts
+    n_rows: int
+    n_features: int
+    n_outputs: int
+    """Number of logits of a row, P K."""
+    n_columns: int
+    """Number of columns D: of X and, with an intercept, that of ones."""
+    fit_intercept: bool
+    columns: Columns
+    """Centres and units of the columns."""
+    dtype: Any
+    """Precision of sums for which single precision may do."""
+    n_entries: int
+    """Number of entries that a product reads."""
+    gram_cost: float
+    """Approximate number of floating-point operations for the Gram matrix of the columns."""
+
+    @abstractmethod
+    def stratified_sample(self, size: int) -> "SampledRows":
+        """About `size` rows, some of each of the targets' strata."""
+
+    @abstractmethod
+    def sample_by(self, n_rows: int, shares: Any, *arguments: Any, dtype: Any) -> "SampledRows":
+        """At most `n_rows` rows, drawn by the shares that a term `shares` gives as a list; see `even_steps`."""
+
+    @property
+    def have_weights_of_problems(self) -> bool:
+        """Whether each problem has one of several weights of the rows."""
+        return self.weights is not None and self.weights.ndim == 2
+
+    @property
+    def offsets(self) -> Array:
+        """Offsets (d,) subtracted after sums are formed: large ones cost digits. 0 if columns are centred before."""
+        return np.zeros(self.n_features)
+
+    def row_products(self) -> Array | None:
+        """Products (n, n) of the rows of X with each other, centred; None if they cannot be had at a low cost."""
+        return None
+
+
+class SampledRows(NamedTuple):
+    """Some rows, in memory. Their weights make up for the rows that they stand for."""
+
+    rows: FeatureRows
+    most_rows_each: float
+    """How many rows, itself included, one of them stands for at most."""
+
+
+class FeatureRowsInBlocks(RowBlocks, FeatureRows):
     """X (n, d) with targets and weights, block by block.
 
     Parameters
@@ -148,18 +207,11 @@ class FeatureRows(RowBlocks):
         Centres and units of the columns.
     """
 
-    dtype: Any
-    """Precision of sums for which single precision may do."""
-    n_entries: int
-    """Number of entries that a product reads."""
-    gram_cost: float
-    """Approximate number of floating-point operations for the Gram matrix of the columns."""
-
     def __init__(
         self, X: Any, targets: Targets, weights: Array | None, *, n_outputs: int, fit_intercept: bool, columns: Columns
     ) -> None:
         self._X = X
-        self.targets, self.weights = targets, weights
+        self.targets, self.weights, self.is_weighted = targets, weights, weights is not None
         self.n_outputs, self.fit_intercept, self.columns = n_outputs, fit_intercept, columns
         self.n_rows, self.n_features = X.shape
         self.n_columns = self.n_features + fit_intercept
@@ -183,6 +235,21 @@ class FeatureRows(RowBlocks):
         rows._keep()
         return rows
 
+    def stratified_sample(self, size: int) -> SampledRows:
+        """About `size` rows, some of each of the targets' strata."""
+        strata = self.targets.strata()
+        counts = np.bincount(strata)
+        quotas = stratum_quotas(counts, size)
+        chosen, stands_for = rows_at_ranks(strata, stratum_ranks(counts, quotas), counts / np.maximum(quotas, 1))
+        return SampledRows(self.take(chosen, stands_for), float(stands_for.max()))
+
+    def sample_by(self, n_rows: int, shares: Any, *arguments: Any, dtype: Any) -> SampledRows:
+        """At most `n_rows` rows, drawn by the shares that a term `shares` gives as a list; see `even_steps`."""
+        (parts,) = self.sum(shares, *arguments, size=1, dtype=dtype, combine=CONCATENATE)
+        of_rows = np.concatenate(parts)
+        chosen, stands_for = even_steps(of_rows, np.full(1, of_rows.sum()), np.full(1, self.n_rows), 0, n_rows)
+        return SampledRows(self.take(chosen, stands_for), max(1.0, float(stands_for.max())))
+
     def reweighted(self, targets: Targets, weights: Array, n_outputs: int) -> Self:
         """The same rows and columns with other targets and weights."""
         rows = self._like(self._X, targets, weights, n_outputs)
@@ -202,12 +269,3 @@ class FeatureRows(RowBlocks):
     @abstractmethod
     def _measure(self) -> tuple[Columns, WeightFacts]:
         """Centre and range of each column, and facts about the weights, over rows of positive weight."""
-
-    @property
-    def offsets(self) -> Array:
-        """Offsets (d,) subtracted after sums are formed: large ones cost digits. 0 if columns are centred before."""
-        return np.zeros(self.n_features)
-
-    def row_products(self) -> Array | None:
-        """Products (n, n) of the rows of X with each other, centred; None if they cannot be had at a low cost."""
-        return None

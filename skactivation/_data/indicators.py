@@ -1,6 +1,7 @@
 """Multilabel y, stored compactly: an `Indicator` gives the signs or values of 0, 1, soft and unknown labels."""
 
-from typing import Any
+from copy import copy
+from typing import Any, Self
 
 import numpy as np
 from scipy import sparse
@@ -46,6 +47,29 @@ class Indicator:
                 part = values[rows].T
                 signs = np.subtract(1, 2 * part.astype(np.int8) if self.all_known else np.nan_to_num(2 * part, nan=1.0))
                 self._signs[:, rows] = signs
+
+    def take(self, chosen: Array) -> Self:
+        """The rows with the given numbers."""
+        other = copy(self)
+        other.n_rows = chosen.size
+        other._values, other._codes = (
+            None if entries is None else entries[chosen] for entries in (self._values, self._codes)
+        )
+        other._signs = None if self._signs is None else self._signs[:, chosen]
+        return other
+
+    @classmethod
+    def joined(cls, parts: list[Self]) -> Self:
+        """The rows of several parts with the same labels, all of them dense."""
+        other = copy(parts[0])
+        other.n_rows = sum(part.n_rows for part in parts)
+        other.all_known, other.is_hard = all(part.all_known for part in parts), all(part.is_hard for part in parts)
+        other._values = other._signs = None
+        if other.is_hard:
+            other._signs = np.concatenate([part.signs(slice(None), part._all) for part in parts], axis=1)
+        else:
+            other._values = np.concatenate([part.values(slice(None), part._all).T for part in parts])
+        return other
 
     def slices(self) -> list[slice]:
         """Slices of rows that are processed together."""

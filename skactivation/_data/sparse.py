@@ -7,7 +7,7 @@ import numpy as np
 from scipy import sparse
 
 from skactivation._data.blocks import absent_rows
-from skactivation._data.features import COMBINE_WEIGHT_FACTS, Columns, FeatureBlock, FeatureRows, WeightFacts
+from skactivation._data.features import COMBINE_WEIGHT_FACTS, Columns, FeatureBlock, FeatureRowsInBlocks, WeightFacts
 from skactivation._data.targets import Targets
 from skactivation._threads import even_slices
 from skactivation._typing import Array
@@ -25,7 +25,7 @@ _DENSE_SIZE = 2**20
 class SparseBlock(FeatureBlock):
     """A slice of rows of a sparse X. Centring is applied to the coefficients, so that zeros stay zeros."""
 
-    def __init__(self, data: FeatureRows, rows: slice, x: Any, absent: Array | None) -> None:
+    def __init__(self, data: FeatureRowsInBlocks, rows: slice, x: Any, absent: Array | None) -> None:
         self.rows, self.all_targets, self.all_weights, self.x = rows, data.targets, data.weights, x
         self._offsets, self._fit_intercept, self._absent = data.offsets, data.fit_intercept, absent
 
@@ -105,7 +105,7 @@ class SparseBlock(FeatureBlock):
         return centred
 
 
-class SparseRows(FeatureRows):
+class SparseRows(FeatureRowsInBlocks):
     """A sparse X in CSR or CSC format."""
 
     def __init__(

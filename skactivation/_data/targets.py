@@ -1,8 +1,9 @@
 """y in the form that the losses take, block by block: exclusive classes, two classes as one logit, multilabel."""
 
 from abc import ABC, abstractmethod
+from copy import copy
 from functools import cached_property
-from typing import Any
+from typing import Any, NamedTuple, Self
 
 import numpy as np
 
@@ -44,9 +45,9 @@ class Targets(ABC):
     def strata(self) -> Array:
         """Stratum (n,) of each row, an integer from 0: a sample must include rows of every stratum."""
 
-    def take(self, chosen: Array) -> "Targets":
+    @abstractmethod
+    def take(self, chosen: Array) -> Self:
         """The targets of the rows with the given numbers."""
-        return _SomeTargets(self, chosen)
 
     def least_weights(self) -> Array:
         """Smallest positive weight (P,) that the targets carry; their largest is at most 1."""
@@ -55,27 +56,6 @@ class Targets(ABC):
     def can_be_separated(self) -> bool:
         """Whether each target is 0 or 1, also where it is given as a distribution: else there is an optimum."""
         return self.hard
-
-
-class _SomeTargets(Targets):
-    """Targets of a subset of the rows."""
-
-    def __init__(self, targets: Targets, chosen: Array) -> None:
-        self._targets, self._chosen = targets, chosen
-        self.loss, self.n_problems, self.n_logits = targets.loss, targets.n_problems, targets.n_logits
-        self.hard, self.uniform = targets.hard, targets.uniform
-
-    def block(self, rows: slice | Array, problems: Array) -> Any:
-        return self._targets.block(self._chosen[rows], problems)
-
-    def row_weights_of(self, problems: Array) -> Array:
-        return self._targets.row_weights_of(problems)
-
-    def strata(self) -> Array:
-        return self._targets.strata()[self._chosen]
-
-    def least_weights(self) -> Array:
-        return self._targets.least_weights()
 
 
 class RepeatedTargets(Targets):
@@ -99,6 +79,9 @@ class RepeatedTargets(Targets):
 
     def strata(self) -> Array:
         return self._targets.strata()
+
+    def take(self, chosen: Array) -> Self:
+        return type(self)(self._targets.take(chosen), self._problems)
 
     def least_weights(self) -> Array:
         return self._targets.least_weights()[self._problems]
@@ -133,6 +116,14 @@ class ClassTargets(Targets):
     def strata(self) -> Array:
         return _most_probable(self._encoded)
 
+    def take(self, chosen: Array) -> Self:
+        return type(self)(self._encoded[chosen], self.n_logits, self._smoothing)
+
+    @classmethod
+    def joined(cls, parts: list[Self]) -> Self:
+        """Targets of the rows of several parts."""
+        return cls(np.concatenate([part._encoded for part in parts]), parts[0].n_logits, parts[0]._smoothing)
+
     def can_be_separated(self) -> bool:
         return self._smoothing == 0 and not is_soft(self._encoded)
 
@@ -164,6 +155,14 @@ class BinaryTargets(Targets):
     def strata(self) -> Array:
         return _most_probable(self._encoded)
 
+    def take(self, chosen: Array) -> Self:
+        return type(self)(self._encoded[chosen], self._smoothing)
+
+    @classmethod
+    def joined(cls, parts: list[Self]) -> Self:
+        """Targets of the rows of several parts."""
+        return cls(np.concatenate([part._encoded for part in parts]), parts[0]._smoothing)
+
     def can_be_separated(self) -> bool:
         return self._smoothing == 0 and not is_soft(self._encoded)
 
@@ -183,6 +182,22 @@ def class_targets(encoded: Array, n_classes: int, label_smoothing: float = 0.0) 
 def _most_probable(encoded: Array) -> Array:
     """Class, or most probable class, of each row (n,)."""
     return encoded if encoded.ndim == 1 else encoded.argmax(axis=1)
+
+
+class LabelTotals(NamedTuple):
+    """Sums over rows, for each label (L,)."""
+
+    yes: Array
+    no: Array
+    """Weighted sums of yes and of no; a soft label adds to both."""
+    largest: Array
+    """The largest weight of an entry; 1 if entries have no weights."""
+
+    @classmethod
+    def joined(cls, parts: list[Self]) -> Self:
+        """Those of several parts of the rows."""
+        yes, no, largest = (np.stack(arrays) for arrays in zip(*parts, strict=True))
+        return cls(yes.sum(axis=0), no.sum(axis=0), largest.max(axis=0))
 
 
 class IndicatorTargets(Targets):
@@ -205,20 +220,24 @@ class IndicatorTargets(Targets):
         self._fitted = np.arange(indicator.n_labels)
         self._entries: Array | None = None if weights is None or weights.ndim == 1 else weights
         self._pos_weight = np.ones(indicator.n_labels)
-        self._largest = np.ones(indicator.n_labels) if self._entries is None else self._entries.max(axis=0)
-        self._largest[self._largest == 0] = 1
-        self.units = self._largest
+        largest = np.ones(indicator.n_labels) if self._entries is None else self._entries.max(axis=0)
+        self._largest = self.units = np.where(largest > 0, largest, 1.0)
         """Unit (L,) of the weights of each label: the weights in a block are divided by it."""
         self.row_weights = _without_silent_rows(indicator, self._entries, weights)
         """Weights (n,) of the rows; None if all are 1."""
         self._describe()
-        self.yes, self.no = self._totals()
-        """Weighted sums of yes and of no (L,); a soft label adds to both."""
+        self.totals = LabelTotals(*self._sums(), largest)
+        """Sums over these rows; or over all, once `fit_to` or `scale_to` has told them."""
 
-    def fit_to(self, pos_weight: Array, label_smoothing: float, fitted: Array) -> None:
+    def scale_to(self, totals: LabelTotals) -> None:
+        """Take weights in units of the largest ones of all rows, of which these are a part."""
+        self.totals, self._largest = totals, np.where(totals.largest > 0, totals.largest, 1.0)
+        self.units = self._largest * np.maximum(self._pos_weight, 1)
+
+    def fit_to(self, totals: LabelTotals, pos_weight: Array, label_smoothing: float, fitted: Array) -> None:
         """Multiply the weights of yes by `pos_weight` (L,), smooth targets, keep the labels in `fitted` (L,)."""
         self._pos_weight, self._smoothing = pos_weight, label_smoothing
-        self.units = self._largest * np.maximum(pos_weight, 1)
+        self.scale_to(totals)
         self._fitted = np.flatnonzero(fitted)
         self._describe()
 
@@ -252,7 +271,8 @@ class IndicatorTargets(Targets):
 
     def strata(self) -> Array:
         """Stratum of each row: its rarest entry, 2 l for a yes and 2 l + 1 for a no to label l."""
-        shares = self.yes / (self.yes + self.no)
+        yes, no, _ = self.totals
+        shares = yes / (yes + no)
         codes = np.zeros(self._indicator.n_rows, dtype=np.intp)
         for rows in self._indicator.slices():
             values = self._indicator.values(rows, np.arange(shares.size))
@@ -262,7 +282,25 @@ class IndicatorTargets(Targets):
             codes[rows] = 2 * label + ~(values[label, np.arange(label.size)] >= 0.5)
         return codes
 
-    def _totals(self) -> tuple[Array, Array]:
+    def take(self, chosen: Array) -> Self:
+        entries = None if self._entries is None else self._entries[chosen]
+        return self._of_rows(self._indicator.take(chosen), entries)
+
+    @classmethod
+    def joined(cls, parts: list[Self]) -> Self:
+        """Targets of the rows of several parts, which have been fitted to the same totals."""
+        entries = [part._entries for part in parts if part._entries is not None]
+        indicator = Indicator.joined([part._indicator for part in parts])
+        return parts[0]._of_rows(indicator, np.concatenate(entries) if entries else None)
+
+    def _of_rows(self, indicator: Indicator, entries: Array | None) -> Self:
+        """The same labels and factors with other rows, whose weights are left to others."""
+        other = copy(self)
+        other._indicator, other._entries, other.row_weights = indicator, entries, None
+        other._describe()
+        return other
+
+    def _sums(self) -> tuple[Array, Array]:
         """Weighted sums of yes and of no (L,); called before `fit_to`."""
         largest = 1.0 if self.row_weights is None else float(self.row_weights.max()) or 1.0
         labels = np.arange(self.n_problems)
@@ -323,6 +361,9 @@ class JoinedTargets(Targets):
 
     def strata(self) -> Array:
         return self._parts[0].strata()
+
+    def take(self, chosen: Array) -> Self:
+        return type(self)([part.take(chosen) for part in self._parts])
 
 
 def _without_silent_rows(indicator: Indicator, entries: Array | None, weights: Array | None) -> Array | None:

@@ -158,10 +158,11 @@ def _indicator_targets(y: Any, n_labels: int, weights: Array | None) -> tuple[In
     if indicator.n_labels != n_labels:
         raise ValueError(f"y must have a column for each of the {n_labels} labels, got {indicator.n_labels} columns")
     targets = IndicatorTargets(indicator, weights)
-    unknown = np.flatnonzero(targets.yes + targets.no == 0)
+    yes, no, _ = targets.totals
+    unknown = np.flatnonzero(yes + no == 0)
     if unknown.size:
         raise ValueError(
             f"y has no known entry of positive weight for {abridged(indicator.names[unknown])}: drop these columns of "
             "y and of the logits"
         )
-    return targets, np.minimum(targets.yes, targets.no), indicator.names
+    return targets, np.minimum(yes, no), indicator.names

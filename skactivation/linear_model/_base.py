@@ -14,6 +14,7 @@ from sklearn.exceptions import ConvergenceWarning
 from sklearn.utils.validation import check_is_fitted, validate_data
 
 from skactivation._callbacks import CallbackSupportMixin, Watch
+from skactivation._data.features import FeatureRows
 from skactivation._data.inputs import check_features
 from skactivation._data.rows import rows_of
 from skactivation._optimize.problems import Outcome, Progress, Solution
@@ -75,11 +76,20 @@ class LinearLogitModel(CallbackSupportMixin, PackageMixin, BaseEstimator, ABC):
 
     @abstractmethod
     def _describe(self, y: Any) -> Any:
-        """Validate and encode y, for `_weigh`."""
+        """Check y and encode it. The result's `weighted` joins it with weights; the `totals` of that go to `_plan`."""
 
     @abstractmethod
+    def _plan(self, totals: Any) -> tuple[Any, list[str]]:
+        """Decide, from sums over all rows, how y is fitted; the result's `encode` makes targets of what has weights.
+
+        Also returns messages for warnings.
+        """
+
     def _weigh(self, description: Any, sample_weight: Array | None) -> tuple[EncodedTargets, list[str]]:
         """Targets and weights from what `_describe` returned; messages for warnings."""
+        weighted = description.weighted(sample_weight)
+        plan, messages = self._plan(weighted.totals())
+        return plan.encode(weighted), messages
 
     @abstractmethod
     def _separated(self, largest_residuals: Array) -> str:
@@ -128,8 +138,7 @@ class LinearLogitModel(CallbackSupportMixin, PackageMixin, BaseEstimator, ABC):
         with unchanged_on_error(self), single_threaded_blas:
             parameters = self._checked_parameters()
             previous = dict(vars(self)) if parameters.warm_start else {}
-            X, weights = self._checked_data(X, y, sample_weight)
-            encoded, messages = self._weigh(self._describe(y), weights)
+            X, encoded, messages = self._checked_and_encoded(X, y, sample_weight)
             for message in messages:
                 warnings.warn(message, UserWarning, stacklevel=4)
             self.__dict__.update(encoded.attributes)
@@ -144,6 +153,11 @@ class LinearLogitModel(CallbackSupportMixin, PackageMixin, BaseEstimator, ABC):
                 warnings.warn(shortfall, ConvergenceWarning, stacklevel=4)
             watch.end(f"done, certified gap {self.optimality_gap_:.2g}")
         return self
+
+    def _checked_and_encoded(self, X: Any, y: Any, sample_weight: Any) -> tuple[Any, EncodedTargets, list[str]]:
+        """X, checked; y and the weights as fits take them; messages for warnings."""
+        X, weights = self._checked_data(X, y, sample_weight)
+        return X, *self._weigh(self._describe(y), weights)
 
     def _checked_data(self, X: Any, y: Any, sample_weight: Any) -> tuple[Any, Array | None]:
         """X and the weights, checked; that there is a y of as many rows."""
@@ -170,11 +184,8 @@ class LinearLogitModel(CallbackSupportMixin, PackageMixin, BaseEstimator, ABC):
         self, X: Any, encoded: EncodedTargets, parameters: _Parameters, previous: dict[str, Any], watch: Watch | None
     ) -> str | None:
         """Minimise the objective and set the fitted attributes; return a warning message if the gap exceeds tol."""
-        # Weights are scaled to a maximum of 1, so that sums do not overflow; `units` scale the objective back.
-        unit = 1.0 if encoded.weights is None else float(encoded.weights.max())
-        weights = None if encoded.weights is None else encoded.weights / unit
+        rows, unit = self._rows(X, encoded, fit_intercept=parameters.fit_intercept)
         units = unit * encoded.units
-        rows = rows_of(X, encoded.targets, weights, fit_intercept=parameters.fit_intercept)
         objective = LinearObjective(rows, np.divide(1.0, parameters.C), units)
         starts = self._starts(objective, encoded, previous)
         # A previous fit is a better guess.
@@ -194,6 +205,15 @@ class LinearLogitModel(CallbackSupportMixin, PackageMixin, BaseEstimator, ABC):
         )
         self._store(objective, solution, units, encoded, X.dtype)
         return None if self.converged_ else self._shortfall(objective, solution, encoded)
+
+    def _rows(self, X: Any, encoded: EncodedTargets, *, fit_intercept: bool) -> tuple[FeatureRows, float]:
+        """X with targets and weights, and the unit of the weights.
+
+        Weights are scaled to a maximum of 1, so that sums do not overflow; the unit scales the objective back.
+        """
+        unit = 1.0 if encoded.weights is None else float(encoded.weights.max())
+        weights = None if encoded.weights is None else encoded.weights / unit
+        return rows_of(X, encoded.targets, weights, fit_intercept=fit_intercept), unit
 
     def _observer(
         self, watch: Watch | None, objective: LinearObjective, units: Array, encoded: EncodedTargets, dtype: Any

@@ -48,14 +48,14 @@ def guess_from_smaller_problem(objective: LinearObjective, start: Array) -> Gues
     size = max(_LEAST_SAMPLE, min(n_rows // _ONE_IN, _MOST_ENTRIES // objective.rows.n_columns))
     if n_rows < _WORTH * size:
         return None
-    chosen, stands_for = _stratified_sample(objective.rows.targets.strata(), size)
-    sample = objective.on(objective.rows.take(chosen, stands_for))
-    solution = _minimum(sample, start, tol=_TOL, max_iter=_MAX_ITER, certified=False)
-    is_large = chosen.size >= sample_size(objective.shape)
-    return Guess(solution.theta, solution.history[0], Sample(sample, float(stands_for.max())) if is_large else None)
+    sampled = objective.rows.stratified_sample(size)
+    sample = Sample(objective.on(sampled.rows), sampled.most_rows_each)
+    solution = _minimum(sample.objective, start, tol=_TOL, max_iter=_MAX_ITER, certified=False)
+    is_large = sampled.rows.n_rows >= sample_size(objective.shape)
+    return Guess(solution.theta, solution.history[0], sample if is_large else None)
 
 
-def _minimum(objective: LinearObjective, start: Array, **options: Any) -> Solution:
+def _minimum(objective: Any, start: Array, **options: Any) -> Solution:
     strategy, _ = cheapest_strategy(objective.shape, objective.costs, has_penalty=objective.is_strongly_convex)
     return minimize(objective, [start], strategy, **options)
 
@@ -100,26 +100,3 @@ def _solve_in_row_space(objective: LinearObjective, products: Array, start: Arra
         factor[:rank, :rank], coefficients.T, lower=True, trans=1, check_finite=False
     ).T
     return Guess(objective.from_rows(combination, intercepts), solution.history[0], None)
-
-
-def _stratified_sample(strata: Array, size: int) -> tuple[Array, Array]:
-    """Sorted indices (m,) of sampled rows, and the number of rows (m,) that each represents.
-
-    Half of the sample is divided equally among the strata, half in proportion to their sizes, so that it contains rare
-    strata. The choice is random, because data may be periodic, with a fixed seed.
-    """
-    rng = np.random.default_rng(0)
-    counts = np.bincount(strata)
-    even = 0.5 * size / np.count_nonzero(counts)
-    quotas = np.minimum(counts, np.ceil(even + 0.5 * size * counts / strata.size).astype(np.intp))
-    order = np.argsort(strata, kind="stable")
-    ends = np.cumsum(counts)
-    chosen = np.concatenate(
-        [
-            order[end - count + rng.choice(count, quota, replace=False)]
-            for end, count, quota in zip(ends, counts, quotas, strict=True)
-        ]
-    )
-    stands_for = np.repeat(counts / np.maximum(quotas, 1), quotas)
-    by_row = np.argsort(chosen)
-    return chosen[by_row], stands_for[by_row]

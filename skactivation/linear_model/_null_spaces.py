@@ -44,7 +44,7 @@ def null_spaces(rows: FeatureRows, scale: Array, problems: Array, strengths: Arr
     if strengths.all() or rows.n_columns > _MOST_COLUMNS:
         return None
     # Problems with row weights of their own may lack the rows that make columns independent.
-    own = rows.weights is not None and rows.weights.ndim == 2
+    own = rows.have_weights_of_problems
     if not own and not strengths.any():
         bases = [_null_space(rows, scale, None)]
     else:

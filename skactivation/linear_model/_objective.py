@@ -12,7 +12,7 @@ from typing import Any, Self
 import numpy as np
 
 from skactivation._data.blocks import CONCATENATE
-from skactivation._data.features import FeatureRows
+from skactivation._data.features import FeatureRows, FeatureRowsInBlocks
 from skactivation._data.targets import RepeatedTargets
 from skactivation._optimize.masks import all_of
 from skactivation._optimize.objective import Costs, Curvature, Objective, Sample
@@ -70,7 +70,7 @@ class LinearObjective(Objective):
         self._problems = np.arange(self.shape[0]) if problems is None else problems
         self._alike = alike
         self.has_tiny_weights = np.zeros(self.shape[0], dtype=bool)
-        if rows.weights is not None or not targets.uniform:
+        if rows.is_weighted or not targets.uniform:
             weights = rows.weight_facts
             self.has_tiny_weights = self._of_weights(weights.least / weights.largest) * self._least_weights() < _TINY
         self._dtype: Any = np.dtype(np.float64)
@@ -130,29 +130,26 @@ class LinearObjective(Objective):
 
     def without(self, problems: Array, rows: Array) -> Self:
         """Problems (R,), given by their numbers, each without one of the rows (R,)."""
-        weights = np.ones(self.rows.n_rows) if self.rows.weights is None else self.rows.weights
-        weights = np.tile(weights, (rows.size, 1))
+        of_all = self.rows
+        if not isinstance(of_all, FeatureRowsInBlocks):
+            raise TypeError("rows can only be left out of data in memory")
+        weights = np.tile(np.ones(of_all.n_rows) if of_all.weights is None else of_all.weights, (rows.size, 1))
         weights[np.arange(rows.size), rows] = 0
-        targets = RepeatedTargets(self.rows.targets, self._problems[problems])
-        others = self.rows.reweighted(targets, weights, rows.size * self.shape[1])
+        targets = RepeatedTargets(of_all.targets, self._problems[problems])
+        others = of_all.reweighted(targets, weights, rows.size * self.shape[1])
         return type(self)(others, self._strengths[problems], self._units[problems], alike=self.shape[0] == 1)
 
     def sample(self, theta: Array, n_rows: int) -> Sample:
-        """A sample of rows.
-
-        Half of each row's chance is its share in the curvature, so that rare classes occur. The other half is the same
-        for all rows, so that none stands for very many. The sample is systematic: rows are drawn at even steps along
-        the cumulative sum of chances, and a row whose chance exceeds a step is drawn several times.
-        """
-        shares = self.curvature_shares(theta)
-        total = shares.sum()
-        if not total > 0:
+        """A sample of rows, drawn by the share of each in the curvature of every logit."""
+        cheap = self.in_single_precision()
+        (totals,) = cheap._sum(_terms.curvatures_by_logit, theta, size=self.shape[0] * self.shape[1])
+        if not totals.sum() > 0:
             return Sample(self, 1.0)
-        sums = np.cumsum(shares / total + 1 / shares.size)
-        places = sums[-1] * (np.arange(n_rows) + 0.5) / n_rows
-        chosen, times = np.unique(np.searchsorted(sums, places), return_counts=True)
-        stands_for = times * (sums[-1] / n_rows) / np.diff(sums, prepend=0.0)[chosen]
-        return Sample(self.on(self.rows.take(chosen, stands_for)), max(1.0, float(stands_for.max())))
+        totals[totals == 0] = 1
+        rows, most_rows_each = self.rows.sample_by(
+            n_rows, _terms.curvature_shares, cheap._point(theta), totals, dtype=cheap._dtype
+        )
+        return Sample(self.on(rows), most_rows_each)
 
     def center(self, theta: Array) -> None:
         """Project coefficients, in place, onto those orthogonal to directions that change no probability.
@@ -251,16 +248,8 @@ class LinearObjective(Objective):
 
     def has_uniform_curvature(self, theta: Array) -> bool:
         """Whether all rows have the same curvature, so that one Gram matrix gives all blocks."""
-        of_rows = self.rows.weights is None or self.rows.weights.ndim == 1
-        return self.rows.targets.uniform and of_rows and not theta[:, :, : self.rows.n_features].any()
-
-    def curvature_shares(self, theta: Array) -> Array:
-        """Importance (n,) of each row: its share of a logit's curvature, summed over the logits."""
-        cheap = self.in_single_precision()
-        (totals,) = cheap._sum(_terms.curvatures_by_logit, theta, size=self.shape[0] * self.shape[1])
-        totals[totals == 0] = 1
-        (shares,) = cheap._sum(_terms.curvature_shares, theta, totals, size=1, combine=CONCATENATE)
-        return np.concatenate(shares)
+        of_rows = self.rows.targets.uniform and not self.rows.have_weights_of_problems
+        return of_rows and not theta[:, :, : self.rows.n_features].any()
 
     def intercept_hessian(self, theta: Array) -> Array:
         """Hessian (P, K, K) of each problem with respect to its intercepts, made regular as `hessian` is."""
@@ -364,10 +353,15 @@ class LinearObjective(Objective):
         self, term: Any, theta: Array, *arguments: Any, size: int, combine: Any = np.add, cost: float = 1.0
     ) -> Any:
         """Sum a term, a function of a block, the point and more arguments, over the rows."""
+        return self.rows.sum(
+            term, self._point(theta), *arguments, size=size, dtype=self._dtype, combine=combine, cost=cost
+        )
+
+    def _point(self, theta: Array) -> LinearPoint:
+        """Coefficients in the form that terms take."""
         coefficients = (theta * self.units.block_scale).reshape(-1, self.shape[2])
         # In Fortran order, sparse products need no copy of the coefficients.
-        point = LinearPoint(self._loss, np.asfortranarray(coefficients), self._problems, self.shape[1])
-        return self.rows.sum(term, point, *arguments, size=size, dtype=self._dtype, combine=combine, cost=cost)
+        return LinearPoint(self._loss, np.asfortranarray(coefficients), self._problems, self.shape[1])
 
     def _mean_block(self, theta: Array) -> tuple[Array, Array]:
         cost = self.shape[2] / (self.shape[0] * self.shape[1])

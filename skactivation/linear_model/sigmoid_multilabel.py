@@ -1,5 +1,7 @@
 """Multilabel classification with one sigmoid per label."""
 
+from copy import copy
+from dataclasses import dataclass
 from typing import Any, NamedTuple, Self
 
 import numpy as np
@@ -14,7 +16,7 @@ from skactivation._arrays import column_names, in_library_of_x, without_tensors
 from skactivation._callbacks import with_callbacks
 from skactivation._data.indicators import Indicator
 from skactivation._data.labels import LabelClasses, as_labels, is_indicator
-from skactivation._data.targets import IndicatorTargets
+from skactivation._data.targets import IndicatorTargets, LabelTotals
 from skactivation._messages import listed
 from skactivation._typing import Array
 from skactivation._validation import check_pos_weight, check_thresholds
@@ -360,10 +362,8 @@ class SigmoidMultiLabel(ClassifierMixin, LinearLogitModel):
     def _shape_of_weights(self, X: Any, y: Any) -> tuple[int, ...]:
         return (X.shape[0], *np.shape(y)[1:]) if is_indicator(y) else (X.shape[0],)
 
-    def _weigh(self, description: "_Labels", sample_weight: Array | None) -> tuple[EncodedTargets, list[str]]:
-        indicator, names, attributes, messages = description
-        targets = IndicatorTargets(indicator, sample_weight)
-        yes, no = targets.yes, targets.no
+    def _plan(self, totals: "_LabelTotals") -> tuple["_LabelPlan", list[str]]:
+        (yes, no, _), names = totals.sums, totals.names
         unknown = yes + no == 0
         if unknown.any():
             labels = listed(names[unknown], "label", "labels")
@@ -371,24 +371,23 @@ class SigmoidMultiLabel(ClassifierMixin, LinearLogitModel):
         pos_weight = check_pos_weight(self.pos_weight, yes, no)
         check_thresholds(self.threshold, pos_weight.size)
         have_optimum = not self.fit_intercept or self.label_smoothing > 0
-        constant, more_messages = constant_intercepts(yes, no, names, have_optimum=have_optimum)
+        constant, messages = constant_intercepts(yes, no, names, have_optimum=have_optimum)
         fitted = np.ones(yes.size, dtype=bool) if constant is None else np.isnan(constant)
         # The formula for the intercept of a constant label does not use pos_weight.
         pos_weight = np.where(fitted, pos_weight, 1.0)
-        targets.fit_to(pos_weight, float(self.label_smoothing), fitted)
         half, kept = 0.5 * self.label_smoothing * (yes + no), 1 - self.label_smoothing
         with np.errstate(divide="ignore"):
             null_logits = np.log(pos_weight * (kept * yes + half)) - np.log(kept * no + half)
-        encoded = EncodedTargets(
-            targets=targets,
-            weights=targets.row_weights,
+        plan = _LabelPlan(
+            sums=totals.sums,
+            pos_weight=pos_weight,
+            smoothing=float(self.label_smoothing),
+            fitted=fitted,
             null_logits=np.clip(null_logits, -_LARGEST_START, _LARGEST_START)[fitted],
-            attributes=attributes,
-            prior_shift=np.log(pos_weight),
-            units=targets.units[fitted],
+            attributes=totals.attributes,
             constant=constant,
         )
-        return encoded, messages + more_messages
+        return plan, totals.messages + messages
 
     def _describe(self, y: Any) -> "_Labels":
         if is_indicator(y):
@@ -432,3 +431,59 @@ class _Labels(NamedTuple):
     """Fitted attributes that describe y."""
     messages: list[str]
     """Messages for warnings."""
+
+    def weighted(self, weights: Array | None) -> "_WeightedLabels":
+        """The same with weights of the rows (n,) or of the entries (n, L)."""
+        return _WeightedLabels(IndicatorTargets(self.indicator, weights), *self[1:])
+
+
+class _WeightedLabels(NamedTuple):
+    """Y with weights."""
+
+    targets: IndicatorTargets
+    names: Array
+    attributes: dict[str, Any]
+    messages: list[str]
+
+    def totals(self) -> "_LabelTotals":
+        """What decides how the labels are fitted."""
+        return _LabelTotals(self.targets.totals, *self[1:])
+
+
+class _LabelTotals(NamedTuple):
+    """Sums over the rows, and what describes y."""
+
+    sums: LabelTotals
+    names: Array
+    attributes: dict[str, Any]
+    messages: list[str]
+
+
+@dataclass(frozen=True)
+class _LabelPlan:
+    """How labels are fitted."""
+
+    sums: LabelTotals
+    pos_weight: Array
+    """Factors (L,) on the loss of entries 1."""
+    smoothing: float
+    fitted: Array
+    """Mask (L,) of the labels that are fitted."""
+    null_logits: Array
+    attributes: dict[str, Any]
+    """See `EncodedTargets`."""
+    constant: Array | None
+
+    def encode(self, rows: _WeightedLabels) -> EncodedTargets:
+        """Targets and weights of some rows."""
+        targets = copy(rows.targets)
+        targets.fit_to(self.sums, self.pos_weight, self.smoothing, self.fitted)
+        return EncodedTargets(
+            targets=targets,
+            weights=targets.row_weights,
+            null_logits=self.null_logits,
+            attributes=self.attributes,
+            prior_shift=np.log(self.pos_weight),
+            units=targets.units[self.fitted],
+            constant=self.constant,
+        )

@@ -1,6 +1,6 @@
 """Softmax regression for exclusive classes."""
 
-from dataclasses import replace
+from dataclasses import dataclass, replace
 from typing import Any, NamedTuple, Self
 
 import numpy as np
@@ -12,6 +12,7 @@ from sklearn.utils.validation import check_is_fitted
 
 from skactivation._arrays import in_library_of_x, without_tensors
 from skactivation._callbacks import with_callbacks
+from skactivation._data.class_totals import ClassTotals, WeightedClasses
 from skactivation._data.labels import as_labels, encode_labels, soft_targets
 from skactivation._data.targets import class_targets
 from skactivation._messages import abridged
@@ -25,6 +26,8 @@ __all__ = ["SoftmaxRegression"]
 
 # A class counts as separated by the data if its largest residual is below this.
 _CERTAIN = 1e-2
+# Fractions of classes are at least this, so that their logarithms are finite.
+_LEAST_FRACTION = 1e-9
 
 
 class SoftmaxRegression(ClassifierMixin, LinearLogitModel):
@@ -317,66 +320,68 @@ class SoftmaxRegression(ClassifierMixin, LinearLogitModel):
     def _describe(self, y: Any) -> "_Classes":
         soft = soft_targets(y)
         if soft is None:
-            encoded, classes = encode_labels(y, None)
-            check_two_classes(classes, type(self).__name__)
-            return _Classes(encoded, classes)
-        if self.class_weight is not None:
-            raise ValueError("class_weight can't be given with soft targets; use sample_weight instead")
+            return _Classes(*encode_labels(y, None))
         encoded, names = soft
         return _Classes(encoded, np.arange(encoded.shape[1]) if names is None else names)
 
-    def _weigh(self, description: "_Classes", sample_weight: Array | None) -> tuple[EncodedTargets, list[str]]:
-        encoded, classes = description
-        if encoded.ndim > 1:
-            messages = self._check_shares(encoded, classes, sample_weight)
-            check_two_classes(classes, type(self).__name__)
-            return self._encoded(encoded, classes, np.ones(classes.size), sample_weight), messages
-        factors = self._class_factors(encoded, classes, sample_weight)
-        weights = self._weigh_classes(encoded, factors, sample_weight)
-        if weights is not None:
-            return self._encode_present(encoded, classes, factors, weights)
-        return self._encoded(encoded, classes, factors, weights), []
-
-    def _encoded(
-        self, encoded: Array, classes: Array, factors: Array, weights: Array | None, n_present: int | None = None
-    ) -> EncodedTargets:
-        """Targets of classes that all have weight; `classes` may hold others, of which nothing is fitted."""
-        n_classes = classes.size if n_present is None else n_present
-        shares = self._shares(encoded, n_classes, weights)
-        # A softmax over two classes is a sigmoid of one logit.
-        null_logits = np.log(shares[1:] / shares[:1]) if n_classes == 2 else np.log(shares)
-        log_factors = np.log(factors)
-        return EncodedTargets(
-            targets=class_targets(encoded, n_classes, float(self.label_smoothing)),
-            weights=weights,
-            null_logits=null_logits if n_classes > 1 else null_logits[:0],
-            attributes={"classes_": classes},
-            prior_shift=log_factors[1:] - log_factors[:1] if classes.size == 2 else log_factors,
-            units=np.ones(1),
-        )
-
-    def _encode_present(
-        self, codes: Array, classes: Array, factors: Array, weights: Array
-    ) -> tuple[EncodedTargets, list[str]]:
-        """Encode labels with weights; a class without any weight gets a constant logit."""
-        n_rows = np.bincount(codes, weights > 0, minlength=classes.size)
+    def _plan(self, totals: ClassTotals) -> tuple["_ClassPlan", list[str]]:
+        if totals.are_soft:
+            return self._plan_for_soft(totals)
+        check_two_classes(totals.classes, type(self).__name__)
+        factors = self._class_factors(totals)
+        with np.errstate(over="ignore"):
+            largest = factors * totals.largest
+        if self.class_weight is not None and not 0 < largest.max() < np.inf:
+            raise ValueError("class_weight times sample_weight overflows or is 0 in every row; rescale one of them")
+        n_rows = totals.n_rows * (largest > 0)
         present = n_rows > 0
-        if present.all():
-            return self._encoded(codes, classes, factors, weights), []
-        factors = np.where(present, factors, 1.0)
-        # Rows of absent classes have the weight 0: their codes do not matter.
-        codes = np.maximum(np.cumsum(present) - 1, 0)[codes] * present[codes]
-        encoded = self._encoded(codes, classes, factors, weights, int(np.count_nonzero(present)))
-        logit = np.log(0.5) - np.log(n_rows.sum() + 0.5)
-        # Relative to their mean, so that the correction leaves the mean of the fitted logits at 0.
-        log_factors = np.where(present, np.log(factors) - np.log(factors[present]).mean(), 0.0)
-        shift = log_factors[1:] - log_factors[:1] if classes.size == 2 else log_factors
-        message = (
-            f"y has no row of positive weight for the classes {abridged(classes[~present])}: the others are fitted "
-            f"without them, and every row gives each of them a probability of at most {0.5 / (n_rows.sum() + 1):.2g}. "
-            "Add such rows, or weights"
+        plan = _ClassPlan(
+            classes=totals.classes,
+            present=present,
+            factors=None if self.class_weight is None else factors,
+            smoothing=float(self.label_smoothing),
+            null_logits=self._null_logits((factors * totals.weights)[present]),
+            prior_shift=_prior_shift(factors, present),
         )
-        return replace(encoded, prior_shift=shift, constant=np.where(present, np.nan, logit)), [message]
+        if present.all():
+            return plan, []
+        logit = np.log(0.5) - np.log(n_rows.sum() + 0.5)
+        message = (
+            f"y has no row of positive weight for the classes {abridged(totals.classes[~present])}: the others are "
+            "fitted without them, and every row gives each of them a probability of at most "
+            f"{0.5 / (n_rows.sum() + 1):.2g}. Add such rows, or weights"
+        )
+        return replace(plan, constant=np.where(present, np.nan, logit)), [message]
+
+    def _plan_for_soft(self, totals: ClassTotals) -> tuple["_ClassPlan", list[str]]:
+        if self.class_weight is not None:
+            raise ValueError("class_weight can't be given with soft targets; use sample_weight instead")
+        absent, messages = totals.n_rows == 0, []
+        check_two_classes(totals.classes[~absent], type(self).__name__)
+        if absent.any() and self.label_smoothing == 0:
+            messages.append(
+                f"y is 0 in every row of positive weight for the classes {totals.classes[absent].tolist()}: their "
+                "intercepts have no finite optimum (they tend to -inf); drop these columns"
+            )
+        present = np.ones(totals.classes.size, dtype=bool)
+        plan = _ClassPlan(
+            classes=totals.classes,
+            present=present,
+            factors=None,
+            smoothing=float(self.label_smoothing),
+            null_logits=self._null_logits(totals.weights),
+            prior_shift=_prior_shift(np.ones(present.size), present),
+        )
+        return plan, messages
+
+    def _null_logits(self, weights: Array) -> Array:
+        """Logits (P K,) of the fractions of the classes, given their total weights (K,); none for a single class."""
+        fractions = (1 - self.label_smoothing) * weights / weights.sum() + self.label_smoothing / weights.size
+        fractions = np.maximum(fractions, _LEAST_FRACTION)
+        # A softmax over two classes is a sigmoid of one logit.
+        if weights.size <= 2:
+            return np.asarray(np.log(fractions[1:] / fractions[:1]))
+        return np.asarray(np.log(fractions))
 
     def _store_outputs(self, encoded: EncodedTargets, coef: Array, intercept: Array, gaps: Array) -> None:
         """Insert the logits of classes without weight: no coefficients, and constant intercepts."""
@@ -385,8 +390,9 @@ class SoftmaxRegression(ClassifierMixin, LinearLogitModel):
             gaps, encoded = np.append(gaps, 0.0), replace(encoded, constant=None)
         super()._store_outputs(encoded, coef, intercept, gaps)
 
-    def _class_factors(self, codes: Array, classes: Array, sample_weight: Array | None) -> Array:
+    def _class_factors(self, totals: ClassTotals) -> Array:
         """Factor (K,) on the row weights of each class."""
+        classes = totals.classes
         factors = np.ones(classes.size)
         if self.class_weight is None:
             return factors
@@ -408,48 +414,12 @@ class SoftmaxRegression(ClassifierMixin, LinearLogitModel):
             return factors
         if self.class_weight != "balanced":
             raise ValueError(f"class_weight must be a dict, 'balanced' or None, got {self.class_weight!r}")
-        counted = slice(None) if sample_weight is None else sample_weight > 0
-        present = np.unique(codes[counted])
+        # The total weights stand for the rows: one of each class.
+        present = np.flatnonzero(totals.n_rows)
         factors[present] = compute_class_weight(
-            "balanced",
-            classes=present,
-            y=codes[counted],
-            # Weights relative to the largest, because sums of huge weights overflow.
-            sample_weight=None if sample_weight is None else sample_weight[counted] / sample_weight.max(),
+            "balanced", classes=present, y=present, sample_weight=totals.weights[present]
         )
         return factors
-
-    def _weigh_classes(self, codes: Array, factors: Array, sample_weight: Array | None) -> Array | None:
-        """Row weights times class factors."""
-        if self.class_weight is None:
-            return sample_weight
-        weights: Array = factors[codes]
-        if sample_weight is not None:
-            weights = weights * sample_weight
-        if not (np.isfinite(weights.max()) and weights.max() > 0):
-            raise ValueError("class_weight times sample_weight overflows or is 0 in every row; rescale one of them")
-        return weights
-
-    def _check_shares(self, targets: Array, classes: Array, sample_weight: Array | None) -> list[str]:
-        """Check that at least two classes have targets above 0; return messages about the others."""
-        present = targets if sample_weight is None else targets[sample_weight > 0]
-        absent = present.max(axis=0) == 0
-        check_two_classes(classes[~absent], type(self).__name__)
-        if not absent.any() or self.label_smoothing > 0:
-            return []
-        return [
-            f"y is 0 in every row of positive weight for the classes {classes[absent].tolist()}: their intercepts have "
-            "no finite optimum (they tend to -inf); drop these columns"
-        ]
-
-    def _shares(self, encoded: Array, n_classes: int, weights: Array | None) -> Array:
-        """Fraction (K,) of each class in the targets, at least 1e-9, so that its logarithm is finite."""
-        if encoded.ndim == 1:
-            shares = np.bincount(encoded, weights, minlength=n_classes)
-        else:
-            shares = np.average(encoded, axis=0, weights=weights)
-        shares = shares / shares.sum()
-        return np.asarray(np.maximum((1 - self.label_smoothing) * shares + self.label_smoothing / n_classes, 1e-9))
 
     def _separated(self, largest_residuals: Array) -> str:
         names = self.classes_[np.broadcast_to(largest_residuals < _CERTAIN, self.classes_.shape)].tolist()
@@ -466,6 +436,54 @@ class _Classes(NamedTuple):
     """Codes (n,) of the classes, or distributions (n, K)."""
     classes: Array
     """The classes (K,)."""
+
+    def weighted(self, weights: Array | None) -> WeightedClasses:
+        """The same with weights (n,) of the rows."""
+        return WeightedClasses(*self, weights)
+
+
+@dataclass(frozen=True)
+class _ClassPlan:
+    """How classes are fitted."""
+
+    classes: Array
+    """All classes (K,)."""
+    present: Array
+    """Mask (K,) of the classes that are fitted."""
+    factors: Array | None
+    """Factors (K,) on the weights of the rows of each class."""
+    smoothing: float
+    null_logits: Array
+    prior_shift: Array
+    """See `EncodedTargets`."""
+    constant: Array | None = None
+
+    def encode(self, rows: WeightedClasses) -> EncodedTargets:
+        """Targets and weights of some rows."""
+        encoded, weights = rows.recoded(self.classes), rows.weights
+        if self.factors is not None:
+            weights = self.factors[encoded] * (1.0 if weights is None else weights)
+        if not self.present.all():
+            # Rows of classes that are not fitted have the weight 0: their codes do not matter.
+            encoded = np.maximum(np.cumsum(self.present) - 1, 0)[encoded] * self.present[encoded]
+        return EncodedTargets(
+            targets=class_targets(encoded, int(np.count_nonzero(self.present)), self.smoothing),
+            weights=weights,
+            null_logits=self.null_logits,
+            attributes={"classes_": self.classes},
+            prior_shift=self.prior_shift,
+            units=np.ones(1),
+            constant=self.constant,
+        )
+
+
+def _prior_shift(factors: Array, present: Array) -> Array:
+    """What factors (K,) on the weights of classes add to their logits (L,)."""
+    logs = np.log(np.where(present, factors, 1.0))
+    if not present.all():
+        # Relative to their mean, so that the correction leaves the mean of the fitted logits at 0.
+        logs = np.where(present, logs - logs[present].mean(), 0.0)
+    return np.asarray(logs[1:] - logs[:1] if present.size == 2 else logs)
 
 
 def _with_absent_classes(coef: Array, intercept: Array, constant: Array) -> tuple[Array, Array]:

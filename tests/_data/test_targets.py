@@ -23,7 +23,7 @@ def parts_of(block):
 @pytest.mark.parametrize("rows", [slice(3, 11), np.array([5, 2, 2])], ids=["slice", "numbers"])
 def test_joined_targets_are_those_of_their_parts(Y, rows):
     one, other = IndicatorTargets(Indicator(Y), None), IndicatorTargets(Indicator(Y), None)
-    other.fit_to(np.array([1.0, 2.0, 0.5, 3.0]), 0.0, np.array([True, False, True, True]))
+    other.fit_to(other.totals, np.array([1.0, 2.0, 0.5, 3.0]), 0.0, np.array([True, False, True, True]))
     joined = JoinedTargets([one, other])
     assert joined.n_problems == 7
     problems = np.array([0, 3, 4, 6])

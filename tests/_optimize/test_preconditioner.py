@@ -75,7 +75,7 @@ def test_without_a_penalty_a_samples_hessian_proves_nothing():
 )
 def test_weights_are_tiny_if_the_products_of_rows_and_targets_weights_are(of_rows, pos_weight, tiny):
     targets = IndicatorTargets(Indicator(np.array([[0.0], [1.0]] * 10)), None)
-    targets.fit_to(np.array([pos_weight]), 0.0, np.array([True]))
+    targets.fit_to(targets.totals, np.array([pos_weight]), 0.0, np.array([True]))
     weights = np.where(np.arange(20) == 1, of_rows, 1.0)
     rows = rows_of(np.arange(20.0)[:, np.newaxis], targets, weights, fit_intercept=True)
     assert LinearObjective(rows, 0.1).has_tiny_weights == tiny

@@ -2,7 +2,7 @@
 
 import numpy as np
 import pytest
-from numpy.testing import assert_allclose, assert_array_equal
+from numpy.testing import assert_allclose
 
 from skactivation import SoftmaxRegression
 from skactivation._data.rows import rows_of
@@ -10,21 +10,8 @@ from skactivation._data.targets import BinaryTargets
 from skactivation._optimize.objective import Curvature, Sample
 from skactivation._optimize.preconditioner import precondition
 from skactivation.linear_model import _base, _initial_guess
-from skactivation.linear_model._initial_guess import _stratified_sample, guess_from_smaller_problem
+from skactivation.linear_model._initial_guess import guess_from_smaller_problem
 from skactivation.linear_model._objective import LinearObjective
-
-
-def test_a_sample_has_all_rows_of_rare_classes_and_stands_for_all_rows():
-    strata = np.random.default_rng(0).permutation(np.repeat([0, 1, 3], [9000, 990, 10]))
-    chosen, stands_for = _stratified_sample(strata, 600)
-    assert 500 <= chosen.size <= 610  # the rare stratum has only 10 rows
-    assert np.all(np.diff(chosen) >= 0)
-    assert set(np.flatnonzero(strata == 3)) <= set(chosen)
-    for stratum in (0, 1, 3):
-        assert_allclose(stands_for[strata[chosen] == stratum].sum(), np.sum(strata == stratum))
-    assert np.unique(chosen).size == chosen.size  # a row that came twice would stand for twice as many
-    again, _ = _stratified_sample(strata, 600)
-    assert_array_equal(chosen, again)
 
 
 @pytest.mark.parametrize("n_classes", [2, 3])
@@ -108,7 +95,7 @@ def test_a_samples_hessian_is_below_that_of_all_rows():
     objective = LinearObjective(rows_of(X, targets, None, fit_intercept=True), 0.01)
     theta = rng.normal(size=objective.shape)
     for size in (300, 900, 2500):
-        chosen, stands_for = _stratified_sample(targets.strata(), size)
-        sample = Sample(objective.on(objective.rows.take(chosen, stands_for)), stands_for.max())
+        rows, most_rows_each = objective.rows.stratified_sample(size)
+        sample = Sample(objective.on(rows), most_rows_each)
         below = np.linalg.inv(precondition(objective, theta, Curvature.WHOLE, sample=sample).lower_bound().inverse())
         assert np.linalg.eigvalsh(objective.hessian(theta)[0] - below[0]).min() > 0

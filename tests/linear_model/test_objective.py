@@ -219,7 +219,9 @@ def test_the_objective_on_a_sample_of_rows_weighs_them_by_the_rows_they_represen
 @pytest.mark.parametrize("make", OBJECTIVES)
 def test_every_output_has_the_same_total_share_of_curvature(make):
     objective = make()
-    shares = objective.curvature_shares(centred_theta(objective))
+    point = objective._point(centred_theta(objective))
+    (totals,) = objective.rows.sum(_terms.curvatures_by_logit, point, size=1)
+    ((shares,),) = objective.rows.sum(_terms.curvature_shares, point, totals, size=1)
     assert shares.shape == (80,)
     assert np.all(shares >= 0)
     # The shares of each output sum to 1.
@@ -360,7 +362,7 @@ def test_rows_are_certainly_right_below_log_2_of_the_least_weight():
     assert_allclose(objective.separation_levels(), np.log(2) * WEIGHTS.min())
     entries = np.where(RNG.random((80, 2)) < 0.1, 0.25, 2.0)
     targets = IndicatorTargets(Indicator(Y.round()), entries)
-    targets.fit_to(np.array([4.0, 1.0]), 0.0, np.ones(2, dtype=bool))
+    targets.fit_to(targets.totals, np.array([4.0, 1.0]), 0.0, np.ones(2, dtype=bool))
     levels = LinearObjective(rows_of(X, targets, None, fit_intercept=True), 0.0).separation_levels()
     # In units of the largest weight of an entry, which is 8 for a yes of the first label.
     assert_allclose(levels * targets.units, np.log(2) * np.array([0.25, 0.25]))

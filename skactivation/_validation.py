@@ -165,8 +165,13 @@ def _check_range(numbers: Array, width: int, which: str, name: str) -> None:
         )
 
 
-def check_sample_weight(sample_weight: Any, shape: tuple[int, ...], *, allow_rows: bool = True) -> Array | None:
-    """Return weights as float64, or None; they must be finite, non-negative and not all 0, of shape (n,) or `shape`."""
+def check_sample_weight(
+    sample_weight: Any, shape: tuple[int, ...], *, allow_rows: bool = True, allow_zeros: bool = False
+) -> Array | None:
+    """Return weights as float64, or None; they must be finite, non-negative and not all 0, of shape (n,) or `shape`.
+
+    Those of a part of the rows may all be 0, with `allow_zeros`; see `refuse_zero_weights`.
+    """
     if sample_weight is None:
         return None
     if isinstance(sample_weight, Real):
@@ -181,9 +186,15 @@ def check_sample_weight(sample_weight: Any, shape: tuple[int, ...], *, allow_row
     if weights.size and weights.min() < 0:
         row = np.unravel_index(int(np.argmin(weights)), weights.shape)[0]
         raise ValueError(f"sample_weight must not be negative, got {weights.min():g} in row {row}; use 0 to ignore it")
-    if weights.size and weights.max() == 0:
-        raise ValueError("sample_weight is zero for every row; at least one weight must be positive")
+    if not allow_zeros and weights.size:
+        refuse_zero_weights(weights.max() > 0)
     return weights
+
+
+def refuse_zero_weights(any_positive: bool) -> None:
+    """Raise an error if no weight is positive."""
+    if not any_positive:
+        raise ValueError("sample_weight is zero for every row; at least one weight must be positive")
 
 
 def check_pos_weight(pos_weight: Any, yes: Array, no: Array) -> Array:

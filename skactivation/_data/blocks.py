@@ -107,23 +107,23 @@ class RowBlocks(Rows):
             blocks = self.blocks(self.slices[group * n_blocks // n_groups : (group + 1) * n_blocks // n_groups], dtype)
             total = term(next(blocks), *arguments)
             for block in blocks:
-                total = _combined(total, term(block, *arguments), combine)
+                total = combined(total, term(block, *arguments), combine, in_place=True)
             return total
 
         parallel = self.work * cost >= _WORTH_THREADS
         totals = in_threads(group_total, n_groups) if parallel else [group_total(group) for group in range(n_groups)]
         total, *others = totals
         for parts in others:
-            total = _combined(total, parts, combine)
+            total = combined(total, parts, combine, in_place=True)
         return total
 
 
-def _combined(total: Parts, parts: Parts, combine: Any) -> Parts:
+def combined(total: Parts, parts: Parts, combine: Any, *, in_place: bool = False) -> Parts:
+    """Partial results with more of them, as in `Rows.sum`; in place, if no other object refers to their arrays."""
     functions = combine if isinstance(combine, tuple) else (combine,) * len(parts)
     return tuple(
-        # In place: no other object refers to a partial sum.
         function(before, part, out=before)
-        if isinstance(function, np.ufunc) and isinstance(before, np.ndarray) and before.ndim
+        if in_place and isinstance(function, np.ufunc) and isinstance(before, np.ndarray) and before.ndim
         else function(before, part)
         for function, before, part in zip(functions, total, parts, strict=True)
     )

@@ -131,14 +131,18 @@ class LinearLogitModel(CallbackSupportMixin, PackageMixin, BaseEstimator, ABC):
         self.coef_ = _dense(self.coef_)
         return self
 
-    def _fit(self, X: Any, y: Any, sample_weight: Any) -> Self:
-        """Fit, or raise an error and leave the estimator unchanged. For warnings, the caller is a decorated `fit`."""
+    def _fit(self, X: Any, y: Any, sample_weight: Any, read: Callable[..., Any] | None = None) -> Self:
+        """Fit, or raise an error and leave the estimator unchanged. For warnings, the caller is a decorated `fit`.
+
+        `read` makes of the data what `_checked_and_encoded` does; None for that.
+        """
+        read = self._checked_and_encoded if read is None else read
         watch = Watch(self, X, y, sample_weight)
         # BLAS has one thread from the first product on: its others would spin for a while, in the way of ours.
         with unchanged_on_error(self), single_threaded_blas:
             parameters = self._checked_parameters()
             previous = dict(vars(self)) if parameters.warm_start else {}
-            X, encoded, messages = self._checked_and_encoded(X, y, sample_weight)
+            X, encoded, messages = read(X, y, sample_weight)
             for message in messages:
                 warnings.warn(message, UserWarning, stacklevel=4)
             self.__dict__.update(encoded.attributes)

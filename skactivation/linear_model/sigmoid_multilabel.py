@@ -17,7 +17,7 @@ from skactivation._callbacks import with_callbacks
 from skactivation._data.indicators import Indicator
 from skactivation._data.labels import LabelClasses, as_labels, is_indicator
 from skactivation._data.targets import IndicatorTargets, LabelTotals
-from skactivation._messages import listed
+from skactivation._messages import abridged, listed
 from skactivation._typing import Array
 from skactivation._validation import check_pos_weight, check_thresholds
 from skactivation.linear_model._base import LinearLogitModel
@@ -394,8 +394,11 @@ class SigmoidMultiLabel(ClassifierMixin, LinearLogitModel):
             indicator = Indicator(y)
             no_and_yes = np.array([0, 1]).astype(indicator.dtype)
             classes_of_labels = LabelClasses([no_and_yes] * indicator.n_labels)
-            self._container = indicator.container
-            attributes = {"classes_": classes_of_labels, "label_names_": indicator.names}
+            attributes = {
+                "classes_": classes_of_labels,
+                "label_names_": indicator.names,
+                "_container": indicator.container,
+            }
             return _Labels(indicator, indicator.names, attributes, [])
         self.__dict__.pop("label_names_", None)
         indicator, classes, messages = indicator_of_classes(y, type(self).__name__)
@@ -457,6 +460,21 @@ class _LabelTotals(NamedTuple):
     names: Array
     attributes: dict[str, Any]
     messages: list[str]
+
+    @classmethod
+    def joined(cls, parts: list[Self]) -> Self:
+        """Those of several parts of the rows, each with a column for every label."""
+        first = parts[0]
+        for part in parts:
+            if not np.array_equal(part.names, first.names):
+                raise ValueError(
+                    "y must have the same columns in all partitions, got "
+                    f"{abridged(first.names)} and {abridged(part.names)}"
+                )
+        dtype = np.result_type(*(part.attributes["classes_"][0] for part in parts))
+        classes = LabelClasses([np.array([0, 1]).astype(dtype)] * first.names.size)
+        attributes = {**first.attributes, "classes_": classes}
+        return cls(LabelTotals.joined([part.sums for part in parts]), first.names, attributes, first.messages)
 
 
 @dataclass(frozen=True)

@@ -1,0 +1,2 @@
+"""Dask."""
+from skactivation.dask.softmax_regression import DaskSoftmaxRegression

@@ -1,0 +1,185 @@
+"""What the linear estimators for Dask share: fits to partitions, lazy predictions, the way to plain estimators."""
+
+from functools import partial
+from typing import Any, Self
+
+import dask.array as da
+import numpy as np
+from sklearn.utils.validation import check_is_fitted, validate_data
+
+from skactivation._data.features import FeatureRows
+from skactivation._typing import Array
+from skactivation.dask._cluster import Cluster
+from skactivation.dask._feature_rows import PartitionedRows
+from skactivation.dask._partitions import Partitions, delayed_parts, naming
+from skactivation.dask._predictions import lazily
+from skactivation.linear_model._base import LinearLogitModel
+from skactivation.linear_model._encoded_targets import EncodedTargets
+
+
+class DaskEstimator:
+    """An estimator that works on a cluster, and its plain counterpart."""
+
+    client: Any
+    _plain_class: type
+
+    def to_local(self) -> Any:
+        """The fitted estimator without Dask, for data in memory.
+
+        Returns
+        -------
+        estimator
+            A plain estimator with the same parameters and fitted attributes.
+        """
+        plain, params = self._plain(), self.get_params(deep=False)
+        plain.__dict__.update({name: value for name, value in vars(self).items() if name not in params})
+        return plain
+
+    def _plain(self) -> Any:
+        """The plain estimator, not fitted."""
+        return self._plain_class(**{name: value for name, value in self.get_params(deep=False).items() if name != "client"})
+
+    def __getstate__(self) -> dict[str, Any]:
+        """The state without the client, which belongs to this process."""
+        return {**super().__getstate__(), "client": None}
+
+    def __sklearn_clone__(self) -> Self:
+        """A clone with the same client, which cannot be copied."""
+        client, self.client = self.client, None
+        try:
+            other = super().__sklearn_clone__()
+        finally:
+            self.client = client
+        other.client = client
+        return other
+
+
+class DaskPredictions(DaskEstimator):
+    """Predictions of classifiers: for a Dask collection a lazy Dask array, for anything else an array."""
+
+    def predict(self, X: Any) -> Any:
+        """Predictions, as those of the plain estimator.
+
+        Parameters
+        ----------
+        X : Dask array or data frame of shape (n, d), or array-like
+            Rows.
+
+        Returns
+        -------
+        Dask array, or ndarray for an X in memory
+            Nothing is computed before `compute` is called.
+        """
+        return lazily(self._fitted().predict, X)
+
+    def decision_function(self, X: Any) -> Any:
+        """Logits, as those of the plain estimator.
+
+        Parameters
+        ----------
+        X : Dask array or data frame of shape (n, d), or array-like
+            Rows.
+
+        Returns
+        -------
+        Dask array, or ndarray for an X in memory
+            Nothing is computed before `compute` is called.
+        """
+        return lazily(self._fitted().decision_function, X)
+
+    def predict_proba(self, X: Any) -> Any:
+        """Probabilities, as those of the plain estimator.
+
+        Parameters
+        ----------
+        X : Dask array or data frame of shape (n, d), or array-like
+            Rows.
+
+        Returns
+        -------
+        Dask array, or ndarray for an X in memory
+            Nothing is computed before `compute` is called.
+        """
+        return lazily(self._fitted().predict_proba, X)
+
+    def predict_log_proba(self, X: Any) -> Any:
+        """Logarithms of the probabilities, as those of the plain estimator.
+
+        Parameters
+        ----------
+        X : Dask array or data frame of shape (n, d), or array-like
+            Rows.
+
+        Returns
+        -------
+        Dask array, or ndarray for an X in memory
+            Nothing is computed before `compute` is called.
+        """
+        return lazily(self._fitted().predict_log_proba, X)
+
+    def score(self, X: Any, y: Any, sample_weight: Any = None) -> float:
+        """The score of the plain estimator, computed on the cluster.
+
+        Parameters
+        ----------
+        X : Dask array or data frame of shape (n, d)
+            Rows.
+        y : Dask array, series or data frame
+            What the plain estimator's `score` takes.
+        sample_weight : Dask array or series of shape (n,), default=None
+            Non-negative weights of the rows.
+
+        Returns
+        -------
+        float
+            A number in [0, 1].
+        """
+        plain = self._fitted()
+        with Cluster(self.client) as cluster:
+            parts = [(plain, *part) for part in delayed_parts(X, y, sample_weight)]
+            scores = cluster.results(cluster.on_collections("score", _score, parts))
+        values, weights = np.array(scores).T
+        if not weights.any():
+            raise ValueError("y has no row of positive weight that can be scored")
+        return float(np.average(values, weights=weights))
+
+    def _fitted(self) -> Any:
+        check_is_fitted(self)
+        return self.to_local()
+
+
+class DaskLinearModel(DaskPredictions):
+    """Fits of a linear estimator to partitions."""
+
+    def _fit(self, X: Any, y: Any, sample_weight: Any) -> Self:
+        with Cluster(self.client) as cluster:
+            return super()._fit(X, y, sample_weight, partial(self._read_and_encode, cluster))
+
+    def _read_and_encode(
+        self, cluster: Cluster, X: Any, y: Any, sample_weight: Any
+    ) -> tuple[Partitions, EncodedTargets, list[str]]:
+        """X in partitions, facts about y as fits take it, and messages for warnings."""
+        if y is None:
+            raise ValueError(f"{type(self).__name__} requires y to be passed, but the target y is None")
+        parts = delayed_parts(X, y, sample_weight)
+        example = np.empty((1, X.shape[1])) if isinstance(X, da.Array) else X._meta
+        validate_data(self, example, skip_check_array=True)
+        # Workers get what checks of features take, and nothing that was fitted before.
+        reader = self._plain()
+        for name in ("n_features_in_", "feature_names_in_"):
+            if hasattr(self, name):
+                setattr(reader, name, getattr(self, name))
+        data = Partitions(cluster, reader, parts, X.shape[1])
+        plan, messages = self._plan(data.totals)
+        return data, data.encode(plan), messages
+
+    def _rows(self, X: Partitions, encoded: EncodedTargets, *, fit_intercept: bool) -> tuple[FeatureRows, float]:
+        targets = encoded.targets
+        return PartitionedRows.of(X, targets, fit_intercept=fit_intercept), targets.largest_weight
+
+
+def _score(number: int, plain: LinearLogitModel, X: Any, y: Any, sample_weight: Any) -> tuple[float, float]:
+    """The score of a partition, and its weight among others."""
+    with naming(number):
+        weight = float(len(X)) if len(X) else 0.0
+        return (plain.score(X, y, sample_weight) if weight else 0.0), weight

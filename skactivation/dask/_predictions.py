@@ -1,0 +1,36 @@
+"""Predictions of an estimator in memory for Dask collections: lazy, block by block."""
+
+from collections.abc import Callable
+from functools import partial
+from typing import Any
+
+import dask.array as da
+import numpy as np
+from dask import delayed, is_dask_collection
+
+from skactivation._typing import Array
+
+
+def lazily(method: Callable[[Any], Any], X: Any) -> Any:
+    """What a method gives for X: for a Dask array or data frame a lazy Dask array, with the chunks of X.
+
+    The number and the names of the features are checked here, the rows when they are computed.
+    """
+    if not is_dask_collection(X):
+        return method(X)
+    is_array = isinstance(X, da.Array)
+    example = method(np.zeros((1, *X.shape[1:]), X.dtype) if is_array else X._meta_nonempty)
+    if not isinstance(example, np.ndarray):
+        raise TypeError("predictions of this kind cannot be had lazily: call to_local() and predict block by block")
+    of_block = partial(_of_block, method, example[:0])
+    if not is_array:
+        shape = (np.nan, *example.shape[1:])
+        parts = [da.from_delayed(delayed(of_block)(part), shape, meta=example[:0]) for part in X.to_delayed()]
+        return da.concatenate(parts, allow_unknown_chunksizes=True)
+    X = X.rechunk({1: -1})
+    options: dict[str, Any] = {"drop_axis": 1} if example.ndim == 1 else {"chunks": (X.chunks[0], example.shape[1:])}
+    return X.map_blocks(of_block, meta=example[:0], **options)
+
+
+def _of_block(method: Callable[[Any], Array], empty: Array, X: Any) -> Array:
+    return method(X) if X.shape[0] else empty

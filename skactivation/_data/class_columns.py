@@ -51,11 +51,12 @@ def encode_columns(
     Without `classes`, they follow from y. If they are not clear, the error ends with `advice`.
     """
     codes, found = encode_labels(y, sample_weight, name)
-    classes = _classes_found(found, n_columns, advice, name) if classes is None else classes
+    classes = classes_found(found, n_columns, advice, name) if classes is None else classes
     return recode_labels(codes, found, classes, name), classes
 
 
-def _classes_found(found: Array, n_columns: int, advice: str, name: str) -> Array:
+def classes_found(found: Array, n_columns: int, advice: str, name: str = "y") -> Array:
+    """The classes (K,) of the columns, given the sorted labels that y holds."""
     if found.size == n_columns:
         return found
     if found.dtype.kind in "biuf":

@@ -21,7 +21,10 @@ class WeightedClasses(NamedTuple):
 
     def recoded(self, classes: Array) -> Array:
         """The codes (n,) of the classes among others, or the distributions."""
-        return self.encoded if self.encoded.ndim > 1 else recode_labels(self.encoded, self.classes, classes)
+        # Without a class no row has a positive weight, and the codes are 0.
+        if self.encoded.ndim > 1 or not self.classes.size:
+            return self.encoded
+        return recode_labels(self.encoded, self.classes, classes)
 
     def totals(self) -> "ClassTotals":
         """What decides how the classes are fitted."""

@@ -36,9 +36,7 @@ class AffineObjective(Objective):
         size = self._n_slopes + self._n_columns if rows.exclusive else 2
         self.shape = (rows.n_problems, 1, size)
         self.penalty = np.zeros(self.shape)
-        weights = rows.weights
-        tiny = weights is not None and weights[weights > 0].min(initial=1) < _TINY * weights.max()
-        self.has_tiny_weights = np.full(rows.n_problems, tiny)
+        self.has_tiny_weights = np.full(rows.n_problems, rows.least_weight < _TINY)
         # Smallest and largest finite logit of each column (K,), over rows of positive weight, once columns are centred:
         # large offsets would cost digits.
         low, high = self._rows.sum(_range, size=2 * self._n_columns, combine=(np.minimum, np.maximum))

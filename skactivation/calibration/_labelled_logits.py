@@ -1,18 +1,20 @@
 """Check logits together with y, and join them as `LogitRows`: labels of any kind, distributions, indicators."""
 
-from typing import Any
+from copy import copy
+from typing import Any, NamedTuple, Self
 
 import numpy as np
 from sklearn.utils import _safe_indexing, indexable
 
-from skactivation._data.class_columns import encode_columns, given_classes, named_columns
+from skactivation._data.class_columns import classes_found, given_classes, named_columns
+from skactivation._data.class_totals import WeightedClasses
 from skactivation._data.indicators import Indicator
-from skactivation._data.labels import check_same_columns, encode_labels, shape_of, soft_targets
-from skactivation._data.targets import BinaryTargets, ClassTargets, IndicatorTargets
+from skactivation._data.labels import check_same_columns, encode_labels, recode_labels, shape_of, soft_targets
+from skactivation._data.targets import BinaryTargets, ClassTargets, IndicatorTargets, LabelTotals, Targets
 from skactivation._messages import abridged
 from skactivation._typing import Array
-from skactivation._validation import as_floats, check_same_rows, check_sample_weight, sum_tolerance
-from skactivation.calibration._logits import LogitRows
+from skactivation._validation import as_floats, check_same_rows, check_sample_weight
+from skactivation.calibration._logits import LogitRows, LogitRowsInBlocks
 
 _ADVICE = (
     "divide each row by its sum; if the labels don't exclude each other, use fit_temperature(..., multilabel=True) "
@@ -81,32 +83,127 @@ def labelled_logits(
             )
         # Sums of very large or small weights stay in the range of floats.
         weights = weights / weights.max()
-    if multilabel:
-        targets, shares, names = _indicator_targets(y, logits.shape[1], weights)
-        weights = targets.row_weights
-    else:
-        targets, shares, names = _class_targets(y, logits.shape[1], weights, classes)
-    absent = names[shares == 0]
-    if every_class and absent.size:
-        raise ValueError(
-            f"y has no row of positive weight for the classes {abridged(absent)}, so their biases have no finite "
-            "optimum; use scaling='temperature' or add rows of these classes"
-        )
-    return LogitRows(logits, targets, weights, numbers), names
+    columns = Columns(logits.shape[1], classes, multilabel)
+    labels = columns.read(y, weights)
+    totals = labels.totals()
+    names = columns.names(totals, every_class=every_class)
+    return LogitRowsInBlocks(logits, *columns.encode(labels, totals, names), numbers), names
 
 
-def look_like_probabilities(logits: Array) -> str | None:
-    """A message if all rows (n, K) lie in [0, 1] and sum to 1, as probabilities do and logits do not."""
-    if logits.ndim != 2 or logits.shape[1] < 2:
-        return None
-    # The first row nearly always decides.
-    for rows in (logits[:1], logits):
-        if not (np.all((rows >= 0) & (rows <= 1)) and np.abs(rows.sum(axis=1) - 1).max() <= sum_tolerance(rows)):
-            return None
-    return (
-        "the logits look like probabilities: all rows lie in [0, 1] and sum to 1. A temperature for probabilities is "
-        "wrong for logits. Pass the logits, or np.log(np.maximum(p, np.finfo(p.dtype).eps))"
-    )
+class NamedLabels(NamedTuple):
+    """Multilabel y with weights."""
+
+    targets: IndicatorTargets
+    labels: Array
+    """Names (L,) of the labels."""
+
+    def totals(self) -> "NamedTotals":
+        """What decides whether there is a temperature for each label."""
+        return NamedTotals(self.targets.totals, self.labels)
+
+
+class NamedTotals(NamedTuple):
+    """Sums over the rows, for each label."""
+
+    sums: LabelTotals
+    labels: Array
+
+    @classmethod
+    def joined(cls, parts: list[Self]) -> Self:
+        """Those of several parts of the rows."""
+        return cls(LabelTotals.joined([part.sums for part in parts]), parts[0].labels)
+
+
+class Columns(NamedTuple):
+    """The columns of logits, and how y belongs to them."""
+
+    number: int
+    classes: Array | None
+    """The classes (K,) of the columns; None if they follow from y, or if columns are labels."""
+    multilabel: bool
+    """Whether columns are labels that do not exclude each other."""
+
+    @property
+    def _n_classes(self) -> int:
+        return max(2, self.number)
+
+    def read(self, y: Any, weights: Array | None) -> WeightedClasses | NamedLabels:
+        """Check y of some rows, and join it with their weights."""
+        if self.multilabel:
+            return self._read_labels(y, weights)
+        soft = soft_targets(y, _ADVICE)
+        if soft is None:
+            return WeightedClasses(*encode_labels(y, weights), weights)
+        encoded, names = soft
+        if encoded.shape[1] != self._n_classes:
+            raise ValueError(
+                f"y must have a column for each of the {self._n_classes} classes, got {encoded.shape[1]} columns"
+            )
+        if self.classes is not None and names is not None and not np.array_equal(names, self.classes):
+            raise ValueError(
+                f"y must have the columns {abridged(self.classes)} in this order, got {abridged(names)}; reorder y"
+            )
+        return WeightedClasses(encoded, np.arange(self._n_classes) if names is None else names, weights)
+
+    def _read_labels(self, y: Any, weights: Array | None) -> NamedLabels:
+        if len(shape_of(y)) == 1:
+            raise ValueError(
+                "y must have the shape (n, L) if multilabel=True, got one dimension; use reshape(-1, 1) for one label"
+            )
+        indicator = Indicator(y)
+        if indicator.n_labels != self.number:
+            raise ValueError(
+                f"y must have a column for each of the {self.number} labels, got {indicator.n_labels} columns"
+            )
+        return NamedLabels(IndicatorTargets(indicator, weights), indicator.names)
+
+    def names(self, totals: Any, *, every_class: bool) -> Array:
+        """The classes or labels of the columns, given sums over all rows."""
+        if self.multilabel:
+            (yes, no, _), names = totals
+            unknown = np.flatnonzero(yes + no == 0)
+            if unknown.size:
+                raise ValueError(
+                    f"y has no known entry of positive weight for {abridged(names[unknown])}: drop these columns of "
+                    "y and of the logits"
+                )
+            absent = names[np.minimum(yes, no) == 0]
+        elif totals.are_soft:
+            names = totals.classes if self.classes is None else self.classes
+            absent = names[totals.n_rows == 0]
+        else:
+            found = totals.classes[totals.n_rows > 0]
+            names = self._classes_of(found)
+            absent = names[~np.isin(np.arange(names.size), recode_labels(np.arange(found.size), found, names))]
+        if every_class and absent.size:
+            raise ValueError(
+                f"y has no row of positive weight for the classes {abridged(absent)}, so their biases have no finite "
+                "optimum; use scaling='temperature' or add rows of these classes"
+            )
+        return names
+
+    def _classes_of(self, found: Array) -> Array:
+        """The classes (K,), given those that y holds."""
+        if self.classes is not None:
+            return self.classes
+        classes = classes_found(found, self._n_classes, _NAME_THEM)
+        if found.size == 1:
+            raise ValueError(
+                f"y holds one class, {abridged(found)}: its temperature would say nothing about others. "
+                f"Use more rows. If that is what you want: {_NAME_THEM}"
+            )
+        return classes
+
+    def encode(self, labels: Any, totals: Any, names: Array) -> tuple[Targets, Array | None]:
+        """Targets of some rows and their weights, given sums over all rows, and what `names` returned."""
+        if self.multilabel:
+            targets = copy(labels.targets)
+            targets.scale_to(totals.sums)
+            return targets, targets.row_weights
+        encoded = labels.recoded(names)
+        if self.number == 1:
+            return BinaryTargets(encoded), labels.weights
+        return ClassTargets(encoded, self._n_classes), labels.weights
 
 
 def classes_in(y: Any) -> Array:
@@ -116,53 +213,3 @@ def classes_in(y: Any) -> Array:
         return encode_labels(y, None)[1]
     targets, names = soft
     return np.arange(targets.shape[1]) if names is None else names
-
-
-def _class_targets(y: Any, n_columns: int, weights: Array | None, classes: Array | None) -> tuple[Any, Array, Array]:
-    """Targets of exclusive classes, the total weight (K,) of each class, and the classes (K,)."""
-    n_classes = max(2, n_columns)
-    soft = soft_targets(y, _ADVICE)
-    if soft is None:
-        given = classes is not None
-        encoded, classes = encode_columns(y, n_classes, weights, classes=classes, advice=_NAME_THEM)
-        if not given and encoded.min() == encoded.max():
-            raise ValueError(
-                f"y holds one class, {abridged(classes[encoded[:1]])}: its temperature would say nothing about others. "
-                f"Use more rows. If that is what you want: {_NAME_THEM}"
-            )
-        shares = np.bincount(encoded, weights, minlength=n_classes)
-    else:
-        encoded, names = soft
-        if encoded.shape[1] != n_classes:
-            raise ValueError(
-                f"y must have a column for each of the {n_classes} classes, got {encoded.shape[1]} columns"
-            )
-        if classes is None:
-            classes = np.arange(n_classes) if names is None else names
-        elif names is not None and not np.array_equal(names, classes):
-            raise ValueError(
-                f"y must have the columns {abridged(classes)} in this order, got {abridged(names)}; reorder y"
-            )
-        shares = encoded.sum(axis=0, dtype=np.float64) if weights is None else weights @ encoded
-    targets = BinaryTargets(encoded) if n_columns == 1 else ClassTargets(encoded, n_classes)
-    return targets, np.asarray(shares), classes
-
-
-def _indicator_targets(y: Any, n_labels: int, weights: Array | None) -> tuple[IndicatorTargets, Array, Array]:
-    """Multilabel targets, the smaller of the total weights (L,) of yes and no, and the names (L,)."""
-    if len(shape_of(y)) == 1:
-        raise ValueError(
-            "y must have the shape (n, L) if multilabel=True, got one dimension; use reshape(-1, 1) for one label"
-        )
-    indicator = Indicator(y)
-    if indicator.n_labels != n_labels:
-        raise ValueError(f"y must have a column for each of the {n_labels} labels, got {indicator.n_labels} columns")
-    targets = IndicatorTargets(indicator, weights)
-    yes, no, _ = targets.totals
-    unknown = np.flatnonzero(yes + no == 0)
-    if unknown.size:
-        raise ValueError(
-            f"y has no known entry of positive weight for {abridged(indicator.names[unknown])}: drop these columns of "
-            "y and of the logits"
-        )
-    return targets, np.minimum(yes, no), indicator.names

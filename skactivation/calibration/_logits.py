@@ -10,20 +10,22 @@ through the sum of <t, D> over the rows, which is computed once. A sigmoid is th
 D = (max(z, 0), max(-z, 0)). Only -E_p[u] is negative, so cancellation costs few digits.
 """
 
+from abc import abstractmethod
 from collections.abc import Iterator
 from copy import copy
-from dataclasses import dataclass
-from typing import Any, NamedTuple, Self
+from dataclasses import dataclass, fields
+from typing import Any, NamedTuple, Self, TypeVar
 
 import numpy as np
 
 from skactivation._activation_kernels import sum_of_others
 from skactivation._class_major_losses import LabelSigns, expected_gaps
-from skactivation._data.blocks import CONCATENATE, Buffers, RowBlocks, absent_rows
+from skactivation._data.blocks import CONCATENATE, Buffers, RowBlocks, Rows, absent_rows
 from skactivation._data.targets import Targets, weights_of_yes_and_no
 from skactivation._messages import abridged
 from skactivation._threads import even_slices
 from skactivation._typing import Array
+from skactivation._validation import sum_tolerance
 
 # Numbers in a block, measured: smaller blocks spend time on calls, larger ones leave the cache.
 _BLOCK_SIZE = 2**17
@@ -50,7 +52,7 @@ class LogitBlock(NamedTuple):
     infinite: Array | None
     """Mask of infinite logits, for which z is 0; None if there are none."""
     rows: slice
-    data: "LogitRows"
+    data: "LogitRowsInBlocks"
 
     def targets(self, problems: Array) -> Any:
         """Targets of the given problems, in the form that the loss takes."""
@@ -74,7 +76,49 @@ class LogitBlock(NamedTuple):
         return block, targets
 
 
-class LogitRows(RowBlocks):
+class LogitRows(Rows):
+    """Logits (n, K) with targets and weights, wherever they are: what calibrations take."""
+
+    targets: Targets
+    exclusive: bool
+    """Whether the columns are classes that exclude each other."""
+    n_rows: int
+    n_columns: int
+    n_problems: int
+    least_weight: float
+    """The least positive weight of a row; the largest is 1."""
+    unit: float = 1.0
+    """A power of two that scales logits of extreme size to about 1, set by `prepare`."""
+
+    @property
+    def are_few(self) -> bool:
+        """Whether a pass over all rows takes no longer than one over a sample."""
+        return self.n_rows * self.n_columns <= _BLOCK_SIZE
+
+    @abstractmethod
+    def with_(self, **changes: Any) -> Self:
+        """A copy with changed attributes."""
+
+    @abstractmethod
+    def unlikely(self) -> str | None:
+        """A message if the logits look like probabilities."""
+
+    @abstractmethod
+    def take(self, chosen: Array) -> "LogitRowsInBlocks":
+        """The rows with the given numbers in memory, in the same unit."""
+
+    @abstractmethod
+    def summarised(self) -> tuple[Self, "Summary"]:
+        """The rows, of which `sum` subtracts each row's largest logit; and sums over the rows, in one pass.
+
+        Raises
+        ------
+        ValueError
+            For rows with NaN, ``+inf`` or only ``-inf``, or that give a true class the probability 0.
+        """
+
+
+class LogitRowsInBlocks(RowBlocks, LogitRows):
     """Logits (n, K) with targets and weights, block by block, in double precision. Rows of weight 0 are ignored.
 
     Parameters
@@ -84,7 +128,7 @@ class LogitRows(RowBlocks):
     targets : Targets
         Targets of one problem with K logits, or of K problems with one logit.
     weights : ndarray of shape (n,) or None
-        Weights of the rows.
+        Weights of the rows; the largest is 1.
     numbers : ndarray of shape (n,) or None
         Row numbers for error messages; None for 0 to n - 1.
     """
@@ -92,18 +136,15 @@ class LogitRows(RowBlocks):
     def __init__(self, values: Array, targets: Targets, weights: Array | None, numbers: Array | None = None) -> None:
         self.values, self.targets, self.weights, self.numbers = values, targets, weights, numbers
         self.exclusive = targets.n_logits > 1
-        n_rows, self.n_columns = values.shape
+        self.n_rows, self.n_columns = values.shape
         self.n_problems = targets.n_problems
-        self.slices = even_slices(n_rows, -(-n_rows * self.n_columns // _BLOCK_SIZE))
+        self.slices = even_slices(self.n_rows, -(-values.size // _BLOCK_SIZE))
         self._absent = absent_rows(weights)
-        # Whether some positive weights are tiny beside others.
-        self.uneven = weights is not None and _is_uneven(weights)
+        self.least_weight = 1.0 if weights is None else float(weights.min(where=weights > 0, initial=np.inf))
         # A few exponentials and reductions for each logit.
         self.work = 32.0 * values.size
         self._buffers = Buffers()
-        # Set by `prepare`: a power of two that scales logits of extreme size to about 1; the largest logit of each
-        # row, which is subtracted; whether there are infinite logits.
-        self.unit = 1.0
+        # Set by `summarised`: the largest logit of each row, which is subtracted; whether there are infinite logits.
         self.tops: Array | None = None
         # Subtracted from the columns (K,), where biases make up for it.
         self.centers: Array | None = None
@@ -115,10 +156,31 @@ class LogitRows(RowBlocks):
         vars(other).update(changes)
         return other
 
-    def take(self, chosen: Array) -> "LogitRows":
+    def unlikely(self) -> str | None:
+        """A message if the logits look like probabilities."""
+        return look_like_probabilities(self.values)
+
+    @property
+    def uneven(self) -> bool:
+        """Whether some positive weights are tiny beside others."""
+        return self.least_weight < _UNEVEN
+
+    def take(self, chosen: Array) -> "LogitRowsInBlocks":
         """The rows with the given numbers, in the same unit."""
         weights = None if self.weights is None else self.weights[chosen]
-        return LogitRows(self.values[chosen], self.targets.take(chosen), weights).with_(unit=self.unit)
+        return LogitRowsInBlocks(self.values[chosen], self.targets.take(chosen), weights).with_(unit=self.unit)
+
+    def summarised(self) -> tuple[Self, "Summary"]:
+        """The rows, of which `sum` subtracts each row's largest logit; and sums over the rows, in one pass."""
+        kinds = (np.add,) * 6 + (np.maximum,) * 3 + (CONCATENATE,) * 2
+        term = _softmax_summary if self.exclusive else _sigmoid_summary
+        rows = self.with_()
+        *sums, infinite, bad, tops = rows.sum(term, 1 / rows.unit, size=9 * rows.n_problems, combine=kinds)
+        bad = np.concatenate(bad)
+        if bad.any():
+            _refuse(rows, np.flatnonzero(bad))
+        shift = np.concatenate(tops) if rows.exclusive else None
+        return rows.with_(tops=shift, has_infinite=bool(infinite)), Summary(*sums)
 
     def blocks(self, slices: list[slice], dtype: Any) -> Iterator[LogitBlock]:
         """Yield some blocks, one at a time."""
@@ -145,6 +207,9 @@ class LogitRows(RowBlocks):
         self._buffers.give_back(room)
 
 
+AnyLogitRows = TypeVar("AnyLogitRows", bound=LogitRows)
+
+
 @dataclass(frozen=True)
 class Summary:
     """Sums and maxima over the rows, for each problem (P,), in the rows' unit."""
@@ -166,22 +231,20 @@ class Summary:
     worst: Array
     """The largest <t, D> of any row: 0 if the true classes have the largest logits."""
 
+    @classmethod
+    def joined(cls, parts: list[Self]) -> Self:
+        """That of several parts of the rows."""
+        arrays = (np.stack([getattr(part, field.name) for part in parts]) for field in fields(cls))
+        *sums, widest, worst = arrays
+        return cls(*(array.sum(axis=0) for array in sums), widest.max(axis=0), worst.max(axis=0))
 
-def _is_uneven(weights: Array) -> bool:
-    return bool(np.min(weights, where=weights > 0, initial=np.inf) < _UNEVEN * weights.max())
 
-
-def prepare(rows: LogitRows) -> tuple[LogitRows, Summary]:
+def prepare(rows: AnyLogitRows) -> tuple[AnyLogitRows, Summary]:
     """Subtract each row's largest logit and choose a unit in which logits are near 1; also return sums over the rows.
 
     One pass, or two for logits of extreme size.
-
-    Raises
-    ------
-    ValueError
-        For rows with NaN, ``+inf`` or only ``-inf``, or that give a true class the probability 0.
     """
-    prepared, summary = _summarised(rows)
+    prepared, summary = rows.summarised()
     typical = float(np.max(summary.expected / summary.total))
     widest = float(np.max(summary.widest))
     if typical < _LARGEST and (_SMALLEST < widest < _WIDEST or widest == 0):
@@ -190,19 +253,7 @@ def prepare(rows: LogitRows) -> tuple[LogitRows, Summary]:
     if typical >= _LARGEST or widest <= _SMALLEST:
         size = min(max(typical, widest * (widest <= _SMALLEST)), np.finfo(np.float64).max)
         exponent = int(np.clip(-np.frexp(size)[1], -_LARGEST_EXPONENT, _LARGEST_EXPONENT))
-    return _summarised(rows.with_(unit=float(np.ldexp(1.0, exponent)), n_passes=prepared.n_passes))
-
-
-def _summarised(rows: LogitRows) -> tuple[LogitRows, Summary]:
-    kinds = (np.add,) * 6 + (np.maximum,) * 3 + (CONCATENATE,) * 2
-    term = _softmax_summary if rows.exclusive else _sigmoid_summary
-    rows = rows.with_()
-    *sums, infinite, bad, tops = rows.sum(term, 1 / rows.unit, size=9 * rows.n_problems, combine=kinds)
-    bad = np.concatenate(bad)
-    if bad.any():
-        _refuse(rows, np.flatnonzero(bad))
-    shift = np.concatenate(tops) if rows.exclusive else None
-    return rows.with_(tops=shift, has_infinite=bool(infinite)), Summary(*sums)
+    return rows.with_(unit=float(np.ldexp(1.0, exponent)), n_passes=prepared.n_passes).summarised()
 
 
 def _softmax_summary(block: LogitBlock, beta: float) -> tuple[Any, ...]:
@@ -253,7 +304,7 @@ def _sigmoid_summary(block: LogitBlock, beta: float) -> tuple[Any, ...]:
     return *sums, widest, worst, float(infinite.any()), [wrong.any(axis=0)], []
 
 
-def _refuse(rows: LogitRows, bad: Array) -> None:
+def _refuse(rows: LogitRowsInBlocks, bad: Array) -> None:
     """Raise an error about rows of invalid logits, given by their places."""
     of_rows = bad if rows.numbers is None else rows.numbers[bad]
     first, numbers = rows.values[bad[of_rows.argmin()]], np.unique(of_rows)
@@ -272,6 +323,20 @@ def _refuse(rows: LogitRows, bad: Array) -> None:
     raise ValueError(
         f"logits give a true class the probability 0 in {places}: the loss is infinite at every temperature; use "
         "log(max(p, eps)) as logits of probabilities p"
+    )
+
+
+def look_like_probabilities(logits: Array) -> str | None:
+    """A message if all rows (n, K) lie in [0, 1] and sum to 1, as probabilities do and logits do not."""
+    if logits.ndim != 2 or logits.shape[1] < 2:
+        return None
+    # The first row nearly always decides.
+    for rows in (logits[:1], logits):
+        if not (np.all((rows >= 0) & (rows <= 1)) and np.abs(rows.sum(axis=1) - 1).max() <= sum_tolerance(rows)):
+            return None
+    return (
+        "the logits look like probabilities: all rows lie in [0, 1] and sum to 1. A temperature for probabilities is "
+        "wrong for logits. Pass the logits, or np.log(np.maximum(p, np.finfo(p.dtype).eps))"
     )
 
 

@@ -90,8 +90,6 @@ def fit_scaling(rows: LogitRows, kind: ScalingKind = "temperature") -> Scaling:
 def _with_biases(rows: LogitRows, best: Temperatures, *, shared: bool) -> tuple[Array, Array, Array, Array]:
     """Slopes and biases (K,), values and gaps (P,), starting from the best temperatures."""
     objective = AffineObjective(rows, shared=shared)
-    weights = rows.weights
-    least_weight = 1.0 if weights is None else float(weights[weights > 0].min())
     theta = objective.start(np.where(best.at(Limit.INFINITE), 1 / rows.unit, best.beta))
     solution = minimize(
         objective,
@@ -99,7 +97,7 @@ def _with_biases(rows: LogitRows, best: Temperatures, *, shared: bool) -> tuple[
         _STRATEGY,
         tol=_TOL,
         max_iter=_MAX_ITER,
-        separated_below=np.log(2) * least_weight,
+        separated_below=np.log(2) * rows.least_weight,
     )
     slopes, biases = objective.slopes_and_biases(solution.theta)
     return slopes * rows.unit, biases, solution.values, solution.gaps

@@ -147,11 +147,10 @@ def _limits(summary: Summary) -> list[Limit | None]:
 def _start(rows: LogitRows, summary: Summary, free: Array) -> Array:
     """Initial guesses of beta (p,) for problems that have a minimum: for many rows, the best ones of a sample."""
     start = _guesses(summary, rows.unit)[free]
-    n_rows, n_columns = rows.values.shape
-    size = min(_SAMPLE, _SAMPLE_SIZE // n_columns)
-    if len(rows.slices) == 1 or n_rows < _WORTH * size or size == 0:
+    size = min(_SAMPLE, _SAMPLE_SIZE // rows.n_columns)
+    if rows.are_few or rows.n_rows < _WORTH * size or size == 0:
         return start
-    sample, its_summary = prepare(rows.take(np.sort(np.random.default_rng(0).integers(0, n_rows, size))))
+    sample, its_summary = prepare(rows.take(np.sort(np.random.default_rng(0).integers(0, rows.n_rows, size))))
     known = free & np.array([limit is None for limit in _limits(its_summary)])
     if known.any():
         found, _, _ = _minimise(_Loss.of(sample, its_summary, known), start[known[free]])

@@ -43,7 +43,8 @@ from skactivation._validation import (
 from skactivation.activations import log_sigmoid
 from skactivation.calibration._fitted_scaling import FittedScaling
 from skactivation.calibration._held_out import HeldOut, align_columns, checked_logits, held_out_logits
-from skactivation.calibration._labelled_logits import classes_in, labelled_logits, look_like_probabilities
+from skactivation.calibration._labelled_logits import classes_in, labelled_logits
+from skactivation.calibration._logits import LogitRows
 from skactivation.calibration._metadata import routed_params
 from skactivation.calibration._scaling import SCALINGS, Messages, ScalingKind
 from skactivation.linear_model import SoftmaxRegression
@@ -416,9 +417,7 @@ class TemperatureCalibrator(CallbackSupportMixin, PackageMixin, ClassifierMixin,
             weights = check_sample_weight(sample_weight, logits.shape)
             return self._calibrate(None, logits, y, weights, None, multilabel=True)
         weights = check_sample_weight(sample_weight, logits.shape[:1])
-        unlikely = look_like_probabilities(logits)
-        messages: Messages = [] if unlikely is None else [(unlikely, UserWarning)]
-        return messages + self._calibrate(None, logits, y, weights, named_columns(X, y, weights))
+        return self._calibrate(None, logits, y, weights, named_columns(X, y, weights))
 
     def _fit_classifier(self, X: Any, y: Any, sample_weight: Any, fit_params: dict[str, Any], watch: Watch) -> Messages:
         """Fit the classifier and calibrate its logits of rows that are new to it; return warnings to emit."""
@@ -485,10 +484,18 @@ class TemperatureCalibrator(CallbackSupportMixin, PackageMixin, ClassifierMixin,
         """
         multilabel = multilabel or (fitted is not None and classes is None)
         every_class = self.scaling != "temperature"
-        labelled, self.classes_ = labelled_logits(
+        labelled, names = labelled_logits(
             logits, y, weights, classes=classes, multilabel=multilabel, numbers=rows, every_class=every_class
         )
+        return self._calibrate_rows(fitted, labelled, names, multilabel=multilabel)
+
+    def _calibrate_rows(self, fitted: Any, labelled: LogitRows, names: Array, *, multilabel: bool) -> Messages:
+        """The same for logits with targets, and the classes or labels of their columns."""
         scaling, facts, messages = FittedScaling.fit(labelled, self.scaling, multilabel=multilabel)
+        unlikely = None if multilabel or fitted is not None else labelled.unlikely()
+        if unlikely is not None:
+            messages.insert(0, (unlikely, UserWarning))
+        self.classes_ = names
         # The parameter may change after the fit.
         self._fitted_kind = scaling.kind
         self._multilabel, self.response_method_ = multilabel, None
@@ -496,7 +503,7 @@ class TemperatureCalibrator(CallbackSupportMixin, PackageMixin, ClassifierMixin,
             self.estimator_, self.response_method_ = fitted, response_method_of(fitted)
             self._take_features_of(fitted)
         if multilabel and fitted is None:
-            self.classes_ = LabelClasses([np.array([0, 1])] * logits.shape[1])
+            self.classes_ = LabelClasses([np.array([0, 1])] * labelled.n_columns)
         elif multilabel:
             # cross_val_predict asks for the shape of classes_, which a list lacks.
             self.classes_ = LabelClasses(fitted.classes_) if type(fitted.classes_) is list else fitted.classes_

@@ -15,7 +15,7 @@ from skactivation._messages import html_table, rounded
 from skactivation._typing import Array
 from skactivation._validation import as_floats, check_boolean
 from skactivation.calibration._fitted_scaling import divided, probabilities_at
-from skactivation.calibration._labelled_logits import given_logits, look_like_probabilities
+from skactivation.calibration._labelled_logits import given_logits
 from skactivation.calibration._logits import LogitRows
 from skactivation.calibration._scaling import Messages, fit_scaling, warnings_about
 
@@ -204,7 +204,7 @@ def _from_plain(value: Any) -> Any:
 def fit_to_rows(rows: LogitRows, *, multilabel: bool) -> tuple[TemperatureFit, Messages]:
     """Fit the temperature of given logits; also return warnings to emit."""
     scaling = fit_scaling(rows)
-    unlikely = None if multilabel else look_like_probabilities(rows.values)
+    unlikely = None if multilabel else rows.unlikely()
     numbers = (scaling.temperatures, scaling.before, scaling.after, scaling.at_limit, scaling.gaps)
     temperature, before, after, at_limit, gap = (array if multilabel else array[0].item() for array in numbers)
     fit = TemperatureFit(temperature, before, after, at_limit, gap, scaling.n_passes)

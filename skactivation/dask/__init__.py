@@ -1,2 +1,3 @@
 """Dask."""
+
 from skactivation.dask.softmax_regression import DaskSoftmaxRegression

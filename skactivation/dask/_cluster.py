@@ -56,7 +56,12 @@ class Cluster:
         return self._known(self._client.compute(tasks))
 
     def each(
-        self, name: str, function: Callable[..., Any], parts: list[Future], *arguments: Any, own: list[Any] | None = None
+        self,
+        name: str,
+        function: Callable[..., Any],
+        parts: list[Future],
+        *arguments: Any,
+        own: list[Any] | None = None,
     ) -> list[Future]:
         """Futures of ``function(part, *arguments)`` for the results of futures, with arguments of its own, if given."""
         shared: Any = pickle.dumps((function, arguments))
@@ -73,10 +78,12 @@ class Cluster:
         while len(parts) > _FAN_IN:
             groups = [parts[start : start + _FAN_IN] for start in range(0, len(parts), _FAN_IN)]
             keys = self._keys(name, len(groups))
-            parts = self._known([
-                self._client.submit(_combined, group, combine, key=key, pure=False)
-                for group, key in zip(groups, keys, strict=True)
-            ])
+            parts = self._known(
+                [
+                    self._client.submit(_combined, group, combine, key=key, pure=False)
+                    for group, key in zip(groups, keys, strict=True)
+                ]
+            )
         return _combined(self.results(parts), combine)
 
     def results(self, parts: list[Future]) -> list[Any]:

@@ -81,7 +81,10 @@ class PartitionedRows(FeatureRows):
             for ranks, of_stratum in zip(stratum_ranks(counts, quotas), ends.T, strict=True)
         ]
         own = [
-            (of_strata, [ranks[part] - (end[part - 1] if part else 0) for ranks, end in zip(split, ends.T, strict=True)])
+            (
+                of_strata,
+                [ranks[part] - (end[part - 1] if part else 0) for ranks, end in zip(split, ends.T, strict=True)],
+            )
             for part, of_strata in enumerate(strata)
         ]
         return self._sampled(each("sample", _at_ranks, self._parts, stand_for, own=own))
@@ -143,16 +146,12 @@ def _size(rows: _PartRows) -> int:
     return int(rows._X.nbytes) + 32 * rows.n_rows
 
 
-def _prepared(
-    part: EncodedPart, are_weighted: bool, unit: float, n_outputs: int, fit_intercept: bool
-) -> _PartRows:
+def _prepared(part: EncodedPart, are_weighted: bool, unit: float, n_outputs: int, fit_intercept: bool) -> _PartRows:
     weights = part.y.weights
     if are_weighted:
         weights = (np.ones(len(part.X)) if weights is None else weights) / unit
     columns = Columns.as_they_are(part.X.shape[1])
-    return _PartRows(
-        part.X, part.y.targets, weights, n_outputs=n_outputs, fit_intercept=fit_intercept, columns=columns
-    )
+    return _PartRows(part.X, part.y.targets, weights, n_outputs=n_outputs, fit_intercept=fit_intercept, columns=columns)
 
 
 def _with_columns(rows: _PartRows, columns: Columns) -> _PartRows:
@@ -178,7 +177,5 @@ def _shares(rows: _PartRows, term: Any, arguments: tuple[Any, ...], dtype: Any) 
     return np.concatenate(parts)
 
 
-def _at_steps(
-    rows: _PartRows, totals: Array, counts: Array, n_rows: int, shares: Array, part: int
-) -> _Drawn | None:
+def _at_steps(rows: _PartRows, totals: Array, counts: Array, n_rows: int, shares: Array, part: int) -> _Drawn | None:
     return rows.drawn(*even_steps(shares, totals, counts, part, n_rows))

@@ -37,7 +37,9 @@ class DaskEstimator:
 
     def _plain(self) -> Any:
         """The plain estimator, not fitted."""
-        return self._plain_class(**{name: value for name, value in self.get_params(deep=False).items() if name != "client"})
+        return self._plain_class(
+            **{name: value for name, value in self.get_params(deep=False).items() if name != "client"}
+        )
 
     def __getstate__(self) -> dict[str, Any]:
         """The state without the client, which belongs to this process."""

@@ -94,9 +94,7 @@ def _aligned(values: Any, X: Any, name: str) -> Any:
         return values
     if known and not np.isnan(values.chunks[0]).any():
         if values.shape[0] != X.shape[0]:
-            raise ValueError(
-                f"X and {name} must have the same number of rows, got {X.shape[0]} and {values.shape[0]}"
-            )
+            raise ValueError(f"X and {name} must have the same number of rows, got {X.shape[0]} and {values.shape[0]}")
         values = values.rechunk({0: X.chunks[0]})
     return values.rechunk({1: -1}) if values.ndim > 1 else values
 

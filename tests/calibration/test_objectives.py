@@ -12,7 +12,7 @@ from skactivation._optimize.preconditioner import precondition
 from skactivation._threads import single_threaded_blas
 from skactivation.calibration import _logits
 from skactivation.calibration._affine_objective import AffineObjective
-from skactivation.calibration._logits import LogitRows, prepare, smallest_margins
+from skactivation.calibration._logits import LogitRowsInBlocks, prepare, smallest_margins
 from skactivation.calibration._temperature import _Loss
 from skactivation.losses import sigmoid_cross_entropy, softmax_cross_entropy
 
@@ -33,12 +33,12 @@ def block_size(request, monkeypatch):
 
 
 def exclusive():
-    return LogitRows(Z, ClassTargets(CODES, K), WEIGHTS)
+    return LogitRowsInBlocks(Z, ClassTargets(CODES, K), WEIGHTS)
 
 
 def several():
     targets = IndicatorTargets(Indicator(LABELS), WEIGHTS)
-    return LogitRows(Z, targets, targets.row_weights)
+    return LogitRowsInBlocks(Z, targets, targets.row_weights)
 
 
 def losses(make, z):
@@ -223,7 +223,7 @@ def test_problems_keep_their_weights_and_infinite_logits():
     labels[3, 1] = 0
     weights = np.where(np.arange(N) == 5, 1e-9, 1.0)
     targets = IndicatorTargets(Indicator(labels), weights)
-    rows, summary = prepare(LogitRows(infinite, targets, targets.row_weights))
+    rows, summary = prepare(LogitRowsInBlocks(infinite, targets, targets.row_weights))
     assert rows.uneven
     chosen = np.array([False, True, True, False])
     beta = np.array([0.5, 0.7, 0.9, 1.1])
@@ -251,4 +251,4 @@ def test_a_wrong_logit_of_one_label_is_an_error_that_names_its_row(wrong):
     labels[7, 2] = 0.2
     targets = IndicatorTargets(Indicator(labels), None)
     with pytest.raises(ValueError, match=r"in row 7, which holds"):
-        prepare(LogitRows(logits, targets, targets.row_weights))
+        prepare(LogitRowsInBlocks(logits, targets, targets.row_weights))

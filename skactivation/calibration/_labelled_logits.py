@@ -180,7 +180,7 @@ class Columns(NamedTuple):
                 f"y has no row of positive weight for the classes {abridged(absent)}, so their biases have no finite "
                 "optimum; use scaling='temperature' or add rows of these classes"
             )
-        return names
+        return np.asarray(names)
 
     def _classes_of(self, found: Array) -> Array:
         """The classes (K,), given those that y holds."""

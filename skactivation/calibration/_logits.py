@@ -234,9 +234,13 @@ class Summary:
     @classmethod
     def joined(cls, parts: list[Self]) -> Self:
         """That of several parts of the rows."""
-        arrays = (np.stack([getattr(part, field.name) for part in parts]) for field in fields(cls))
-        *sums, widest, worst = arrays
-        return cls(*(array.sum(axis=0) for array in sums), widest.max(axis=0), worst.max(axis=0))
+        arrays = {field.name: np.stack([getattr(part, field.name) for part in parts]) for field in fields(cls)}
+        return cls(
+            **{
+                name: array.max(axis=0) if name in ("widest", "worst") else array.sum(axis=0)
+                for name, array in arrays.items()
+            }
+        )
 
 
 def prepare(rows: AnyLogitRows) -> tuple[AnyLogitRows, Summary]:

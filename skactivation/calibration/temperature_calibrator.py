@@ -51,7 +51,7 @@ from skactivation.linear_model import SoftmaxRegression
 
 __all__ = ["TemperatureCalibrator"]
 
-_LOGITS, _MULTILABEL_LOGITS = "logits", "multilabel_logits"
+_LOGITS, MULTILABEL_LOGITS = "logits", "multilabel_logits"
 
 
 class TemperatureCalibrator(CallbackSupportMixin, PackageMixin, ClassifierMixin, MetaEstimatorMixin, BaseEstimator):
@@ -225,33 +225,7 @@ class TemperatureCalibrator(CallbackSupportMixin, PackageMixin, ClassifierMixin,
         ConvergenceWarning
             If the optimum could not be certified; with biases, there may be none.
         """
-        watch = Watch(self, X, y, sample_weight, n_tasks=self._n_tasks(), part=self.estimator)
-        with unchanged_on_error(self):
-            for name in [name for name in vars(self) if name.endswith("_") and not name.startswith("_")]:
-                delattr(self, name)
-            check_choice(self.scaling, "scaling", SCALINGS)
-            check_boolean(self.ensemble, "ensemble")
-            check_verbose(self.verbose)
-            if isinstance(self.cv, str):
-                raise ValueError(
-                    f"cv must be an integer, a splitter or splits, got {self.cv!r}; for a classifier that is fitted "
-                    "already use TemperatureCalibrator(FrozenEstimator(classifier))"
-                )
-            y, sample_weight = without_tensors(y, "y"), without_tensors(sample_weight, "sample_weight")
-            fit_params = {name: without_tensors(value, name) for name, value in fit_params.items()}
-            classifier = self._classifier()
-            if isinstance(classifier, str):
-                messages = self._fit_logits(X, y, sample_weight, fit_params)
-            elif hasattr(classifier, "fit") and is_classifier(classifier):
-                messages = self._fit_classifier(X, y, sample_weight, fit_params, watch)
-            else:
-                raise TypeError(
-                    f"estimator must be a classifier, 'logits', 'multilabel_logits' or None, got {self.estimator!r}"
-                )
-            for message, category in messages:
-                warnings.warn(message, category, stacklevel=3)
-            watch.end()
-        return self
+        return self._fit(X, y, sample_weight, fit_params)
 
     @in_library_of_x
     def predict(self, X: Any) -> Any:
@@ -392,6 +366,36 @@ class TemperatureCalibrator(CallbackSupportMixin, PackageMixin, ClassifierMixin,
             tags.classifier_tags = of_classifier.classifier_tags or tags.classifier_tags
         return tags
 
+    def _fit(self, X: Any, y: Any, sample_weight: Any, fit_params: dict[str, Any]) -> Self:
+        """Fit, or raise an error and leave the estimator unchanged. For warnings, the caller is a decorated `fit`."""
+        watch = Watch(self, X, y, sample_weight, n_tasks=self._n_tasks(), part=self.estimator)
+        with unchanged_on_error(self):
+            for name in [name for name in vars(self) if name.endswith("_") and not name.startswith("_")]:
+                delattr(self, name)
+            check_choice(self.scaling, "scaling", SCALINGS)
+            check_boolean(self.ensemble, "ensemble")
+            check_verbose(self.verbose)
+            if isinstance(self.cv, str):
+                raise ValueError(
+                    f"cv must be an integer, a splitter or splits, got {self.cv!r}; for a classifier that is fitted "
+                    "already use TemperatureCalibrator(FrozenEstimator(classifier))"
+                )
+            y, sample_weight = without_tensors(y, "y"), without_tensors(sample_weight, "sample_weight")
+            fit_params = {name: without_tensors(value, name) for name, value in fit_params.items()}
+            classifier = self._classifier()
+            if isinstance(classifier, str) and classifier in (_LOGITS, MULTILABEL_LOGITS):
+                messages = self._fit_logits(X, y, sample_weight, fit_params)
+            elif hasattr(classifier, "fit") and is_classifier(classifier):
+                messages = self._fit_classifier(X, y, sample_weight, fit_params, watch)
+            else:
+                raise TypeError(
+                    f"estimator must be a classifier, 'logits', 'multilabel_logits' or None, got {self.estimator!r}"
+                )
+            for message, category in messages:
+                warnings.warn(message, category, stacklevel=4)
+            watch.end()
+        return self
+
     def _classifier(self) -> Any:
         if self.estimator is not None:
             return self.estimator
@@ -402,10 +406,6 @@ class TemperatureCalibrator(CallbackSupportMixin, PackageMixin, ClassifierMixin,
 
     def _fit_logits(self, X: Any, y: Any, sample_weight: Any, fit_params: dict[str, Any]) -> Messages:
         """Calibrate given logits; return warnings to emit."""
-        if self.estimator not in (_LOGITS, _MULTILABEL_LOGITS):
-            raise ValueError(
-                f"estimator must be a classifier, 'logits', 'multilabel_logits' or None, got {self.estimator!r}"
-            )
         if fit_params:
             raise TypeError(
                 f"with estimator={self.estimator!r} fit takes X, y and sample_weight only, got {sorted(fit_params)}"
@@ -413,7 +413,7 @@ class TemperatureCalibrator(CallbackSupportMixin, PackageMixin, ClassifierMixin,
         logits = check_logits(self, X, reset=True)
         check_same_rows(X=logits, y=y)
         check_same_columns(X=X, y=y)
-        if self.estimator == _MULTILABEL_LOGITS:
+        if self.estimator == MULTILABEL_LOGITS:
             weights = check_sample_weight(sample_weight, logits.shape)
             return self._calibrate(None, logits, y, weights, None, multilabel=True)
         weights = check_sample_weight(sample_weight, logits.shape[:1])

@@ -14,7 +14,7 @@ from dask import delayed
 from distributed import Client, Future, default_client, wait
 from distributed.comm import CommClosedError
 
-from skactivation._data.blocks import Parts, combined
+from skactivation._data.blocks import Parts, Rows, combined
 from skactivation._threads import single_threaded_blas
 
 # Seconds between looks at the workers, and for how long there may be none: those that die are mostly replaced.
@@ -73,11 +73,17 @@ class Cluster:
         keys = self._keys(name, len(parts))
         return self._known(self._client.map(_call, [shared] * len(parts), parts, own, key=keys, pure=False))
 
-    def total(self, name: str, parts: list[Future], combine: Any) -> Parts:
-        """The results of futures, combined in their order; by tasks, if there are many."""
+    def sum(self, parts: list[Future], term: Callable[..., Parts], arguments: tuple[Any, ...], **options: Any) -> Parts:
+        """What ``rows.sum(term, *arguments, **options)`` gives for the rows in futures, combined in their order.
+
+        Partial sums are combined by tasks, too, if there are many.
+        """
+        name = term.__name__.strip("_").replace("_", "-")
+        parts = self.each(name, _sum, parts, term, arguments, options)
+        combine = options.get("combine", np.add)
         while len(parts) > _FAN_IN:
             groups = [parts[start : start + _FAN_IN] for start in range(0, len(parts), _FAN_IN)]
-            keys = self._keys(name, len(groups))
+            keys = self._keys(f"add-{name}", len(groups))
             parts = self._known(
                 [
                     self._client.submit(_combined, group, combine, key=key, pure=False)
@@ -119,6 +125,10 @@ def _call(shared: bytes, part: Any, own: tuple[Any, ...]) -> Any:
     function, arguments = pickle.loads(shared)
     with single_threaded_blas, np.errstate(all="ignore"):
         return function(part, *arguments, *own)
+
+
+def _sum(rows: Rows, term: Any, arguments: tuple[Any, ...], options: dict[str, Any]) -> Parts:
+    return rows.sum(term, *arguments, **options)
 
 
 def _combined(parts: list[Parts], combine: Any) -> Parts:

@@ -1,6 +1,7 @@
 """X with targets and weights in partitions on a cluster, as objectives know it: sums, and samples that come here."""
 
 from copy import copy
+from dataclasses import replace
 from typing import Any, NamedTuple, Self
 
 import numpy as np
@@ -14,7 +15,23 @@ from skactivation._data.sampling import even_steps, rows_at_ranks, stratum_quota
 from skactivation._data.targets import Targets
 from skactivation._typing import Array
 from skactivation.dask._cluster import Cluster
-from skactivation.dask._partitions import EncodedPart, Partitions, RemoteTargets
+from skactivation.dask._partitions import Part, Partitions, RemoteTargets, TargetFacts, facts_of_targets
+from skactivation.linear_model._encoded_targets import EncodedTargets
+
+
+class EncodedPart(NamedTuple):
+    """A partition's rows of X, with y and weights as fits take them."""
+
+    X: Array
+    y: EncodedTargets
+
+
+def encode(data: Partitions, plan: Any) -> EncodedTargets:
+    """Encode y of partitions by an estimator's plan, where it is; return what the client must know of it."""
+    data.parts = data.cluster.each("encode", _encoded, data.parts, plan, data.dtype)
+    known = data.cluster.results(data.cluster.each("describe-targets", _known, data.parts))
+    of_first: EncodedTargets = known[0][0]
+    return replace(of_first, targets=RemoteTargets([facts for _, facts in known]))
 
 
 class PartitionedRows(FeatureRows):
@@ -47,21 +64,10 @@ class PartitionedRows(FeatureRows):
         rows._parts = data.cluster.each("scale", _with_columns, parts, rows.columns)
         return rows
 
-    def sum(
-        self,
-        term: Any,
-        *arguments: Any,
-        size: int,
-        dtype: Any = np.float64,
-        combine: Any = np.add,
-        cost: float = 1.0,
-    ) -> Parts:
+    def sum(self, term: Any, *arguments: Any, **options: Any) -> Parts:
         """Combine the results of a term over the partitions, in their order."""
         self.n_passes += 1
-        options = {"size": size, "dtype": dtype, "combine": combine, "cost": cost}
-        name = term.__name__.strip("_").replace("_", "-")
-        sums = self._cluster.each(name, _sum, self._parts, term, arguments, options)
-        return self._cluster.total(f"add-{name}", sums, combine)
+        return self._cluster.sum(self._parts, term, arguments, **options)
 
     def stratified_sample(self, size: int) -> SampledRows:
         """About `size` rows, some of each of the targets' strata."""
@@ -140,10 +146,20 @@ class _PartRows(DenseRows):
         return _Drawn(self._X[chosen], self.targets.take(chosen), weights, stands_for)
 
 
-@sizeof.register(_PartRows)
+@sizeof.register(_PartRows)  # type: ignore[untyped-decorator]
 def _size(rows: _PartRows) -> int:
     """Bytes of a partition, by which Dask decides where it computes what."""
     return int(rows._X.nbytes) + 32 * rows.n_rows
+
+
+def _encoded(part: Part, plan: Any, dtype: Any) -> EncodedPart:
+    return EncodedPart(part.X.astype(dtype, copy=False), plan.encode(part.y))
+
+
+def _known(part: EncodedPart) -> tuple[EncodedTargets, TargetFacts]:
+    """What is the same for all partitions, and facts about the targets and weights of this one."""
+    facts = facts_of_targets(part.y.targets, part.y.weights)
+    return replace(part.y, targets=RemoteTargets([facts]), weights=None), facts
 
 
 def _prepared(part: EncodedPart, are_weighted: bool, unit: float, n_outputs: int, fit_intercept: bool) -> _PartRows:
@@ -158,10 +174,6 @@ def _with_columns(rows: _PartRows, columns: Columns) -> _PartRows:
     scaled = copy(rows)
     scaled.columns = columns
     return scaled
-
-
-def _sum(rows: _PartRows, term: Any, arguments: tuple[Any, ...], options: dict[str, Any]) -> Parts:
-    return rows.sum(term, *arguments, **options)
 
 
 def _strata(rows: _PartRows) -> Array:

@@ -1,27 +1,30 @@
 """What the linear estimators for Dask share: fits to partitions, lazy predictions, the way to plain estimators."""
 
+from collections.abc import Callable
 from functools import partial
-from typing import Any, Self
+from typing import Any, NamedTuple, Self, cast
 
-import dask.array as da
 import numpy as np
+from sklearn.base import BaseEstimator
 from sklearn.utils.validation import check_is_fitted, validate_data
 
 from skactivation._data.features import FeatureRows
-from skactivation._typing import Array
+from skactivation._data.inputs import check_features
+from skactivation._validation import check_sample_weight
 from skactivation.dask._cluster import Cluster
-from skactivation.dask._feature_rows import PartitionedRows
-from skactivation.dask._partitions import Partitions, delayed_parts, naming
+from skactivation.dask._feature_rows import PartitionedRows, encode
+from skactivation.dask._partitions import Part, Partitions, RemoteTargets, delayed_parts, example_of, naming
 from skactivation.dask._predictions import lazily
 from skactivation.linear_model._base import LinearLogitModel
 from skactivation.linear_model._encoded_targets import EncodedTargets
 
 
-class DaskEstimator:
+class DaskEstimator(BaseEstimator):
     """An estimator that works on a cluster, and its plain counterpart."""
 
     client: Any
-    _plain_class: type
+    _plain_class: Any
+    """The plain estimator's class."""
 
     def to_local(self) -> Any:
         """The fitted estimator without Dask, for data in memory.
@@ -49,7 +52,7 @@ class DaskEstimator:
         """A clone with the same client, which cannot be copied."""
         client, self.client = self.client, None
         try:
-            other = super().__sklearn_clone__()
+            other: Self = super().__sklearn_clone__()
         finally:
             self.client = client
         other.client = client
@@ -138,22 +141,27 @@ class DaskPredictions(DaskEstimator):
         """
         plain = self._fitted()
         with Cluster(self.client) as cluster:
-            parts = [(plain, *part) for part in delayed_parts(X, y, sample_weight)]
+            parts = [(plain, self._scored_weight, *part) for part in delayed_parts(X, y, sample_weight)]
             scores = cluster.results(cluster.on_collections("score", _score, parts))
         values, weights = np.array(scores).T
         if not weights.any():
             raise ValueError("y has no row of positive weight that can be scored")
         return float(np.average(values, weights=weights))
 
+    @staticmethod
+    def _scored_weight(y: Any, sample_weight: Any) -> float:
+        """The total weight of the rows of a partition that are scored."""
+        return float(len(y) if sample_weight is None else np.sum(np.asarray(sample_weight)))
+
     def _fitted(self) -> Any:
         check_is_fitted(self)
         return self.to_local()
 
 
-class DaskLinearModel(DaskPredictions):
+class DaskLinearModel(DaskPredictions, LinearLogitModel):
     """Fits of a linear estimator to partitions."""
 
-    def _fit(self, X: Any, y: Any, sample_weight: Any) -> Self:
+    def _fit(self, X: Any, y: Any, sample_weight: Any, read: Callable[..., Any] | None = None) -> Self:
         with Cluster(self.client) as cluster:
             return super()._fit(X, y, sample_weight, partial(self._read_and_encode, cluster))
 
@@ -164,24 +172,39 @@ class DaskLinearModel(DaskPredictions):
         if y is None:
             raise ValueError(f"{type(self).__name__} requires y to be passed, but the target y is None")
         parts = delayed_parts(X, y, sample_weight)
-        example = np.empty((1, X.shape[1])) if isinstance(X, da.Array) else X._meta
-        validate_data(self, example, skip_check_array=True)
+        validate_data(self, example_of(X), skip_check_array=True)
         # Workers get what checks of features take, and nothing that was fitted before.
-        reader = self._plain()
+        plain = self._plain()
         for name in ("n_features_in_", "feature_names_in_"):
             if hasattr(self, name):
-                setattr(reader, name, getattr(self, name))
-        data = Partitions(cluster, reader, parts, X.shape[1])
+                setattr(plain, name, getattr(self, name))
+        data = Partitions(cluster, _Reader(plain), parts, X.shape[1])
         plan, messages = self._plan(data.totals)
-        return data, data.encode(plan), messages
+        return data, encode(data, plan), messages
 
     def _rows(self, X: Partitions, encoded: EncodedTargets, *, fit_intercept: bool) -> tuple[FeatureRows, float]:
-        targets = encoded.targets
+        targets = cast(RemoteTargets, encoded.targets)
         return PartitionedRows.of(X, targets, fit_intercept=fit_intercept), targets.largest_weight
 
 
-def _score(number: int, plain: LinearLogitModel, X: Any, y: Any, sample_weight: Any) -> tuple[float, float]:
+class _Reader(NamedTuple):
+    """Reads features, and y as an estimator takes it."""
+
+    plain: LinearLogitModel
+
+    def read(self, X: Any, y: Any, sample_weight: Any) -> Part:
+        """The rows of a partition, with y and weights."""
+        features = check_features(self.plain, X, reset=False)
+        weights = check_sample_weight(sample_weight, self.plain._shape_of_weights(features, y), allow_zeros=True)
+        return Part(
+            features, self.plain._describe(y).weighted(weights), None if weights is None else float(weights.max())
+        )
+
+
+def _score(
+    number: int, plain: Any, weigh: Callable[[Any, Any], float], X: Any, y: Any, sample_weight: Any
+) -> tuple[float, float]:
     """The score of a partition, and its weight among others."""
     with naming(number):
-        weight = float(len(X)) if len(X) else 0.0
+        weight = weigh(y, sample_weight)
         return (plain.score(X, y, sample_weight) if weight else 0.0), weight

@@ -2,8 +2,7 @@
 
 from collections.abc import Iterator
 from contextlib import contextmanager
-from dataclasses import replace
-from typing import Any, NamedTuple
+from typing import Any, NamedTuple, Protocol
 
 import dask.array as da
 import numpy as np
@@ -12,22 +11,28 @@ from dask.delayed import Delayed
 from distributed import Future
 from scipy import sparse
 
-from skactivation._data.inputs import check_features
 from skactivation._data.targets import Targets
 from skactivation._typing import Array
-from skactivation._validation import check_same_rows, check_sample_weight, refuse_zero_weights
+from skactivation._validation import check_same_rows, refuse_zero_weights
 from skactivation.dask._cluster import Cluster
-from skactivation.linear_model._base import LinearLogitModel
-from skactivation.linear_model._encoded_targets import EncodedTargets
+
+
+class Reader(Protocol):
+    """Checks the rows of a partition."""
+
+    def read(self, X: Any, y: Any, sample_weight: Any) -> "Part":
+        """The rows, in the form that a fit takes them."""
 
 
 class Part(NamedTuple):
-    """A partition's rows of X, with what the estimator's `_describe` made of y, and weights."""
+    """Rows of a partition."""
 
     X: Array
+    """The features or logits."""
     y: Any
-    has_weight: bool
-    """Whether a row has a positive weight."""
+    """y with its weights; `totals` says what decides how it is fitted."""
+    largest_weight: float | None
+    """None if rows have no weights."""
 
 
 class PartFacts(NamedTuple):
@@ -36,18 +41,10 @@ class PartFacts(NamedTuple):
     n_rows: int
     dtype: Any
     totals: Any
-    """What `_plan` takes."""
-    has_weight: bool
+    largest_weight: float | None
 
 
-class EncodedPart(NamedTuple):
-    """A partition's rows of X, with y and weights as fits take them."""
-
-    X: Array
-    y: EncodedTargets
-
-
-def delayed_parts(X: Any, y: Any, sample_weight: Any) -> list[tuple[Any, Any, Any]]:
+def delayed_parts(X: Any, y: Any, sample_weight: Any, *, name: str = "X") -> list[tuple[Any, Any, Any]]:
     """The partitions of X, y and the weights, each as objects of class Delayed; None for weights that are not given.
 
     Raises
@@ -57,44 +54,52 @@ def delayed_parts(X: Any, y: Any, sample_weight: Any) -> list[tuple[Any, Any, An
     """
     if not is_dask_collection(X):
         raise TypeError(
-            f"X must be a Dask array or data frame, got {type(X).__name__}; for data in memory or in a file use the "
-            "estimator of the same name without Dask"
+            f"{name} must be a Dask array or data frame, got {type(X).__name__}; for data in memory or in a file use "
+            "what has the same name without Dask"
         )
     if len(X.shape) != 2:
-        raise ValueError(f"X must have the shape (n, d), got {len(X.shape)} dimension{'s'[: len(X.shape) != 1]}")
+        raise ValueError(f"{name} must have two dimensions, got {len(X.shape)}; reshape it")
     if isinstance(X, da.Array):
         X = X.rechunk({1: -1})
-    parts = [_delayed(X)]
-    for name, values in (("y", y), ("sample_weight", sample_weight)):
+    parts: list[list[Any]] = [_delayed(X)]
+    for other, values in (("y", y), ("sample_weight", sample_weight)):
         if values is None:
             parts.append([None] * len(parts[0]))
             continue
-        parts.append(_delayed(_aligned(values, X, name)))
+        parts.append(_delayed(_aligned(values, X, f"{name} and {other}")))
         if len(parts[-1]) != len(parts[0]):
             raise ValueError(
-                f"X and {name} must have the same number of partitions, got {len(parts[0])} and {len(parts[-1])}; "
-                "repartition one of them, or call compute_chunk_sizes() of arrays with unknown chunks"
+                f"{name} and {other} must have the same number of partitions, got {len(parts[0])} and "
+                f"{len(parts[-1])}; repartition one, or call compute_chunk_sizes() of arrays with unknown chunks"
             )
     return list(zip(*parts, strict=True))
 
 
-def _aligned(values: Any, X: Any, name: str) -> Any:
+def example_of(X: Any) -> Any:
+    """A row of zeros, or an invented one of a data frame, with the columns of X."""
+    return np.zeros((1, *X.shape[1:]), X.dtype) if isinstance(X, da.Array) else X._meta_nonempty
+
+
+def meta_of(collection: Any) -> Any:
+    """What a collection is made of, without rows: its columns may have names."""
+    return getattr(collection, "_meta", collection)
+
+
+def _aligned(values: Any, X: Any, names: str) -> Any:
     """A collection in the chunks of X, if both are known."""
     known = isinstance(X, da.Array) and not np.isnan(X.chunks[0]).any()
     if not is_dask_collection(values):
         if not known:
             raise TypeError(
-                f"{name} must be a Dask collection like X, got {type(values).__name__}; partitions of X whose sizes "
-                "are not known cannot be matched with it"
+                f"{names} must be Dask collections with the same partitions, got {type(values).__name__} for the "
+                "latter, which cannot be split like partitions of unknown sizes"
             )
-        check_same_rows(**{"X": X, name: values})
-        values = np.asarray(values)
-        return da.from_array(values, chunks=(X.chunks[0], *values.shape[1:]))
+        values = da.from_array(np.asarray(values), chunks=-1)
     if not isinstance(values, da.Array):
         return values
     if known and not np.isnan(values.chunks[0]).any():
         if values.shape[0] != X.shape[0]:
-            raise ValueError(f"X and {name} must have the same number of rows, got {X.shape[0]} and {values.shape[0]}")
+            raise ValueError(f"{names} must have the same number of rows, got {X.shape[0]} and {values.shape[0]}")
         values = values.rechunk({0: X.chunks[0]})
     return values.rechunk({1: -1}) if values.ndim > 1 else values
 
@@ -140,7 +145,7 @@ class RemoteTargets(Targets):
         raise self._elsewhere()
 
     def least_weights(self) -> Array:
-        return self._least
+        return np.asarray(self._least)
 
     def can_be_separated(self) -> bool:
         return self._separable
@@ -150,41 +155,41 @@ class RemoteTargets(Targets):
 
 
 class Partitions:
-    """Partitions on a cluster, checked: X of a fit, with y and weights in the estimator's form.
+    """Partitions on a cluster, checked. Those without rows are left out.
 
     Parameters
     ----------
     cluster : Cluster
         Where they are.
-    reader : LinearLogitModel
-        A plain estimator with the attributes that describe the features.
+    reader : Reader
+        Checks each of them, where it is.
     parts : list
         What `delayed_parts` returned.
-    n_features : int
+    n_columns : int
         Number of columns of X.
     """
 
-    def __init__(self, cluster: Cluster, reader: LinearLogitModel, parts: list[Any], n_features: int) -> None:
+    parts: list[Future]
+    """The partitions, each a `Part`."""
+
+    def __init__(self, cluster: Cluster, reader: Reader, parts: list[Any], n_columns: int) -> None:
         self.cluster = cluster
         futures = cluster.on_collections("read", _read, [(reader, *part) for part in parts])
         facts = cluster.results(cluster.each("describe", _facts, futures))
-        self.parts = [future for future, fact in zip(futures, facts, strict=True) if fact is not None]
-        facts = [fact for fact in facts if fact is not None]
+        self.numbers = [number for number, fact in enumerate(facts) if fact is not None]
+        """The numbers of the partitions in the collections, for messages."""
+        self.parts = [futures[number] for number in self.numbers]
+        facts = [facts[number] for number in self.numbers]
         if not facts:
             raise ValueError("X has no rows: all its partitions are empty")
-        refuse_zero_weights(any(fact.has_weight for fact in facts))
+        largest = [fact.largest_weight for fact in facts if fact.largest_weight is not None]
+        refuse_zero_weights(not largest or max(largest) > 0)
+        self.largest_weight = max(largest, default=1.0)
         self.counts = np.array([fact.n_rows for fact in facts])
         self.dtype = np.result_type(*(fact.dtype for fact in facts))
-        self.shape = int(self.counts.sum()), n_features
+        self.shape = int(self.counts.sum()), n_columns
         self.totals = type(facts[0].totals).joined([fact.totals for fact in facts])
         """What the estimator's `_plan` takes."""
-
-    def encode(self, plan: Any) -> EncodedTargets:
-        """Encode y by a plan, where it is; return what the client knows of it."""
-        self.parts = self.cluster.each("encode", _encode, self.parts, plan, self.dtype)
-        known = self.cluster.results(self.cluster.each("describe-targets", _facts_of_targets, self.parts))
-        encoded, facts = zip(*known, strict=True)
-        return replace(encoded[0], targets=RemoteTargets(list(facts)))
 
 
 @contextmanager
@@ -197,7 +202,7 @@ def naming(number: int) -> Iterator[None]:
         raise kind(f"partition {number}: {error}") from error
 
 
-def _read(number: int, reader: LinearLogitModel, X: Any, y: Any, sample_weight: Any) -> Part | None:
+def _read(number: int, reader: Reader, X: Any, y: Any, sample_weight: Any) -> Part | None:
     """A partition, checked; None if it has no rows."""
     with naming(number):
         check_same_rows(X=X, y=y, **({} if sample_weight is None else {"sample_weight": sample_weight}))
@@ -205,25 +210,16 @@ def _read(number: int, reader: LinearLogitModel, X: Any, y: Any, sample_weight: 
             return None
         if sparse.issparse(X):
             raise TypeError("X must be dense, got a sparse array; use .map_blocks(lambda block: block.toarray())")
-        features = check_features(reader, X, reset=False)
-        weights = check_sample_weight(sample_weight, reader._shape_of_weights(features, y), allow_zeros=True)
-        return Part(features, reader._describe(y).weighted(weights), weights is None or bool(weights.any()))
+        return reader.read(X, y, sample_weight)
 
 
 def _facts(part: Part | None) -> PartFacts | None:
-    if part is None:
-        return None
-    return PartFacts(len(part.X), part.X.dtype, part.y.totals(), part.has_weight)
+    return None if part is None else PartFacts(len(part.X), part.X.dtype, part.y.totals(), part.largest_weight)
 
 
-def _encode(part: Part, plan: Any, dtype: Any) -> EncodedPart:
-    return EncodedPart(part.X.astype(dtype, copy=False), plan.encode(part.y))
-
-
-def _facts_of_targets(part: EncodedPart) -> tuple[EncodedTargets, TargetFacts]:
-    """What is the same for all partitions, and facts about the targets and weights of this one."""
-    targets, weights = part.y.targets, part.y.weights
-    facts = TargetFacts(
+def facts_of_targets(targets: Targets, weights: Array | None) -> TargetFacts:
+    """Facts about the targets and weights of a partition."""
+    return TargetFacts(
         targets.loss,
         targets.n_problems,
         targets.n_logits,
@@ -233,4 +229,3 @@ def _facts_of_targets(part: EncodedPart) -> tuple[EncodedTargets, TargetFacts]:
         targets.can_be_separated(),
         None if weights is None else float(weights.max()),
     )
-    return replace(part.y, targets=RemoteTargets([facts]), weights=None), facts

@@ -9,6 +9,7 @@ import numpy as np
 from dask import delayed, is_dask_collection
 
 from skactivation._typing import Array
+from skactivation.dask._partitions import example_of
 
 
 def lazily(method: Callable[[Any], Any], X: Any) -> Any:
@@ -19,9 +20,11 @@ def lazily(method: Callable[[Any], Any], X: Any) -> Any:
     if not is_dask_collection(X):
         return method(X)
     is_array = isinstance(X, da.Array)
-    example = method(np.zeros((1, *X.shape[1:]), X.dtype) if is_array else X._meta_nonempty)
+    example = method(example_of(X))
     if not isinstance(example, np.ndarray):
-        raise TypeError("predictions of this kind cannot be had lazily: call to_local() and predict block by block")
+        raise TypeError(
+            f"predictions must be arrays to be lazy, got {type(example).__name__}; use to_local() on each partition"
+        )
     of_block = partial(_of_block, method, example[:0])
     if not is_array:
         shape = (np.nan, *example.shape[1:])

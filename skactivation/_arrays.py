@@ -117,7 +117,12 @@ def _as_table(frame: Any) -> Any:
 
 
 def refuse_not_in_memory(values: Any, name: str) -> None:
-    """Raise an error for a data frame whose data are not in memory."""
+    """Raise an error for a Dask collection, or a data frame, whose data are not in memory."""
+    if hasattr(values, "__dask_graph__"):
+        raise TypeError(
+            f"{name} must be in memory, got a Dask collection, which would be pulled into it as a whole: use what has "
+            f"the same name in skactivation.dask, or pass {name}.compute()"
+        )
     # Looking at the attribute itself may be expensive: the names of a lazy frame take a look at its data.
     columns = getattr(type(values), "columns", getattr(values, "__dict__", {}).get("columns"))
     if isinstance(values, np.ndarray) or columns is None or callable(columns):

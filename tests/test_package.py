@@ -28,7 +28,7 @@ FLOORS = [
     {"_data", "_optimize"},
     {"linear_model", "metrics"},
     {"calibration"},
-    {"displays", "onnx"},
+    {"dask", "displays", "onnx"},
     {"__init__"},
 ]
 FILES = sorted(PACKAGE.rglob("*.py"))
@@ -82,7 +82,7 @@ def test_no_import_runs_up(path):
     assert rooms <= allowed
 
 
-@pytest.mark.parametrize("folder", ["_data", "_optimize", "linear_model", "calibration", "metrics", "displays"])
+@pytest.mark.parametrize("folder", ["_data", "_optimize", "linear_model", "calibration", "metrics", "dask", "displays"])
 def test_no_two_files_of_a_folder_import_each_other(folder):
     files = [path for path in (PACKAGE / folder).glob("*.py") if path.stem != "__init__"]
     graph = {name_of(path): ours(path) for path in files}

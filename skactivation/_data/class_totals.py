@@ -10,7 +10,10 @@ from skactivation._typing import Array
 
 
 class WeightedClasses(NamedTuple):
-    """Exclusive classes of some rows, with the weights of the rows."""
+    """Exclusive classes of some rows, with the weights of the rows.
+
+    There may be no class, if all weights are 0; the codes then are 0, too.
+    """
 
     encoded: Array
     """Codes (n,) of the classes, or distributions (n, K)."""
@@ -21,7 +24,6 @@ class WeightedClasses(NamedTuple):
 
     def recoded(self, classes: Array) -> Array:
         """The codes (n,) of the classes among others, or the distributions."""
-        # Without a class no row has a positive weight, and the codes are 0.
         if self.encoded.ndim > 1 or not self.classes.size:
             return self.encoded
         return recode_labels(self.encoded, self.classes, classes)
@@ -35,14 +37,16 @@ class WeightedClasses(NamedTuple):
         else:
             counted = encoded[weights > 0]
             largest = np.full(n_classes, weights.max(initial=0))
-            if encoded.ndim == 1:
+            if encoded.ndim == 1 and n_classes:
                 largest = np.zeros(n_classes)
                 np.maximum.at(largest, encoded, weights)
             # Sums of very large or small weights stay in the range of floats.
-            weights = weights / (largest.max() or 1.0)
+            weights = weights / (largest.max(initial=0) or 1.0)
         if encoded.ndim == 1:
-            n_rows = np.bincount(counted, minlength=n_classes)
-            sums = n_rows.astype(np.float64) if weights is None else np.bincount(encoded, weights, n_classes)
+            n_rows = np.bincount(counted, minlength=n_classes)[:n_classes]
+            sums = (
+                n_rows.astype(np.float64) if weights is None else np.bincount(encoded, weights, n_classes)[:n_classes]
+            )
         else:
             n_rows = np.count_nonzero(counted, axis=0)
             sums = encoded.sum(axis=0, dtype=np.float64) if weights is None else weights @ encoded
@@ -85,9 +89,9 @@ class ClassTotals(NamedTuple):
             of_all, classes = encode_labels(np.concatenate(found), None)
             codes = np.split(of_all, np.cumsum([part.classes.size for part in parts])[:-1])
         n_rows, weights, largest = np.zeros((3, classes.size))
-        unit = max(part.largest.max() for part in parts) or 1.0
+        unit = max(part.largest.max(initial=0) for part in parts) or 1.0
         for part, places in zip(parts, codes, strict=True):
             n_rows[places] += part.n_rows
-            weights[places] += part.weights * (part.largest.max() / unit)
+            weights[places] += part.weights * (part.largest.max(initial=0) / unit)
             largest[places] = np.maximum(largest[places], part.largest)
         return cls(classes, are_soft, any(part.are_weighted for part in parts), n_rows, weights, largest)

@@ -71,11 +71,6 @@ def _is_ready(X: Any, finite: bool) -> bool:
 def refuse_unreadable(X: Any) -> None:
     """Raise an error for an X that scikit-learn would misread or crash on: a masked array, an invalid sparse array."""
     refuse_not_in_memory(X, "X")
-    if hasattr(X, "__dask_graph__"):
-        raise TypeError(
-            "X must not be a Dask collection, which would be pulled into memory as a whole: pass X.compute(), or store "
-            "it and pass the HDF5 or Zarr array"
-        )
     if isinstance(X, np.ma.MaskedArray):
         raise TypeError("X must not be a masked array: fill or drop the masked entries")
     if sparse.issparse(X):

@@ -43,7 +43,7 @@ class Cluster:
         return self
 
     def __exit__(self, *exception: object) -> None:
-        if self._client.status == "running":
+        if self._futures and self._client.status == "running":
             self._client.cancel(list(self._futures), force=True)
 
     def on_collections(self, name: str, function: Callable[..., Any], parts: list[tuple[Any, ...]]) -> list[Future]:
@@ -93,13 +93,14 @@ class Cluster:
         return _combined(self.results(parts), combine)
 
     def results(self, parts: list[Future]) -> list[Any]:
-        """Wait for futures and return their results; raise the first error."""
+        """Wait for futures and return their results; of errors, raise that of the first future."""
         empty_since: float | None = None
         with _explaining_losses():
             while True:
                 try:
                     wait(parts, timeout=_POLL)
-                    return list(self._client.gather(parts))
+                    failed = [part for part in parts if part.status == "error"]
+                    return list(self._client.gather(failed[:1] or parts))
                 except TimeoutError:
                     if self._client.nthreads():
                         empty_since = None

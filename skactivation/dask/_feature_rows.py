@@ -29,7 +29,7 @@ class EncodedPart(NamedTuple):
 def encode(data: Partitions, plan: Any) -> EncodedTargets:
     """Encode y of partitions by an estimator's plan, where it is; return what the client must know of it."""
     data.parts = data.cluster.each("encode", _encoded, data.parts, plan, data.dtype)
-    known = data.cluster.results(data.cluster.each("describe-targets", _known, data.parts))
+    known = data.cluster.results(data.cluster.each("target-facts", _known, data.parts))
     of_first: EncodedTargets = known[0][0]
     return replace(of_first, targets=RemoteTargets([facts for _, facts in known]))
 

@@ -34,7 +34,7 @@ class PartitionedLogits(LogitRows):
         each = data.cluster.each
         parts = each("encode", _encoded, data.parts, columns, data.totals, names, data.largest_weight)
         data.parts = []
-        facts = data.cluster.results(each("describe-targets", _facts, parts))
+        facts = data.cluster.results(each("target-facts", _facts, parts))
         self.n_rows, self.n_columns = data.shape
         self.targets = RemoteTargets([fact.targets for fact in facts])
         self.exclusive, self.n_problems = self.targets.n_logits > 1, self.targets.n_problems

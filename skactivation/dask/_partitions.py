@@ -175,7 +175,7 @@ class Partitions:
     def __init__(self, cluster: Cluster, reader: Reader, parts: list[Any], n_columns: int) -> None:
         self.cluster = cluster
         futures = cluster.on_collections("read", _read, [(reader, *part) for part in parts])
-        facts = cluster.results(cluster.each("describe", _facts, futures))
+        facts = cluster.results(cluster.each("read-facts", _facts, futures))
         self.numbers = [number for number, fact in enumerate(facts) if fact is not None]
         """The numbers of the partitions in the collections, for messages."""
         self.parts = [futures[number] for number in self.numbers]

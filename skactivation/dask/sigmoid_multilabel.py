@@ -45,7 +45,7 @@ class DaskSigmoidMultiLabel(DaskLinearModel, SigmoidMultiLabel):
     >>> import numpy as np
     >>> from distributed import Client
     >>> from skactivation.dask import DaskSigmoidMultiLabel
-    >>> client = Client(processes=False, dashboard_address=None)
+    >>> client = Client(processes=False, dashboard_address=":0")
     >>> X = da.from_array(np.arange(6.0).reshape(-1, 1), chunks=(3, 1))
     >>> Y = da.from_array([[0, 1], [0, 1], [1, 0], [0, 1], [1, np.nan], [1, 0]], chunks=(3, 2))  # NaN: not known
     >>> DaskSigmoidMultiLabel().fit(X, Y).predict_proba(X[-2:]).compute().round(3)

@@ -42,12 +42,12 @@ class DaskSoftmaxRegression(DaskLinearModel, SoftmaxRegression):
     >>> import dask.array as da
     >>> from distributed import Client
     >>> from skactivation.dask import DaskSoftmaxRegression
-    >>> client = Client(processes=False, dashboard_address=None)
+    >>> client = Client(processes=False, dashboard_address=":0")
     >>> X = da.from_array([[0.0], [1.0], [2.0], [3.0], [4.0], [5.0]], chunks=(2, 1))
     >>> y = da.from_array(["no", "no", "yes", "no", "yes", "yes"], chunks=2)
     >>> model = DaskSoftmaxRegression().fit(X, y)
     >>> model.predict_proba(X[-1:]).compute().round(2)
-    array([[0.07, 0.93]])
+    array([[0.13, 0.87]])
     >>> model.to_local().predict([[5.0]])
     array(['yes'], dtype='<U3')
     >>> client.close()

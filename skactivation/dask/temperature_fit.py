@@ -67,7 +67,7 @@ def fit_temperature(
     >>> import dask.array as da
     >>> from distributed import Client
     >>> from skactivation.dask import fit_temperature
-    >>> client = Client(processes=False, dashboard_address=None)
+    >>> client = Client(processes=False, dashboard_address=":0")
     >>> logits = da.from_array([[9.0, 1.0, 0.0], [0.0, 8.0, 2.0], [7.0, 9.0, 0.0], [8.0, 0.0, 3.0]], chunks=(2, 3))
     >>> fit = fit_temperature(logits, da.from_array(["bird", "cat", "bird", "dog"], chunks=2))
     >>> round(fit.temperature, 2)

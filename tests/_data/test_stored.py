@@ -117,8 +117,13 @@ def test_dask_collections_are_refused():
         def __dask_graph__(self):
             return {}
 
-    with pytest.raises(TypeError, match="X must not be a Dask collection"):
-        SoftmaxRegression().fit(Collection(X), y)
+    for name, arguments in (
+        ("X", (Collection(X), y)),
+        ("y", (X, Collection(Y))),
+        ("sample_weight", (X, y, Collection(Y))),
+    ):
+        with pytest.raises(TypeError, match=f"{name} must be in memory, got a Dask collection.* skactivation.dask"):
+            SoftmaxRegression().fit(*arguments)
 
 
 def test_what_is_stored():

@@ -3,9 +3,6 @@
 import logging
 
 import pytest
-
-pytest.importorskip("distributed")
-
 from distributed import Client, LocalCluster
 
 
@@ -13,7 +10,7 @@ from distributed import Client, LocalCluster
 def in_process():
     """A cluster of two workers in this process, as the current client."""
     with LocalCluster(
-        n_workers=2, threads_per_worker=2, processes=False, dashboard_address=None, silence_logs=logging.ERROR
+        n_workers=2, threads_per_worker=2, processes=False, dashboard_address=":0", silence_logs=logging.ERROR
     ) as cluster:
         yield cluster
 

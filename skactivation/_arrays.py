@@ -118,6 +118,8 @@ def _as_table(frame: Any) -> Any:
 
 def refuse_not_in_memory(values: Any, name: str) -> None:
     """Raise an error for a Dask collection, or a data frame, whose data are not in memory."""
+    if isinstance(values, np.ndarray):
+        return
     if hasattr(values, "__dask_graph__"):
         raise TypeError(
             f"{name} must be in memory, got a Dask collection, which would be pulled into it as a whole: use what has "
@@ -125,7 +127,7 @@ def refuse_not_in_memory(values: Any, name: str) -> None:
         )
     # Looking at the attribute itself may be expensive: the names of a lazy frame take a look at its data.
     columns = getattr(type(values), "columns", getattr(values, "__dict__", {}).get("columns"))
-    if isinstance(values, np.ndarray) or columns is None or callable(columns):
+    if columns is None or callable(columns):
         return
     frame = _as_table(values)
     if not nw.dependencies.is_pandas_like_dataframe(frame) and not nw.dependencies.is_into_dataframe(frame):

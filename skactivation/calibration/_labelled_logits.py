@@ -9,7 +9,7 @@ from sklearn.utils import _safe_indexing, indexable
 from skactivation._data.class_columns import classes_found, given_classes, named_columns
 from skactivation._data.class_totals import WeightedClasses
 from skactivation._data.indicators import Indicator
-from skactivation._data.labels import check_same_columns, encode_labels, recode_labels, shape_of, soft_targets
+from skactivation._data.labels import check_same_columns, encode_labels, shape_of, soft_targets
 from skactivation._data.targets import BinaryTargets, ClassTargets, IndicatorTargets, LabelTotals, Targets
 from skactivation._messages import abridged
 from skactivation._typing import Array
@@ -167,15 +167,16 @@ class Columns(NamedTuple):
                     f"y has no known entry of positive weight for {abridged(names[unknown])}: drop these columns of "
                     "y and of the logits"
                 )
-            absent = names[np.minimum(yes, no) == 0]
-        elif totals.are_soft:
-            names = totals.classes if self.classes is None else self.classes
-            absent = names[totals.n_rows == 0]
+            present = names[np.minimum(yes, no) > 0]
         else:
-            found = totals.classes[totals.n_rows > 0]
-            names = self._classes_of(found)
-            absent = names[~np.isin(np.arange(names.size), recode_labels(np.arange(found.size), found, names))]
-        if every_class and absent.size:
+            present = totals.classes[totals.n_rows > 0]
+            if not totals.are_soft:
+                names = self._classes_of(present)
+            else:
+                names = totals.classes if self.classes is None else self.classes
+                present = names[totals.n_rows > 0]
+        absent = [name for name in names.tolist() if name not in set(present.tolist())] if every_class else []
+        if absent:
             raise ValueError(
                 f"y has no row of positive weight for the classes {abridged(absent)}, so their biases have no finite "
                 "optimum; use scaling='temperature' or add rows of these classes"

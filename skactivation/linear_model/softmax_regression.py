@@ -328,19 +328,20 @@ class SoftmaxRegression(ClassifierMixin, LinearLogitModel):
         if totals.are_soft:
             return self._plan_for_soft(totals)
         check_two_classes(totals.classes, type(self).__name__)
-        factors = self._class_factors(totals)
-        with np.errstate(over="ignore"):
-            largest = factors * totals.largest
-        if self.class_weight is not None and not 0 < largest.max() < np.inf:
-            raise ValueError("class_weight times sample_weight overflows or is 0 in every row; rescale one of them")
-        n_rows = totals.n_rows * (largest > 0)
+        factors, n_rows, weights = self._class_factors(totals), totals.n_rows, totals.weights
+        if factors is not None:
+            with np.errstate(over="ignore"):
+                largest = factors * totals.largest
+            if not 0 < largest.max() < np.inf:
+                raise ValueError("class_weight times sample_weight overflows or is 0 in every row; rescale one of them")
+            n_rows, weights = n_rows * (largest > 0), factors * weights
         present = n_rows > 0
         plan = _ClassPlan(
             classes=totals.classes,
             present=present,
-            factors=None if self.class_weight is None else factors,
+            factors=factors,
             smoothing=float(self.label_smoothing),
-            null_logits=self._null_logits((factors * totals.weights)[present]),
+            null_logits=self._null_logits(weights[present]),
             prior_shift=_prior_shift(factors, present),
         )
         if present.all():
@@ -370,7 +371,7 @@ class SoftmaxRegression(ClassifierMixin, LinearLogitModel):
             factors=None,
             smoothing=float(self.label_smoothing),
             null_logits=self._null_logits(totals.weights),
-            prior_shift=_prior_shift(np.ones(present.size), present),
+            prior_shift=_prior_shift(None, present),
         )
         return plan, messages
 
@@ -390,12 +391,12 @@ class SoftmaxRegression(ClassifierMixin, LinearLogitModel):
             gaps, encoded = np.append(gaps, 0.0), replace(encoded, constant=None)
         super()._store_outputs(encoded, coef, intercept, gaps)
 
-    def _class_factors(self, totals: ClassTotals) -> Array:
-        """Factor (K,) on the row weights of each class."""
+    def _class_factors(self, totals: ClassTotals) -> Array | None:
+        """Factor (K,) on the row weights of each class; None without `class_weight`."""
+        if self.class_weight is None:
+            return None
         classes = totals.classes
         factors = np.ones(classes.size)
-        if self.class_weight is None:
-            return factors
         if isinstance(self.class_weight, dict):
             places = {label: place for place, label in enumerate(classes.tolist())}
             unknown = []
@@ -477,8 +478,10 @@ class _ClassPlan:
         )
 
 
-def _prior_shift(factors: Array, present: Array) -> Array:
+def _prior_shift(factors: Array | None, present: Array) -> Array:
     """What factors (K,) on the weights of classes add to their logits (L,)."""
+    if factors is None:
+        return np.zeros(1 if present.size == 2 else present.size)
     logs = np.log(np.where(present, factors, 1.0))
     if not present.all():
         # Relative to their mean, so that the correction leaves the mean of the fitted logits at 0.

@@ -388,7 +388,8 @@ class TemperatureCalibrator(CallbackSupportMixin, PackageMixin, ClassifierMixin,
             elif hasattr(classifier, "fit") and is_classifier(classifier):
                 messages = self._fit_classifier(X, y, sample_weight, fit_params, watch)
             else:
-                raise TypeError(
+                kind = ValueError if isinstance(classifier, str) else TypeError
+                raise kind(
                     f"estimator must be a classifier, 'logits', 'multilabel_logits' or None, got {self.estimator!r}"
                 )
             for message, category in messages:

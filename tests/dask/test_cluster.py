@@ -188,7 +188,7 @@ def test_estimators_for_data_in_memory_point_to_those_for_dask(client):
         (lambda: DaskTemperatureCalibrator().fit(split(X), split(Y)), TypeError, "FrozenEstimator"),
         (lambda: DaskTemperatureCalibrator(LogisticRegression()).fit(split(X), split(Y)), TypeError, "FrozenEstimator"),
         (lambda: DaskTemperatureCalibrator("logits").fit(split(X), split(Y), a=1), TypeError, "takes X, y"),
-        (lambda: DaskTemperatureCalibrator("logit").fit(split(X), split(Y)), TypeError, "'logit'"),
+        (lambda: DaskTemperatureCalibrator("logit").fit(split(X), split(Y)), ValueError, "'logit'"),
         (lambda: dask_fit_temperature(X, split(Y)), TypeError, "logits must be a Dask array"),
         (lambda: dask_fit_temperature(split(X), split(Y), classes=[0, 1]), ValueError, "each of 3 columns"),
         (lambda: dask_fit_temperature(split(X), split(Y + 5), classes=[0, 1, 2]), ValueError, "among the classes"),

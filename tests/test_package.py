@@ -183,7 +183,12 @@ def links(page):
 
 @pytest.mark.parametrize(("code", "printed"), list(python_blocks()))
 def test_a_python_block_prints_the_text_block_that_follows(code, printed, tmp_path, monkeypatch, capsys):
-    for word, module in (("skl2onnx", "skl2onnx"), ("onnxruntime", "onnxruntime"), ("callback", "sklearn.callback")):
+    for word, module in (
+        ("skl2onnx", "skl2onnx"),
+        ("onnxruntime", "onnxruntime"),
+        ("callback", "sklearn.callback"),
+        ("distributed", "distributed"),
+    ):
         if word in code:
             pytest.importorskip(module)
     monkeypatch.chdir(tmp_path)

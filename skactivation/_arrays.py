@@ -122,8 +122,8 @@ def refuse_not_in_memory(values: Any, name: str) -> None:
         return
     if hasattr(values, "__dask_graph__"):
         raise TypeError(
-            f"{name} must be in memory, got a Dask collection, which would be pulled into it as a whole: use what has "
-            f"the same name in skactivation.dask, or pass {name}.compute()"
+            f"{name} must be in memory, got a Dask collection, which would be pulled into it as a whole: use an "
+            f"estimator or function of skactivation.dask, or pass {name}.compute()"
         )
     # Looking at the attribute itself may be expensive: the names of a lazy frame take a look at its data.
     columns = getattr(type(values), "columns", getattr(values, "__dict__", {}).get("columns"))

@@ -181,6 +181,7 @@ def links(page):
     return [target.split("#")[0] for target in targets if not re.match(r"[a-z]+:|#", target)]
 
 
+@pytest.mark.filterwarnings("ignore:The inplace keyword in DataFrame.set_index")  # Dask with pandas 3.1
 @pytest.mark.parametrize(("code", "printed"), list(python_blocks()))
 def test_a_python_block_prints_the_text_block_that_follows(code, printed, tmp_path, monkeypatch, capsys):
     for word, module in (

@@ -149,6 +149,8 @@ def _checked(client: Any) -> Client:
             ) from error
     if not isinstance(client, Client):
         raise TypeError(f"client must be a distributed.Client or None, got {client!r} of type {type(client).__name__}")
+    if client.status != "running":
+        raise ValueError(f"client must be connected to a cluster, got one that is {client.status}: make a new one")
     if client.asynchronous:
         raise TypeError("client must be synchronous, got one with asynchronous=True: a fit waits for its results")
     return client
@@ -160,6 +162,6 @@ def _explaining_losses() -> Iterator[None]:
         yield
     except (CancelledError, CommClosedError) as error:
         raise RuntimeError(
-            f"the cluster lost or cancelled the tasks of the fit ({type(error).__name__}: {error}): check that its "
-            "scheduler runs and that the data still exist, and fit again"
+            f"the cluster lost or cancelled the tasks of the fit ({type(error).__name__}): check that its scheduler "
+            "runs and that persisted data still exist, and fit again"
         ) from error

@@ -26,9 +26,9 @@ class EncodedPart(NamedTuple):
     y: EncodedTargets
 
 
-def encode(data: Partitions, plan: Any) -> EncodedTargets:
-    """Encode y of partitions by an estimator's plan, where it is; return what the client must know of it."""
-    data.parts = data.cluster.each("encode", _encoded, data.parts, plan, data.dtype)
+def encode(data: Partitions, encoder: Any) -> EncodedTargets:
+    """Encode y of partitions, where it is; return what the client must know of it."""
+    data.parts = data.cluster.each("encode", _encoded, data.parts, encoder, data.dtype)
     known = data.cluster.results(data.cluster.each("target-facts", _known, data.parts))
     of_first: EncodedTargets = known[0][0]
     return replace(of_first, targets=RemoteTargets([facts for _, facts in known]))
@@ -152,8 +152,8 @@ def _size(rows: _PartRows) -> int:
     return int(rows._X.nbytes) + 32 * rows.n_rows
 
 
-def _encoded(part: Part, plan: Any, dtype: Any) -> EncodedPart:
-    return EncodedPart(part.X.astype(dtype, copy=False), plan.encode(part.y))
+def _encoded(part: Part, encoder: Any, dtype: Any) -> EncodedPart:
+    return EncodedPart(part.X.astype(dtype, copy=False), encoder.encode(part.y))
 
 
 def _known(part: EncodedPart) -> tuple[EncodedTargets, TargetFacts]:

@@ -179,8 +179,8 @@ class DaskLinearModel(DaskPredictions, LinearLogitModel):
             if hasattr(self, name):
                 setattr(plain, name, getattr(self, name))
         data = Partitions(cluster, _Reader(plain), parts, X.shape[1])
-        plan, messages = self._plan(data.totals)
-        return data, encode(data, plan), messages
+        encoder, messages = self._encoder(data.totals)
+        return data, encode(data, encoder), messages
 
     def _rows(self, X: Partitions, encoded: EncodedTargets, *, fit_intercept: bool) -> tuple[FeatureRows, float]:
         targets = cast(RemoteTargets, encoded.targets)

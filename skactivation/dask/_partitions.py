@@ -54,19 +54,20 @@ def delayed_parts(X: Any, y: Any, sample_weight: Any, *, name: str = "X") -> lis
     """
     if not is_dask_collection(X):
         raise TypeError(
-            f"{name} must be a Dask array or data frame, got {type(X).__name__}; for data in memory or in a file use "
-            "what has the same name without Dask"
+            f"{name} must be a Dask array or data frame, got {type(X).__name__}. For data in memory or in a file use "
+            "the plain estimator or function. In a pipeline, a step in front has pulled the rows into memory: "
+            "transform the collection before the fit"
         )
     if len(X.shape) != 2:
         raise ValueError(f"{name} must have two dimensions, got {len(X.shape)}; reshape it")
     if isinstance(X, da.Array):
         X = X.rechunk({1: -1})
-    parts: list[list[Any]] = [_delayed(X)]
+    parts: list[list[Any]] = [partitions_of(X)]
     for other, values in (("y", y), ("sample_weight", sample_weight)):
         if values is None:
             parts.append([None] * len(parts[0]))
             continue
-        parts.append(_delayed(_aligned(values, X, f"{name} and {other}")))
+        parts.append(partitions_of(_aligned(values, X, f"{name} and {other}")))
         if len(parts[-1]) != len(parts[0]):
             raise ValueError(
                 f"{name} and {other} must have the same number of partitions, got {len(parts[0])} and "
@@ -104,8 +105,15 @@ def _aligned(values: Any, X: Any, names: str) -> Any:
     return values.rechunk({1: -1}) if values.ndim > 1 else values
 
 
-def _delayed(collection: Any) -> list[Delayed]:
-    return list(np.ravel(np.array(collection.to_delayed(), dtype=object)))
+def partitions_of(collection: Any) -> list[Delayed]:
+    """The partitions that a collection shows.
+
+    Dask's optimisation may merge those of files of which few columns are taken: then it is left out.
+    """
+    parts = np.ravel(np.array(collection.to_delayed(), dtype=object))
+    if parts.size != collection.npartitions:
+        parts = np.ravel(np.array(collection.to_delayed(optimize_graph=False), dtype=object))
+    return list(parts)
 
 
 class TargetFacts(NamedTuple):
@@ -189,7 +197,7 @@ class Partitions:
         self.dtype = np.result_type(*(fact.dtype for fact in facts))
         self.shape = int(self.counts.sum()), n_columns
         self.totals = type(facts[0].totals).joined([fact.totals for fact in facts])
-        """What the estimator's `_plan` takes."""
+        """What the estimator's `_encoder` takes."""
 
 
 @contextmanager

@@ -9,7 +9,7 @@ import numpy as np
 from dask import delayed, is_dask_collection
 
 from skactivation._typing import Array
-from skactivation.dask._partitions import example_of
+from skactivation.dask._partitions import example_of, naming, partitions_of
 
 
 def lazily(method: Callable[[Any], Any], X: Any) -> Any:
@@ -28,12 +28,15 @@ def lazily(method: Callable[[Any], Any], X: Any) -> Any:
     of_block = partial(_of_block, method, example[:0])
     if not is_array:
         shape = (np.nan, *example.shape[1:])
-        parts = [da.from_delayed(delayed(of_block)(part), shape, meta=example[:0]) for part in X.to_delayed()]
-        return da.concatenate(parts, allow_unknown_chunksizes=True)
+        parts = [delayed(of_block)(part, number=number) for number, part in enumerate(partitions_of(X))]
+        arrays = [da.from_delayed(part, shape, meta=example[:0]) for part in parts]
+        return da.concatenate(arrays, allow_unknown_chunksizes=True)
     X = X.rechunk({1: -1})
     options: dict[str, Any] = {"drop_axis": 1} if example.ndim == 1 else {"chunks": (X.chunks[0], example.shape[1:])}
     return X.map_blocks(of_block, meta=example[:0], **options)
 
 
-def _of_block(method: Callable[[Any], Array], empty: Array, X: Any) -> Array:
-    return method(X) if X.shape[0] else empty
+def _of_block(method: Callable[[Any], Array], empty: Array, X: Any, number: int = 0, block_info: Any = None) -> Array:
+    """Predictions of a block; Dask tells the place of an array's block in `block_info`."""
+    with naming(block_info[0]["chunk-location"][0] if block_info else number):
+        return method(X) if X.shape[0] else empty

@@ -7,6 +7,7 @@ import numpy as np
 from skactivation._callbacks import with_callbacks
 from skactivation._data.indicators import Indicator
 from skactivation.dask._linear import DaskLinearModel
+from skactivation.linear_model._subset_accuracy import check_hard
 from skactivation.linear_model.sigmoid_multilabel import SigmoidMultiLabel
 
 __all__ = ["DaskSigmoidMultiLabel"]
@@ -127,5 +128,6 @@ class DaskSigmoidMultiLabel(DaskLinearModel, SigmoidMultiLabel):
     def _scored_weight(y: Any, sample_weight: Any) -> float:
         """The total weight of the rows of a partition that have a known label."""
         indicator = Indicator(y)
-        known = indicator.signs(slice(None), np.arange(indicator.n_labels)).any(axis=0) if indicator.is_hard else 1.0
+        check_hard(indicator, sample_weight)
+        known = indicator.signs(slice(None), np.arange(indicator.n_labels)).any(axis=0)
         return float(np.sum(known * (np.ones(len(y)) if sample_weight is None else np.asarray(sample_weight))))

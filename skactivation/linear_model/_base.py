@@ -76,20 +76,20 @@ class LinearLogitModel(CallbackSupportMixin, PackageMixin, BaseEstimator, ABC):
 
     @abstractmethod
     def _describe(self, y: Any) -> Any:
-        """Check y and encode it. The result's `weighted` joins it with weights; the `totals` of that go to `_plan`."""
+        """Check y. The result's `weighted` joins it with weights, and the `totals` of that go to `_encoder`."""
 
     @abstractmethod
-    def _plan(self, totals: Any) -> tuple[Any, list[str]]:
-        """Decide, from sums over all rows, how y is fitted; the result's `encode` makes targets of what has weights.
+    def _encoder(self, totals: Any) -> tuple[Any, list[str]]:
+        """Decide, from sums over all rows, how y is fitted; also return messages for warnings.
 
-        Also returns messages for warnings.
+        The result's `encode` makes `EncodedTargets` of y with weights.
         """
 
     def _weigh(self, description: Any, sample_weight: Array | None) -> tuple[EncodedTargets, list[str]]:
         """Targets and weights from what `_describe` returned; messages for warnings."""
         weighted = description.weighted(sample_weight)
-        plan, messages = self._plan(weighted.totals())
-        return plan.encode(weighted), messages
+        encoder, messages = self._encoder(weighted.totals())
+        return encoder.encode(weighted), messages
 
     @abstractmethod
     def _separated(self, largest_residuals: Array) -> str:

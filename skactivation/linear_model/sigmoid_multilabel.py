@@ -362,7 +362,7 @@ class SigmoidMultiLabel(ClassifierMixin, LinearLogitModel):
     def _shape_of_weights(self, X: Any, y: Any) -> tuple[int, ...]:
         return (X.shape[0], *np.shape(y)[1:]) if is_indicator(y) else (X.shape[0],)
 
-    def _plan(self, totals: "_LabelTotals") -> tuple["_LabelPlan", list[str]]:
+    def _encoder(self, totals: "_LabelTotals") -> tuple["_LabelEncoder", list[str]]:
         (yes, no, _), names = totals.sums, totals.names
         unknown = yes + no == 0
         if unknown.any():
@@ -378,7 +378,7 @@ class SigmoidMultiLabel(ClassifierMixin, LinearLogitModel):
         half, kept = 0.5 * self.label_smoothing * (yes + no), 1 - self.label_smoothing
         with np.errstate(divide="ignore"):
             null_logits = np.log(pos_weight * (kept * yes + half)) - np.log(kept * no + half)
-        plan = _LabelPlan(
+        encoder = _LabelEncoder(
             sums=totals.sums,
             pos_weight=pos_weight,
             smoothing=float(self.label_smoothing),
@@ -387,7 +387,7 @@ class SigmoidMultiLabel(ClassifierMixin, LinearLogitModel):
             attributes=totals.attributes,
             constant=constant,
         )
-        return plan, totals.messages + messages
+        return encoder, totals.messages + messages
 
     def _describe(self, y: Any) -> "_Labels":
         if is_indicator(y):
@@ -478,7 +478,7 @@ class _LabelTotals(NamedTuple):
 
 
 @dataclass(frozen=True)
-class _LabelPlan:
+class _LabelEncoder:
     """How labels are fitted."""
 
     sums: LabelTotals

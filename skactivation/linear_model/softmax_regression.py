@@ -324,9 +324,9 @@ class SoftmaxRegression(ClassifierMixin, LinearLogitModel):
         encoded, names = soft
         return _Classes(encoded, np.arange(encoded.shape[1]) if names is None else names)
 
-    def _plan(self, totals: ClassTotals) -> tuple["_ClassPlan", list[str]]:
+    def _encoder(self, totals: ClassTotals) -> tuple["_ClassEncoder", list[str]]:
         if totals.are_soft:
-            return self._plan_for_soft(totals)
+            return self._encoder_for_soft(totals)
         check_two_classes(totals.classes, type(self).__name__)
         factors, n_rows, weights = self._class_factors(totals), totals.n_rows, totals.weights
         if factors is not None:
@@ -336,7 +336,7 @@ class SoftmaxRegression(ClassifierMixin, LinearLogitModel):
                 raise ValueError("class_weight times sample_weight overflows or is 0 in every row; rescale one of them")
             n_rows, weights = n_rows * (largest > 0), factors * weights
         present = n_rows > 0
-        plan = _ClassPlan(
+        encoder = _ClassEncoder(
             classes=totals.classes,
             present=present,
             factors=factors,
@@ -345,16 +345,16 @@ class SoftmaxRegression(ClassifierMixin, LinearLogitModel):
             prior_shift=_prior_shift(factors, present),
         )
         if present.all():
-            return plan, []
+            return encoder, []
         logit = np.log(0.5) - np.log(n_rows.sum() + 0.5)
         message = (
             f"y has no row of positive weight for the classes {abridged(totals.classes[~present])}: the others are "
             "fitted without them, and every row gives each of them a probability of at most "
             f"{0.5 / (n_rows.sum() + 1):.2g}. Add such rows, or weights"
         )
-        return replace(plan, constant=np.where(present, np.nan, logit)), [message]
+        return replace(encoder, constant=np.where(present, np.nan, logit)), [message]
 
-    def _plan_for_soft(self, totals: ClassTotals) -> tuple["_ClassPlan", list[str]]:
+    def _encoder_for_soft(self, totals: ClassTotals) -> tuple["_ClassEncoder", list[str]]:
         if self.class_weight is not None:
             raise ValueError("class_weight can't be given with soft targets; use sample_weight instead")
         absent, messages = totals.n_rows == 0, []
@@ -365,7 +365,7 @@ class SoftmaxRegression(ClassifierMixin, LinearLogitModel):
                 "intercepts have no finite optimum (they tend to -inf); drop these columns"
             )
         present = np.ones(totals.classes.size, dtype=bool)
-        plan = _ClassPlan(
+        encoder = _ClassEncoder(
             classes=totals.classes,
             present=present,
             factors=None,
@@ -373,7 +373,7 @@ class SoftmaxRegression(ClassifierMixin, LinearLogitModel):
             null_logits=self._null_logits(totals.weights),
             prior_shift=_prior_shift(None, present),
         )
-        return plan, messages
+        return encoder, messages
 
     def _null_logits(self, weights: Array) -> Array:
         """Logits (P K,) of the fractions of the classes, given their total weights (K,); none for a single class."""
@@ -444,7 +444,7 @@ class _Classes(NamedTuple):
 
 
 @dataclass(frozen=True)
-class _ClassPlan:
+class _ClassEncoder:
     """How classes are fitted."""
 
     classes: Array

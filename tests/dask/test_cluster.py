@@ -10,6 +10,8 @@ from distributed import Client, default_client
 from numpy.testing import assert_allclose, assert_array_equal
 from scipy import sparse
 from sklearn.linear_model import LogisticRegression
+from sklearn.pipeline import make_pipeline
+from sklearn.preprocessing import StandardScaler
 
 from skactivation import SigmoidMultiLabel, SoftmaxRegression, TemperatureCalibrator
 from skactivation._data.rows import rows_of
@@ -116,8 +118,8 @@ def test_a_sample_by_curvature_is_that_of_the_rows_in_memory(weighted, client):
     with Cluster(client) as cluster:
         parts = delayed_parts(split(X), split(Y), None if weights is None else split(weights))
         data = Partitions(cluster, _Reader(model), parts, 3)
-        plan, _ = model._plan(data.totals)
-        encoded = encode(data, plan)
+        encoder, _ = model._encoder(data.totals)
+        encoded = encode(data, encoder)
         rows = PartitionedRows.of(data, encoded.targets, fit_intercept=True)
         ours = LinearObjective(rows, 1.0).sample(theta, 50)
         local_sample = local.sample(theta, 50)
@@ -247,3 +249,16 @@ def test_predictions_in_memory_do_without_a_cluster(in_process):
     with Client(in_process) as client:
         model = DaskSoftmaxRegression(client=client).fit(split(X), split(Y))
     assert_array_equal(model.predict(X), model.to_local().predict(X))
+
+
+def test_a_closed_client_is_an_error(in_process):
+    with Client(in_process) as client:
+        model = DaskSoftmaxRegression(client=client)
+    with pytest.raises(ValueError, match="client must be connected to a cluster, got one that is closed"):
+        model.fit(split(X), split(Y))
+
+
+@pytest.mark.filterwarnings("ignore:The `numpy.may_share_memory` function:FutureWarning")
+def test_steps_in_front_that_read_rows_into_memory_are_an_error(client):
+    with pytest.raises(TypeError, match=r"a step in front has pulled the rows into memory"):
+        make_pipeline(StandardScaler(), DaskSoftmaxRegression()).fit(split(X), split(Y))

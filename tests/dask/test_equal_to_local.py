@@ -331,3 +331,36 @@ def test_no_warning_comes_from_dask():
         warnings.simplefilter("error")
         model = DaskSoftmaxRegression().fit(split(X), split(THREE))
         model.predict(split(X)).compute()
+
+
+def test_columns_of_parquet_files_whose_partitions_dask_would_merge(tmp_path):
+    dd = pytest.importorskip("dask.dataframe")
+    frame = pd.DataFrame(RNG.normal(size=(8000, 10)), columns=[f"f{number}" for number in range(10)])
+    frame["label"] = RNG.choice(["no", "yes"], 8000)
+    for number, start in enumerate(range(0, 8000, 2000)):
+        frame[start : start + 2000].to_parquet(tmp_path / f"{number}.parquet")
+    both = dd.read_parquet(tmp_path)
+    rows, y = both.drop(columns="label"), both["label"]
+    assert y.optimize().npartitions < y.npartitions == 4
+    model = DaskSoftmaxRegression().fit(rows, y)
+    assert_equal_fits(model, SoftmaxRegression().fit(frame.drop(columns="label"), frame["label"]))
+    assert model.predict(rows).numblocks == (4,)
+    assert model.score(rows, y) == pytest.approx(model.to_local().score(frame.drop(columns="label"), frame["label"]))
+
+
+def test_an_error_of_a_lazy_prediction_names_the_partition():
+    model = DaskSoftmaxRegression().fit(split(X), split(THREE))
+    bad = X.copy()
+    bad[900] = np.nan
+    with pytest.raises(ValueError, match="partition 3: Input X contains NaN"):
+        model.predict(split(bad)).compute()
+    dd = pytest.importorskip("dask.dataframe")
+    frame = dd.from_pandas(pd.DataFrame(bad), npartitions=4)
+    with pytest.raises(ValueError, match="partition 3: Input X contains NaN"):
+        model.predict(frame).compute()
+
+
+def test_weights_of_entries_are_no_weights_of_a_score():
+    model = DaskSigmoidMultiLabel().fit(split(X), split(LABELS), split(ENTRY_WEIGHTS))
+    with pytest.raises(ValueError, match="partition 0: sample_weight must hold one weight per row"):
+        model.score(split(X), split(LABELS), split(ENTRY_WEIGHTS))

@@ -1,6 +1,69 @@
-"""Modules whose optional packages are missing are not searched for examples."""
+"""What the tests of the package's examples have in common: those in docstrings, in the README and on the site's pages.
 
+A Python block of a page needs nothing from those above it. The text block that directly follows is what it prints.
+"""
+
+import ast
+import io
+import re
+from contextlib import redirect_stdout
 from importlib.util import find_spec
 
-collect_ignore = [] if find_spec("skl2onnx") else ["skactivation/onnx.py", "skactivation/_onnx_graphs.py"]
+import pytest
+from sybil import Region, Sybil
+
+# Packages that a block may need and that the tests do not bring.
+OPTIONAL = {"torch", "statsmodels"}
+BLOCK = re.compile(r"^```python\n(.*?)^```\n(?:\s*^```text\n(.*?)^```)?", re.DOTALL | re.MULTILINE)
+
+collect_ignore = ["docs/conf.py"]
+collect_ignore += [] if find_spec("skl2onnx") else ["skactivation/onnx.py", "skactivation/_onnx_graphs.py"]
 collect_ignore += [] if find_spec("distributed") else ["skactivation/dask", "tests/dask"]
+
+
+def blocks(document):
+    """The Python blocks of a page, each with what it prints."""
+    for block in BLOCK.finditer(document.text):
+        yield Region(block.start(), block.end(), block.groups(), check)
+
+
+def check(example):
+    """Run a block, and compare what it prints."""
+    code, expected = example.parsed
+    for module in _modules(code):
+        if find_spec(module) is None or module in OPTIONAL:
+            pytest.importorskip(module)
+    printed = io.StringIO()
+    with redirect_stdout(printed):
+        exec(compile(code, example.path, "exec"), {"__name__": "__main__"})
+    if expected is not None:
+        # The number of evaluations may differ between machines.
+        ours, theirs = (
+            re.sub(r"after \d+ evaluations", "after N evaluations", text) for text in (printed.getvalue(), expected)
+        )
+        assert ours == theirs
+
+
+def _modules(code):
+    """Packages that a block imports."""
+    for node in ast.walk(ast.parse(code)):
+        names = (
+            [node.module] if isinstance(node, ast.ImportFrom) else [name.name for name in getattr(node, "names", [])]
+        )
+        if isinstance(node, (ast.Import, ast.ImportFrom)):
+            yield from (name.split(".")[0] for name in names)
+
+
+@pytest.fixture
+def in_a_folder_of_its_own(tmp_path, monkeypatch):
+    """Blocks may write files and draw pictures."""
+    monkeypatch.chdir(tmp_path)
+    matplotlib = pytest.importorskip("matplotlib")
+    matplotlib.use("agg")
+    yield
+    matplotlib.pyplot.close("all")
+
+
+pytest_collect_file = Sybil(
+    parsers=[blocks], patterns=["README.md", "docs/**/*.md"], fixtures=["in_a_folder_of_its_own"]
+).pytest()

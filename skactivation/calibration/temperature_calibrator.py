@@ -113,7 +113,7 @@ class TemperatureCalibrator(CallbackSupportMixin, PackageMixin, ClassifierMixin,
     at_limit_ : bool or ndarray of shape (L,)
         Whether there is no finite best temperature, see `fit_temperature`; in an ensemble, whether any split has none.
     optimality_gap_ : float or ndarray of shape (L,)
-        Certified bound on (loss_after_ - L*) / loss_after_ for the minimum L*; in an ensemble the largest.
+        Certified bound on (L - L*) / L for the loss L after calibration and its minimum L*; in an ensemble the largest.
     response_method_ : str or None
         Method that gives the logits: "decision_function", or "predict_proba" (their logarithm, floored at the machine
         epsilon of their dtype); None for "logits".

@@ -1,4 +1,4 @@
-"""What users put around the estimators: each row of docs/works_with.md that has no file of its own."""
+"""What users put around the estimators: each row of docs/guide/production.md that has no file of its own."""
 
 import numpy as np
 import pytest

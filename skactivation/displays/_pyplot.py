@@ -3,8 +3,8 @@
 from math import log10
 from typing import Any
 
-# Number of colours in matplotlib's default cycle.
-_COLORS = 10
+# Number of colours in matplotlib's default cycle; of more curves, how many are named.
+_COLORS, _NAMED = 10, 3
 
 
 def pyplot(caller: str) -> Any:
@@ -59,13 +59,32 @@ def legend_entry(name: Any, label: Any, result: str, separator: str = ": ") -> s
     return plain(f"{words}{separator}{result}" if words else result)
 
 
-def distinct_colors(number: int) -> list[dict[str, Any]]:
-    """Keyword arguments that set the colour of each curve; empty if matplotlib's cycle has enough colours."""
-    from matplotlib import colormaps
+def looks(badness: Any) -> list[dict[str, Any]]:
+    """Keyword arguments of matplotlib's `plot` for each of several curves (n,), given how bad they are.
 
+    Up to ten curves have the colours of matplotlib's cycle, and no keyword arguments. Of more, the three worst have
+    colours; the others are grey and thin, and share an entry in the legend.
+    """
+    number = len(badness)
     if number <= _COLORS:
         return [{}] * number
-    return [{"color": colormaps["turbo"](place / (number - 1))} for place in range(number)]
+    worst = sorted(range(number), key=lambda place: -badness[place])[:_NAMED]
+    found: list[dict[str, Any]] = []
+    for place in range(number):
+        if place in worst:
+            found.append({"color": f"C{worst.index(place)}", "zorder": 3})
+        else:
+            first = sum(each not in worst for each in range(place)) == 0
+            entry = f"{number - _NAMED} others" if first else "_"
+            found.append({"color": "0.75", "linewidth": 0.8, "markersize": 2, "zorder": 2, "label": entry})
+    return found
+
+
+def label_if_new(ax: Any, **labels: str) -> None:
+    """Set labels of axes, such as xlabel, that the user has not set."""
+    for name, text in labels.items():
+        if not getattr(ax, f"get_{name}")():
+            ax.set(**{name: text})
 
 
 def log_ticks(axis: Any, lowest: float, highest: float) -> None:

@@ -4,16 +4,22 @@ Several displays may draw into the same axes. What they have drawn is kept as a 
 """
 
 from dataclasses import dataclass, field
+from itertools import pairwise
 from typing import Any, NamedTuple
 
 import numpy as np
 
 from skactivation._messages import abridged
-from skactivation.displays._pyplot import check_axes, distinct_colors, plain
+from skactivation.displays._pyplot import check_axes, looks, plain
 from skactivation.metrics.reliability import ReliabilityCurve
 
-# More legend entries than this are placed beside the axes, in columns of at most so many entries.
-_MOST_INSIDE, _IN_A_COLUMN = 5, 24
+# Bins of fewer rows have hollow points.
+_FEW_ROWS = 10
+# Width and height of an entry of the legend, in parts of the axes: where none of the two corners away from the diagonal
+# has room for the legend, it is beside the axes.
+_ENTRY_WIDTH, _ENTRY_HEIGHT = 0.6, 0.06
+# From so many small multiples on, matplotlib's layout engine takes too long.
+_MOST_LAID_OUT = 30
 _DIAGONAL = "perfectly calibrated"
 # Lower limit of the logarithmic axis of counts: below one row, so that a bar of one row is visible.
 _FLOOR = 0.7
@@ -68,8 +74,12 @@ def small_multiples(plt: Any, ax: Any, n_curves: int) -> tuple[Any, Any]:
     n_columns = min(widths, key=lambda width: -n_curves % width)
     n_rows = -(-n_curves // n_columns)
     if ax is None:
-        figure = plt.figure(figsize=(2.1 * n_columns + 0.6, 2.7 * n_rows + 0.4), layout="constrained")
-        place = figure.add_gridspec(1, 1)[0]
+        width, height = 2.1 * n_columns + 0.6, 2.7 * n_rows + 0.4
+        figure = plt.figure(figsize=(width, height), layout="constrained" if n_curves <= _MOST_LAID_OUT else None)
+        margins = {}
+        if n_curves > _MOST_LAID_OUT:
+            margins = {"left": 0.7 / width, "right": 1 - 0.1 / width, "bottom": 0.5 / height, "top": 1 - 0.3 / height}
+        place = figure.add_gridspec(1, 1, **margins)[0]
     grid = place.subgridspec(n_rows, n_columns)
     axes = np.array([figure.add_subplot(grid[number]) for number in range(n_curves)], dtype=object)
     _label_outer(list(axes))
@@ -124,7 +134,11 @@ def _draw_group(ax: Any, curves: list[ReliabilityCurve], entries: list[str], sty
     counts_ax = _counts_axes(ax, panel) if style.counts else None
     panel.labels = labels
     lines = _draw_curves(ax, curves, entries, style)
-    ax.set(xlim=(-0.02, 1.02), ylim=(-0.02, 1.02))
+    # Limits that the user has set stay.
+    if ax.get_autoscalex_on():
+        ax.set_xlim(-0.02, 1.02)
+    if ax.get_autoscaley_on():
+        ax.set_ylim(-0.02, 1.02)
     if style.subplots:
         ax.set_title("top label" if labels == [None] else plain(str(labels[0])), fontsize="medium")
     else:
@@ -142,13 +156,27 @@ def _draw_curves(ax: Any, curves: list[ReliabilityCurve], entries: list[str], st
     if style.ref_line and _DIAGONAL not in ax.get_legend_handles_labels()[1]:
         ax.plot([0, 1], [0, 1], ":", color="gray", linewidth=1.2, label=_DIAGONAL)
     lines = []
-    for curve, entry, color in zip(curves, entries, distinct_colors(len(curves)), strict=True):
+    errors = [curve.expected_calibration_error() for curve in curves]
+    for curve, entry, color in zip(curves, entries, looks(errors), strict=True):
         look = {"marker": "o", "markersize": 4, "label": entry, **color, **style.line}
-        lines += ax.plot(curve.prob_pred, curve.prob_true, **look)
-        if style.intervals:
-            look = {"color": lines[-1].get_color(), "linewidth": 1, "alpha": 0.7 if len(curves) == 1 else 0.35}
-            ax.vlines(curve.prob_pred, curve.lower, curve.upper, **look)
+        (line,) = ax.plot(curve.prob_pred, curve.prob_true, **look)
+        lines.append(line)
+        _draw_few_rows(ax, curve, line)
+        # Of many curves, intervals would cover everything.
+        if style.intervals and not color:
+            ends = np.maximum([curve.prob_true - curve.lower, curve.upper - curve.prob_true], 0)
+            bars = {"fmt": "none", "ecolor": line.get_color(), "elinewidth": 0.8, "capsize": 2, "zorder": 1}
+            ax.errorbar(curve.prob_pred, curve.prob_true, ends, alpha=0.6 if len(curves) == 1 else 0.35, **bars)
     return lines
+
+
+def _draw_few_rows(ax: Any, curve: ReliabilityCurve, line: Any) -> None:
+    """Make the points of bins of few rows hollow."""
+    few = curve.counts < _FEW_ROWS
+    if few.any() and line.get_marker() not in ("None", "", " "):
+        look = {"linestyle": "none", "markerfacecolor": ax.get_facecolor(), "zorder": line.get_zorder() + 0.1}
+        same = {"marker": line.get_marker(), "markersize": line.get_markersize(), "color": line.get_color()}
+        ax.plot(curve.prob_pred[few], curve.prob_true[few], **look, **same)
 
 
 def _draw_counts(ax: Any, counts_ax: Any, curves: list[ReliabilityCurve], lines: list[Any]) -> None:
@@ -170,30 +198,54 @@ def _draw_counts(ax: Any, counts_ax: Any, curves: list[ReliabilityCurve], lines:
 
 
 def _label_axes(ax: Any, labels: list[Any], before: list[Any]) -> None:
-    """Label both axes, with the name of the class if all curves are of the same one."""
+    """Label both axes, with the name of the class if all curves are of the same one; labels of the user stay."""
     if labels == [None]:
-        ax.set(xlabel="confidence (probability of the top label)", ylabel="accuracy")
-        return
-    label = f" of {plain(str(labels[0]))}" if len(labels) == 1 and before in ([], labels) else ""
-    ax.set(xlabel=f"mean probability{label}", ylabel=f"frequency{label}")
+        texts = ("confidence (probability of the top label)", "accuracy")
+    else:
+        label = f" of {plain(str(labels[0]))}" if len(labels) == 1 and before in ([], labels) else ""
+        texts = (f"mean probability{label}", f"frequency{label}")
+    ours = ax.__dict__.setdefault("skactivation_labels", {"", *texts})
+    ours.update(texts)
+    if ax.get_xlabel() in ours:
+        ax.set_xlabel(texts[0])
+    if ax.get_ylabel() in ours:
+        ax.set_ylabel(texts[1])
 
 
 def _draw_legend(ax: Any, subplots: bool) -> None:
-    """Draw a legend that covers little: a small one in small multiples, one beside the axes if it is long."""
+    """Draw a legend that covers nothing: in a free corner, or beside the axes; a small one in small multiples."""
     handles, entries = ax.get_legend_handles_labels()
     if subplots:
         curves = [pair for pair in zip(handles, entries, strict=True) if pair[1] != _DIAGONAL]
         look = {"fontsize": "x-small", "edgecolor": "none", "handlelength": 1, "borderpad": 0.1}
         ax.legend(*zip(*curves, strict=True), framealpha=0.6, **look)
-    elif n_columns := columns_beside(len(entries)):
-        ax.legend(fontsize="small", loc="upper left", bbox_to_anchor=(1.0, 1.0), ncols=n_columns)
+        return
+    corner = _free_corner(ax, len(entries))
+    if corner is None:
+        ax.legend(fontsize="small", loc="upper left", bbox_to_anchor=(1.0, 1.0))
     else:
-        ax.legend(fontsize="small", framealpha=0.6)
+        ax.legend(fontsize="small", loc=corner)
 
 
-def columns_beside(n_entries: int) -> int:
-    """The number of columns of a legend beside the axes; 0 if the legend fits into the axes."""
-    return -(-n_entries // _IN_A_COLUMN) if n_entries > _MOST_INSIDE else 0
+def _free_corner(ax: Any, n_entries: int) -> str | None:
+    """A corner away from the diagonal in which a legend covers no point, line or interval; None if there is none."""
+    wide, high = _ENTRY_WIDTH, _ENTRY_HEIGHT * n_entries + 0.03
+    paths = [
+        line.get_xydata() for line in ax.lines if line.get_label() != _DIAGONAL and line.get_transform() == ax.transData
+    ]
+    paths += [segment for collection in ax.collections for segment in getattr(collection, "get_segments", list)()]
+    # Points along each path, close enough for a legend to cover one of them.
+    steps = np.linspace(0, 1, 21)[:, np.newaxis]
+    dense = [one + steps * (other - one) for path in paths for one, other in pairwise(path)]
+    points = np.concatenate([*(path.reshape(-1, 2) for path in paths), *dense]) if paths else np.zeros((0, 2))
+    x, y = points.T
+    for corner, covered in (
+        ("upper left", (x < wide) & (y > 1 - high)),
+        ("lower right", (x > 1 - wide) & (y < high)),
+    ):
+        if not covered.any() and high < 1 - wide + 0.2:
+            return corner
+    return None
 
 
 def _counts_axes(ax: Any, panel: _Panel) -> Any:
@@ -217,4 +269,18 @@ def _counts_axes(ax: Any, panel: _Panel) -> Any:
         ax.set_subplotspec(place.subgridspec(2, 1, height_ratios=(4, 1), hspace=gap)[0])
     # Else the counts were removed, but their place is still free.
     panel.counts_ax = ax.figure.add_subplot(ax.get_subplotspec().get_gridspec()[1], sharex=ax)
+    panel.counts_ax.set_axes_locator(_BelowAxes(ax))
     return panel.counts_ax
+
+
+class _BelowAxes:
+    """Places axes below others, as wide as these are: an equal aspect makes them narrower than their place."""
+
+    def __init__(self, above: Any) -> None:
+        self._above = above
+
+    def __call__(self, ax: Any, renderer: Any) -> Any:
+        from matplotlib.transforms import Bbox
+
+        own, above = ax.get_position(original=True), self._above.get_position()
+        return Bbox.from_extents(above.x0, own.y0, above.x1, own.y1)

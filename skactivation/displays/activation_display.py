@@ -11,7 +11,7 @@ from numpy.typing import ArrayLike
 from skactivation._typing import Array
 from skactivation._validation import as_floats, check_boolean, check_choice, check_real
 from skactivation.activations import log_sigmoid, sigmoid, sigmoid_derivative
-from skactivation.displays._pyplot import figure_and_axes, legend_entry, line_look, pyplot
+from skactivation.displays._pyplot import figure_and_axes, label_if_new, legend_entry, line_look, pyplot
 
 __all__ = ["ActivationDisplay"]
 
@@ -153,7 +153,6 @@ class ActivationDisplay:
             self.lines_ += self.ax_.plot(
                 self.z, self.derivatives, **{**look, **same, "linestyle": "--", "label": label}
             )
-        if not self.ax_.get_xlabel():
-            self.ax_.set_xlabel("logit z")
+        label_if_new(self.ax_, xlabel="logit z")
         self.ax_.legend(fontsize="small")
         return self

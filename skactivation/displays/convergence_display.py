@@ -8,7 +8,7 @@ import numpy as np
 from sklearn.utils.validation import check_is_fitted
 
 from skactivation._typing import Array
-from skactivation.displays._pyplot import figure_and_axes, legend_entry, line_look, pyplot
+from skactivation.displays._pyplot import figure_and_axes, label_if_new, legend_entry, line_look, pyplot
 from skactivation.linear_model import SigmoidMultiLabel, SoftmaxRegression
 
 __all__ = ["ConvergenceDisplay"]
@@ -139,11 +139,6 @@ class ConvergenceDisplay:
             last, gap = excess.size - 1, max(self.optimality_gap, _LEAST_EXCESS)
             self.ax_.plot([last], [gap], "o", color=self.line_.get_color())
         self.ax_.set_yscale("log")
-        for text, get, put in (
-            ("iterations", self.ax_.get_xlabel, self.ax_.set_xlabel),
-            ("excess of the objective, relative", self.ax_.get_ylabel, self.ax_.set_ylabel),
-        ):
-            if not get():
-                put(text)
+        label_if_new(self.ax_, xlabel="iterations", ylabel="excess of the objective, relative")
         self.ax_.legend(fontsize="small")
         return self

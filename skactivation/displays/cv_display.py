@@ -10,11 +10,12 @@ from sklearn.utils.validation import check_is_fitted
 
 from skactivation._typing import Array
 from skactivation.displays._pyplot import (
-    distinct_colors,
     figure_and_axes,
+    label_if_new,
     legend_entry,
     line_look,
     log_ticks,
+    looks,
     pyplot,
 )
 from skactivation.linear_model import SigmoidMultiLabelCV, SoftmaxRegressionCV
@@ -172,9 +173,9 @@ class CVDisplay:
         )
         labels = [None] if self.label_names is None else np.asarray(self.label_names).tolist()
         self.lines_, self.fold_lines_ = [], []
-        for label, mean, error, best, color in zip(
-            labels, means.T, errors.T, np.atleast_1d(self.chosen), distinct_colors(len(labels)), strict=True
-        ):
+        chosen = np.atleast_1d(self.chosen)
+        worst = looks([-mean[best] for mean, best in zip(means.T, chosen, strict=True)])
+        for label, mean, error, best, color in zip(labels, means.T, errors.T, chosen, worst, strict=True):
             result = f"C = {self.Cs[best]:.3g}, score {mean[best]:.3g}"
             entry = legend_entry(self.name if name is None else name, label, result)
             self.lines_ += self.ax_.plot(Cs, mean[order], **{"label": entry, **color, **look})
@@ -187,7 +188,8 @@ class CVDisplay:
         if self.fold_scores is not None and len(self.fold_scores) <= _MOST_FOLDS:
             for scores in self.fold_scores:
                 self.fold_lines_ += self.ax_.plot(Cs, scores[order], color=color, linewidth=0.6, alpha=0.6)
-        self.ax_.set(xscale="log", xlabel="C, the inverse strength of the penalty", ylabel=self.score_name)
+        self.ax_.set_xscale("log")
+        label_if_new(self.ax_, xlabel="C, the inverse strength of the penalty", ylabel=self.score_name)
         log_ticks(self.ax_.xaxis, *self.ax_.get_xlim())
         self.ax_.legend(fontsize="small")
         return self

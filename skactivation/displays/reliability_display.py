@@ -11,7 +11,7 @@ from numpy.typing import ArrayLike
 from skactivation._data.responses import estimator_name, probabilities_of
 from skactivation._validation import check_boolean
 from skactivation.displays._pyplot import figure_and_axes, legend_entry, line_look, pyplot
-from skactivation.displays._reliability_axes import Group, Style, columns_beside, draw, small_multiples
+from skactivation.displays._reliability_axes import Group, Style, draw, small_multiples
 from skactivation.metrics.reliability import ReliabilityCurve, reliability_curve
 
 __all__ = ["ReliabilityDisplay"]
@@ -254,6 +254,5 @@ class ReliabilityDisplay:
             return [(one, [curve], [entry]) for one, curve, entry in columns]
         labels = [curve.label for curve in self.curves] if len(self.curves) > 1 else [None]
         entries = [legend_entry(name, label, error) for label, error in zip(labels, errors, strict=True)]
-        width = 5.5 + 1.8 * columns_beside(len(entries) + style.ref_line)
-        self.figure_, self.ax_ = figure_and_axes(plt, ax, (width, 5.8))
+        self.figure_, self.ax_ = figure_and_axes(plt, ax, (5.5, 5.8))
         return [(self.ax_, self.curves, entries)]

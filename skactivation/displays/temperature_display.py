@@ -16,7 +16,15 @@ from skactivation.calibration._held_out import checked_logits
 from skactivation.calibration._labelled_logits import given_logits
 from skactivation.calibration._temperature import losses_at
 from skactivation.calibration.temperature_fit import TemperatureFit, fit_to_rows
-from skactivation.displays._pyplot import figure_and_axes, legend_entry, line_look, log_ticks, pyplot
+from skactivation.displays._pyplot import (
+    figure_and_axes,
+    label_if_new,
+    legend_entry,
+    line_look,
+    log_ticks,
+    looks,
+    pyplot,
+)
 
 __all__ = ["TemperatureDisplay"]
 
@@ -218,10 +226,13 @@ class TemperatureDisplay:
         numbers = (self.fit.temperature, self.fit.loss_before, self.fit.loss_after, self.fit.at_limit)
         fits = zip(*(np.atleast_1d(number).tolist() for number in numbers), strict=True)
         self.lines_ = []
-        for label, column, (temperature, before, after, at_limit) in zip(labels, losses.T, fits, strict=True):
+        worst = looks(np.atleast_1d(self.fit.loss_after).tolist())
+        for label, column, (temperature, before, after, at_limit), color in zip(
+            labels, losses.T, fits, worst, strict=True
+        ):
             result = f"T = {temperature:.3g}{' (a limit)' if at_limit else ''}: loss {before:.3g} -> {after:.3g}"
             entry = legend_entry(self.name if name is None else name, label, result)
-            self.lines_ += self.ax_.plot(self.temperatures, column, **{"label": entry, **look})
+            self.lines_ += self.ax_.plot(self.temperatures, column, **{"label": entry, **color, **look})
             self._mark(temperature, after, "full")
             self._mark(1.0, before, "none")
         self._scale_axes(losses.max())
@@ -235,7 +246,8 @@ class TemperatureDisplay:
 
     def _scale_axes(self, largest: float) -> None:
         """Label both axes and make them logarithmic, with tick labels; a loss that is 0 everywhere stays linear."""
-        self.ax_.set(xscale="log", xlabel="temperature T", ylabel="mean cross-entropy, nats")
+        self.ax_.set_xscale("log")
+        label_if_new(self.ax_, xlabel="temperature T", ylabel="mean cross-entropy, nats")
         log_ticks(self.ax_.xaxis, *self.ax_.get_xlim())
         if largest > 0:
             self.ax_.set_yscale("log")

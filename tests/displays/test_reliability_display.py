@@ -168,7 +168,7 @@ def test_parts_can_be_left_out():
     assert display.counts_ax_ is None
     assert len(display.figure_.axes) == 1
     assert len(display.ax_.collections) == 0
-    assert len(display.ax_.lines) == 1
+    assert len(display.ax_.lines) == 2  # the curve, and hollow points of bins with few rows
     assert "confidence" in display.ax_.get_xlabel()
     assert legend(display.plot(name="y").ax_)[1].startswith("y: ")
     with pytest.raises(TypeError, match="counts must be True or False"):
@@ -287,15 +287,79 @@ def test_a_dict_of_curves_is_taken():
     assert ReliabilityDisplay(curves).curves == list(curves.values())
 
 
-def test_many_curves_have_different_colours_and_small_multiples_one_scale():
+def test_of_many_curves_the_worst_are_named_and_small_multiples_have_one_scale():
     rng = np.random.default_rng(0)
     p = rng.dirichlet(np.ones(25), 300)
     y = rng.integers(0, 25, 300)
     display = ReliabilityDisplay.from_predictions(y, p, kind="classwise", labels=np.arange(25))
-    assert len({tuple(np.round(line.get_color(), 6)) for line in display.lines_}) == 25
+    errors = [curve.expected_calibration_error() for curve in display.curves]
+    worst = set(np.argsort(errors)[-3:])
+    assert {place for place, line in enumerate(display.lines_) if line.get_color() != "0.75"} == worst
+    assert legend(display.ax_)[0] == DIAGONAL
+    assert {entry.split(":")[0] for entry in legend(display.ax_)[1:]} == {"22 others", *map(str, worst)}
     small = ReliabilityDisplay.from_predictions(y, p, kind="classwise", labels=np.arange(25), subplots=True)
     assert len({below.get_ylim() for below in small.counts_ax_}) == 1
     assert small.counts_ax_[0].get_ylim()[1] > max(curve.counts.max() for curve in small.curves)
+
+
+def test_points_of_few_rows_are_hollow():
+    p = np.repeat([0.1, 0.5, 0.9], [40, 9, 10])
+    display = ReliabilityDisplay.from_predictions(np.arange(59) % 2 == 0, p, kind="classwise", n_bins=3)
+    (hollow,) = (line for line in display.ax_.lines if line.get_markerfacecolor() == display.ax_.get_facecolor())
+    assert_allclose(hollow.get_xdata(), [0.5])
+    assert hollow.get_color() == display.lines_[0].get_color()
+
+
+@pytest.mark.parametrize("wrong", [False, True])
+def test_a_legend_covers_no_curve(wrong):
+    rng = np.random.default_rng(0)
+    p = rng.random(4000)
+    y = rng.random(4000) < (1 - p if wrong else p)
+    display = ReliabilityDisplay.from_predictions(y, p, kind="classwise", name="model")
+    display.figure_.canvas.draw()
+    box = display.ax_.get_legend().get_window_extent()
+    inside = [
+        box.contains(*point)
+        for line in display.ax_.lines
+        if line.get_label() != DIAGONAL and len(line.get_xdata())
+        for point in display.ax_.transData.transform(line.get_xydata())
+    ]
+    assert not any(inside)
+    assert (box.x0 >= display.ax_.get_window_extent().x1) == wrong
+
+
+def test_what_the_user_set_stays():
+    _, ax = plt.subplots()
+    ax.set(xlim=(0.5, 1), xlabel="sure", ylim=(0.4, 1))
+    display = ReliabilityDisplay.from_predictions(NAMES, P, ax=ax)
+    assert ax.get_xlim() == (0.5, 1)
+    assert ax.get_ylim() == (0.4, 1)
+    assert display.counts_ax_.get_xlabel() == "sure"
+    assert ax.get_ylabel() == "accuracy"
+
+
+def test_an_equal_aspect_keeps_the_counts_below_the_curve():
+    display = ReliabilityDisplay.from_predictions(NAMES, P)
+    display.ax_.set_aspect("equal")
+    display.figure_.set_size_inches(9, 5)
+    display.figure_.canvas.draw()
+    above, below = (ax.get_window_extent() for ax in (display.ax_, display.counts_ax_))
+    assert_allclose([below.x0, below.x1], [above.x0, above.x1], atol=1)
+    assert below.y1 <= above.y0
+    assert above.width == pytest.approx(above.height, rel=0.01)
+
+
+def test_a_hundred_small_multiples_need_no_layout_engine():
+    rng = np.random.default_rng(0)
+    p = rng.dirichlet(np.ones(40), 400)
+    small = ReliabilityDisplay.from_predictions(
+        rng.integers(0, 40, 400), p, kind="classwise", labels=np.arange(40), subplots=True
+    )
+    assert small.figure_.get_layout_engine() is None
+    small.figure_.canvas.draw()
+    boxes = [ax.get_tightbbox() for ax in (*small.ax_, *small.counts_ax_)]
+    assert min(box.x0 for box in boxes) >= 0
+    assert max(box.x1 for box in boxes) <= small.figure_.bbox.x1
 
 
 def test_pyplot_draws_next_into_the_axes_of_the_curves():

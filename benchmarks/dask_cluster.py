@@ -39,7 +39,7 @@ def nothing(block):
     """A term that is never called."""
 
 
-def make_part(number, size):
+def make_part(size, number):
     """A part on a worker."""
     return Part(size)
 
@@ -59,7 +59,7 @@ def seconds(call):
 def overhead(client, n_parts, size):
     """Median seconds, and bytes, of a pass over parts that do nothing; coefficients and sums have `size` numbers."""
     with Cluster(client) as cluster:
-        parts = cluster.on_collections("read", make_part, [(size,)] * n_parts)
+        parts = cluster.on_collections("read", make_part, size, [()] * n_parts)
         cluster.results(parts)
         coefficients = np.zeros(size)
         before = received()

@@ -135,6 +135,10 @@ class Buffers:
     def __init__(self) -> None:
         self._free: deque[Any] = deque()
 
+    def __reduce__(self) -> Any:
+        # Files need no arrays that are written over.
+        return Buffers, ()
+
     def take(self, make: Callable[[], Any]) -> Any:
         """Return a set that no other thread uses; make one if there is none."""
         try:

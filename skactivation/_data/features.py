@@ -240,7 +240,8 @@ class FeatureRowsInBlocks(RowBlocks, FeatureRows):
         strata = self.targets.strata()
         counts = np.bincount(strata)
         quotas = stratum_quotas(counts, size)
-        chosen, stands_for = rows_at_ranks(strata, stratum_ranks(counts, quotas), counts / np.maximum(quotas, 1))
+        stand_for = counts / np.maximum(quotas, 1)
+        chosen, stands_for = rows_at_ranks(strata, *stratum_ranks(counts, quotas), stand_for)
         return SampledRows(self.take(chosen, stands_for), float(stands_for.max()))
 
     def sample_by(self, n_rows: int, shares: Any, *arguments: Any, dtype: Any) -> SampledRows:

@@ -64,7 +64,7 @@ class Indicator:
         other = copy(parts[0])
         other.n_rows = sum(part.n_rows for part in parts)
         other.all_known, other.is_hard = all(part.all_known for part in parts), all(part.is_hard for part in parts)
-        other._values = other._signs = None
+        other._values = other._signs = other._codes = None
         if other.is_hard:
             other._signs = np.concatenate([part.signs(slice(None), part._all) for part in parts], axis=1)
         else:

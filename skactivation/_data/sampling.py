@@ -16,33 +16,32 @@ def stratum_quotas(counts: Array, size: int) -> Array:
     return quotas
 
 
-def stratum_ranks(counts: Array, quotas: Array) -> list[Array]:
-    """The places of the sampled rows among those of their stratum, in order, for each stratum.
+def stratum_ranks(counts: Array, quotas: Array) -> tuple[Array, Array]:
+    """The stratum of each sampled row, and its place among the rows of its stratum, both (m,), in order.
 
     The choice is random, because data may be periodic, with a fixed seed.
     """
     rng = np.random.default_rng(0)
-    return [np.sort(rng.choice(count, quota, replace=False)) for count, quota in zip(counts, quotas, strict=True)]
+    ranks = [np.sort(rng.choice(count, quota, replace=False)) for count, quota in zip(counts, quotas, strict=True)]
+    return np.repeat(np.arange(counts.size), quotas), np.concatenate(ranks)
 
 
-def rows_at_ranks(strata: Array, ranks: list[Array], stand_for: Array) -> tuple[Array, Array]:
+def rows_at_ranks(strata: Array, chosen: Array, ranks: Array, stand_for: Array) -> tuple[Array, Array]:
     """Sorted numbers (m,) of the rows with some places in their strata, and how many rows (m,) each stands for.
 
     Parameters
     ----------
     strata : ndarray of shape (n,)
         Stratum of each row.
-    ranks : list of S arrays
-        The places, for each stratum.
+    chosen, ranks : ndarray of shape (m,)
+        Stratum of each sampled row, and its place there.
     stand_for : ndarray of shape (S,)
         How many rows a sampled row of each stratum stands for.
     """
-    order = np.argsort(strata, kind="stable")
-    starts = np.cumsum(np.bincount(strata, minlength=len(ranks))) - np.bincount(strata, minlength=len(ranks))
-    chosen = np.concatenate([order[start + places] for start, places in zip(starts, ranks, strict=True)])
-    stands_for = np.repeat(stand_for, [places.size for places in ranks])
-    by_row = np.argsort(chosen)
-    return chosen[by_row], stands_for[by_row]
+    counts = np.bincount(strata, minlength=stand_for.size)
+    numbers = np.argsort(strata, kind="stable")[(np.cumsum(counts) - counts)[chosen] + ranks]
+    by_row = np.argsort(numbers)
+    return numbers[by_row], stand_for[chosen[by_row]]
 
 
 def even_steps(shares: Array, totals: Array, counts: Array, part: int, n_rows: int) -> tuple[Array, Array]:

@@ -5,14 +5,17 @@ from collections.abc import Callable, Iterator
 from concurrent.futures import CancelledError
 from contextlib import contextmanager
 from time import monotonic
-from typing import Any, Self
+from typing import Any, NamedTuple, Self
 from uuid import uuid4
 from weakref import WeakSet
 
+import dask
 import numpy as np
 from dask import delayed
-from distributed import Client, Future, default_client, wait
+from distributed import Client, Future, default_client, get_worker, wait
+from distributed.client import ClosedClientError
 from distributed.comm import CommClosedError
+from distributed.threadpoolexecutor import thread_state
 
 from skactivation._data.blocks import Parts, Rows, combined
 from skactivation._threads import single_threaded_blas
@@ -43,17 +46,24 @@ class Cluster:
         return self
 
     def __exit__(self, *exception: object) -> None:
-        if self._futures and self._client.status == "running":
-            self._client.cancel(list(self._futures), force=True)
+        # The scheduler drops what nobody needs any more. Cancelling may end this client's other futures, too.
+        for future in list(self._futures):
+            future.release()
 
-    def on_collections(self, name: str, function: Callable[..., Any], parts: list[tuple[Any, ...]]) -> list[Future]:
-        """Futures of ``function(number, *part)``; what a part has of class Delayed is computed first."""
+    def on_collections(
+        self, name: str, function: Callable[..., Any], shared: Any, parts: list[tuple[Any, ...]]
+    ) -> list[Future]:
+        """Futures of ``function(shared, number, *part)``; what a part has of class Delayed is computed first."""
+        # One task holds what all share, which may be large.
+        (key,) = self._keys("shared", 1)
+        shared = delayed(_Held(shared), name=key, traverse=False)
         keys = self._keys(name, len(parts))
         tasks = [
-            delayed(function, pure=False)(number, *part, dask_key_name=key)
+            delayed(_on_part, pure=False)(function, shared, number, *part, dask_key_name=key)
             for number, (key, part) in enumerate(zip(keys, parts, strict=True))
         ]
-        return self._known(self._client.compute(tasks))
+        with _explaining_losses():
+            return self._remember(self._client.compute(tasks))
 
     def each(
         self,
@@ -65,13 +75,14 @@ class Cluster:
     ) -> list[Future]:
         """Futures of ``function(part, *arguments)`` for the results of futures, with arguments of its own, if given."""
         shared: Any = pickle.dumps((function, arguments))
-        if len(shared) * len(parts) > _MOST_BYTES:
-            # As a task, so that it is computed again where a worker dies.
-            (key,) = self._keys("arguments", 1)
-            (shared,) = self._known([self._client.submit(bytes, shared, key=key, pure=False)])
         own = [()] * len(parts) if own is None else own
         keys = self._keys(name, len(parts))
-        return self._known(self._client.map(_call, [shared] * len(parts), parts, own, key=keys, pure=False))
+        with _explaining_losses():
+            if len(shared) * len(parts) > _MOST_BYTES:
+                # As a task, so that it is computed again where a worker dies.
+                (key,) = self._keys("arguments", 1)
+                (shared,) = self._remember([self._client.submit(bytes, shared, key=key, pure=False)])
+            return self._remember(self._client.map(_call, [shared] * len(parts), parts, own, key=keys, pure=False))
 
     def sum(self, parts: list[Future], term: Callable[..., Parts], arguments: tuple[Any, ...], **options: Any) -> Parts:
         """What ``rows.sum(term, *arguments, **options)`` gives for the rows in futures, combined in their order.
@@ -84,7 +95,7 @@ class Cluster:
         while len(parts) > _FAN_IN:
             groups = [parts[start : start + _FAN_IN] for start in range(0, len(parts), _FAN_IN)]
             keys = self._keys(f"add-{name}", len(groups))
-            parts = self._known(
+            parts = self._remember(
                 [
                     self._client.submit(_combined, group, combine, key=key, pure=False)
                     for group, key in zip(groups, keys, strict=True)
@@ -95,6 +106,7 @@ class Cluster:
     def results(self, parts: list[Future]) -> list[Any]:
         """Wait for futures and return their results; of errors, raise that of the first future."""
         empty_since: float | None = None
+        patience = float(dask.config.get("skactivation.patience", _PATIENCE))
         with _explaining_losses():
             while True:
                 try:
@@ -106,9 +118,10 @@ class Cluster:
                         empty_since = None
                         continue
                 empty_since = empty_since or monotonic()
-                if monotonic() - empty_since > _PATIENCE:
+                if monotonic() - empty_since > patience:
                     raise RuntimeError(
-                        f"the cluster has had no worker for {_PATIENCE:g} seconds: start some, and fit again"
+                        f"the cluster has had no worker for {patience:g} seconds: start some, and fit again; or set "
+                        "dask.config.set({'skactivation.patience': seconds}) if they come later"
                     )
 
     def _keys(self, name: str, number: int) -> list[str]:
@@ -116,9 +129,21 @@ class Cluster:
         self._n_calls += 1
         return [f"skactivation-{name}-{self._n_calls}-{place}-{self._fit}" for place in range(number)]
 
-    def _known(self, futures: list[Future]) -> list[Future]:
+    def _remember(self, futures: list[Future]) -> list[Future]:
         self._futures.update(futures)
         return futures
+
+
+class _Held(NamedTuple):
+    """What tasks share; Dask must not look into it."""
+
+    value: Any
+
+
+def _on_part(function: Callable[..., Any], shared: _Held, number: int, *part: Any) -> Any:
+    """A task on what a collection has."""
+    with single_threaded_blas, np.errstate(all="ignore"):
+        return function(shared.value, number, *part)
 
 
 def _call(shared: bytes, part: Any, own: tuple[Any, ...]) -> Any:
@@ -151,16 +176,30 @@ def _checked(client: Any) -> Client:
         raise TypeError(f"client must be a distributed.Client or None, got {client!r} of type {type(client).__name__}")
     if client.status != "running":
         raise ValueError(f"client must be connected to a cluster, got one that is {client.status}: make a new one")
+    if _in_a_task():
+        raise RuntimeError(
+            "a fit inside a task would wait for tasks that wait for its thread: write 'with "
+            "distributed.worker_client() as client', and pass the client"
+        )
     if client.asynchronous:
         raise TypeError("client must be synchronous, got one with asynchronous=True: a fit waits for its results")
     return client
+
+
+def _in_a_task() -> bool:
+    """Whether this thread is one of a worker's that others wait for."""
+    try:
+        get_worker()
+    except ValueError:
+        return False
+    return bool(getattr(thread_state, "proceed", False))
 
 
 @contextmanager
 def _explaining_losses() -> Iterator[None]:
     try:
         yield
-    except (CancelledError, CommClosedError) as error:
+    except (CancelledError, CommClosedError, ClosedClientError) as error:
         raise RuntimeError(
             f"the cluster lost or cancelled the tasks of the fit ({type(error).__name__}): check that its scheduler "
             "runs and that persisted data still exist, and fit again"

@@ -2,13 +2,14 @@
 
 from copy import copy
 from dataclasses import replace
+from functools import lru_cache
 from typing import Any, NamedTuple, Self
 
 import numpy as np
 from dask.sizeof import sizeof
 from distributed import Future
 
-from skactivation._data.blocks import CONCATENATE, Parts
+from skactivation._data.blocks import CONCATENATE, Buffers, Parts
 from skactivation._data.dense import DenseRows, estimate, measure
 from skactivation._data.features import Columns, FeatureRows, SampledRows
 from skactivation._data.sampling import even_steps, rows_at_ranks, stratum_quotas, stratum_ranks
@@ -29,9 +30,10 @@ class EncodedPart(NamedTuple):
 def encode(data: Partitions, encoder: Any) -> EncodedTargets:
     """Encode y of partitions, where it is; return what the client must know of it."""
     data.parts = data.cluster.each("encode", _encoded, data.parts, encoder, data.dtype)
-    known = data.cluster.results(data.cluster.each("target-facts", _known, data.parts))
-    of_first: EncodedTargets = known[0][0]
-    return replace(of_first, targets=RemoteTargets([facts for _, facts in known]))
+    each = data.cluster.each
+    of_first: EncodedTargets = data.cluster.results(each("facts-of-first", _without_data, data.parts[:1]))[0]
+    facts = data.cluster.results(each("target-facts", _facts, data.parts))
+    return replace(of_first, targets=RemoteTargets(facts))
 
 
 class PartitionedRows(FeatureRows):
@@ -80,19 +82,14 @@ class PartitionedRows(FeatureRows):
         counts = table.sum(axis=0)
         quotas = stratum_quotas(counts, size)
         stand_for = counts / np.maximum(quotas, 1)
+        chosen, ranks = stratum_ranks(counts, quotas)
         ends = np.cumsum(table, axis=0)
-        # The places of a stratum's rows, split among the partitions.
-        split = [
-            np.split(ranks, np.searchsorted(ranks, of_stratum[:-1]))
-            for ranks, of_stratum in zip(stratum_ranks(counts, quotas), ends.T, strict=True)
-        ]
-        own = [
-            (
-                of_strata,
-                [ranks[part] - (end[part - 1] if part else 0) for ranks, end in zip(split, ends.T, strict=True)],
-            )
-            for part, of_strata in enumerate(strata)
-        ]
+        # The partition of each sampled row, and its place among those of its stratum there.
+        owners = np.concatenate(
+            [np.searchsorted(end, ranks[chosen == stratum], side="right") for stratum, end in enumerate(ends.T)]
+        )
+        ranks = ranks - (ends - table)[owners, chosen]
+        own = [(of_part, chosen[owners == number], ranks[owners == number]) for number, of_part in enumerate(strata)]
         return self._sampled(each("sample", _at_ranks, self._parts, stand_for, own=own))
 
     def sample_by(self, n_rows: int, shares: Any, *arguments: Any, dtype: Any) -> SampledRows:
@@ -135,8 +132,13 @@ class _Drawn(NamedTuple):
 class _PartRows(DenseRows):
     """The rows of a partition."""
 
+    def __init__(self, *args: Any, **kwargs: Any) -> None:
+        super().__init__(*args, **kwargs)
+        # The partitions of a worker share arrays that are written over.
+        self._buffers = _buffers(max(rows.stop - rows.start for rows in self.slices), self.n_columns, self.n_outputs)
+
     def _keep(self) -> None:
-        """Keep nothing: the workers hold many partitions."""
+        """Keep no centred columns: the workers hold many partitions."""
 
     def drawn(self, chosen: Array, stands_for: Array) -> _Drawn | None:
         """The rows with the given numbers; None for none."""
@@ -144,6 +146,12 @@ class _PartRows(DenseRows):
             return None
         weights = np.ones(chosen.size) if self.weights is None else self.weights[chosen]
         return _Drawn(self._X[chosen], self.targets.take(chosen), weights, stands_for)
+
+
+@lru_cache(maxsize=8)
+def _buffers(n_rows: int, n_columns: int, n_outputs: int) -> dict[Any, Buffers]:
+    """Arrays for blocks of a size, for each precision."""
+    return {np.dtype(dtype): Buffers() for dtype in (np.float32, np.float64)}
 
 
 @sizeof.register(_PartRows)  # type: ignore[untyped-decorator]
@@ -156,10 +164,13 @@ def _encoded(part: Part, encoder: Any, dtype: Any) -> EncodedPart:
     return EncodedPart(part.X.astype(dtype, copy=False), encoder.encode(part.y))
 
 
-def _known(part: EncodedPart) -> tuple[EncodedTargets, TargetFacts]:
-    """What is the same for all partitions, and facts about the targets and weights of this one."""
-    facts = facts_of_targets(part.y.targets, part.y.weights)
-    return replace(part.y, targets=RemoteTargets([facts]), weights=None), facts
+def _without_data(part: EncodedPart) -> EncodedTargets:
+    """What is the same for all partitions."""
+    return replace(part.y, targets=RemoteTargets([_facts(part)]), weights=None)
+
+
+def _facts(part: EncodedPart) -> TargetFacts:
+    return facts_of_targets(part.y.targets, part.y.weights)
 
 
 def _prepared(part: EncodedPart, are_weighted: bool, unit: float, n_outputs: int, fit_intercept: bool) -> _PartRows:
@@ -180,8 +191,8 @@ def _strata(rows: _PartRows) -> Array:
     return rows.targets.strata()
 
 
-def _at_ranks(rows: _PartRows, stand_for: Array, strata: Array, ranks: list[Array]) -> _Drawn | None:
-    return rows.drawn(*rows_at_ranks(strata, ranks, stand_for))
+def _at_ranks(rows: _PartRows, stand_for: Array, strata: Array, chosen: Array, ranks: Array) -> _Drawn | None:
+    return rows.drawn(*rows_at_ranks(strata, chosen, ranks, stand_for))
 
 
 def _shares(rows: _PartRows, term: Any, arguments: tuple[Any, ...], dtype: Any) -> Array:

@@ -1,10 +1,12 @@
 """What the linear estimators for Dask share: fits to partitions, lazy predictions, the way to plain estimators."""
 
 from collections.abc import Callable
+from copy import copy
 from functools import partial
 from typing import Any, NamedTuple, Self, cast
 
 import numpy as np
+from dask import is_dask_collection
 from sklearn.base import BaseEstimator
 from sklearn.utils.validation import check_is_fitted, validate_data
 
@@ -40,9 +42,17 @@ class DaskEstimator(BaseEstimator):
 
     def _plain(self) -> Any:
         """The plain estimator, not fitted."""
-        return self._plain_class(
-            **{name: value for name, value in self.get_params(deep=False).items() if name != "client"}
-        )
+        names = self._plain_class().get_params(deep=False)
+        return self._plain_class(**{name: getattr(self, name) for name in names})
+
+    def _plain_for(self, X: Any) -> Any:
+        """The plain estimator with the attributes that describe features; sets them here, too."""
+        validate_data(self, example_of(X), skip_check_array=True)
+        plain = self._plain()
+        for name in ("n_features_in_", "feature_names_in_"):
+            if hasattr(self, name):
+                setattr(plain, name, getattr(self, name))
+        return plain
 
     def __getstate__(self) -> dict[str, Any]:
         """The state without the client, which belongs to this process."""
@@ -50,12 +60,10 @@ class DaskEstimator(BaseEstimator):
 
     def __sklearn_clone__(self) -> Self:
         """A clone with the same client, which cannot be copied."""
-        client, self.client = self.client, None
-        try:
-            other: Self = super().__sklearn_clone__()
-        finally:
-            self.client = client
-        other.client = client
+        without = copy(self)
+        without.client = None
+        other: Self = super(DaskEstimator, without).__sklearn_clone__()
+        other.client = self.client
         return other
 
 
@@ -127,9 +135,9 @@ class DaskPredictions(DaskEstimator):
 
         Parameters
         ----------
-        X : Dask array or data frame of shape (n, d)
-            Rows.
-        y : Dask array, series or data frame
+        X : Dask array or data frame of shape (n, d), or array-like
+            Rows; those in memory are scored in memory.
+        y : Dask array, series or data frame, or array-like
             What the plain estimator's `score` takes.
         sample_weight : Dask array or series of shape (n,), default=None
             Non-negative weights of the rows.
@@ -140,9 +148,11 @@ class DaskPredictions(DaskEstimator):
             A number in [0, 1].
         """
         plain = self._fitted()
+        if not is_dask_collection(X):
+            return float(plain.score(X, y, sample_weight))
+        parts = delayed_parts(X, y, sample_weight)
         with Cluster(self.client) as cluster:
-            parts = [(plain, self._scored_weight, *part) for part in delayed_parts(X, y, sample_weight)]
-            scores = cluster.results(cluster.on_collections("score", _score, parts))
+            scores = cluster.results(cluster.on_collections("score", _score, (plain, self._scored_weight), parts))
         values, weights = np.array(scores).T
         if not weights.any():
             raise ValueError("y has no row of positive weight that can be scored")
@@ -169,15 +179,8 @@ class DaskLinearModel(DaskPredictions, LinearLogitModel):
         self, cluster: Cluster, X: Any, y: Any, sample_weight: Any
     ) -> tuple[Partitions, EncodedTargets, list[str]]:
         """X in partitions, facts about y as fits take it, and messages for warnings."""
-        if y is None:
-            raise ValueError(f"{type(self).__name__} requires y to be passed, but the target y is None")
         parts = delayed_parts(X, y, sample_weight)
-        validate_data(self, example_of(X), skip_check_array=True)
-        # Workers get what checks of features take, and nothing that was fitted before.
-        plain = self._plain()
-        for name in ("n_features_in_", "feature_names_in_"):
-            if hasattr(self, name):
-                setattr(plain, name, getattr(self, name))
+        plain = self._plain_for(X)
         data = Partitions(cluster, _Reader(plain), parts, X.shape[1])
         encoder, messages = self._encoder(data.totals)
         return data, encode(data, encoder), messages
@@ -202,9 +205,10 @@ class _Reader(NamedTuple):
 
 
 def _score(
-    number: int, plain: Any, weigh: Callable[[Any, Any], float], X: Any, y: Any, sample_weight: Any
+    shared: tuple[Any, Callable[[Any, Any], float]], number: int, X: Any, y: Any, sample_weight: Any
 ) -> tuple[float, float]:
     """The score of a partition, and its weight among others."""
+    plain, weigh = shared
     with naming(number):
         weight = weigh(y, sample_weight)
         return (plain.score(X, y, sample_weight) if weight else 0.0), weight

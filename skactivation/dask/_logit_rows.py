@@ -9,7 +9,6 @@ from dask.sizeof import sizeof
 
 from skactivation._data.blocks import Parts
 from skactivation._data.class_columns import named_columns
-from skactivation._data.labels import check_same_columns
 from skactivation._typing import Array
 from skactivation._validation import check_sample_weight
 from skactivation.calibration._labelled_logits import Columns
@@ -86,7 +85,6 @@ def labelled_partitions(
     parts: list[Any],
     logits_of_block: Callable[[Any], Array],
     X: Any,
-    y: Any,
     *,
     every_class: bool = False,
 ) -> tuple[PartitionedLogits, Array]:
@@ -99,15 +97,14 @@ def labelled_partitions(
     columns : Columns
         The columns of the logits.
     parts : list
-        What `delayed_parts` returned for X and y.
+        What `delayed_parts` returned for X.
     logits_of_block : callable
         Makes logits (n, K) of a block of X.
-    X, y : Dask collection
-        Their columns may have names.
+    X : Dask collection
+        Its columns may have the names of the classes.
     every_class : bool
         Whether a class without a row of positive weight is an error.
     """
-    check_same_columns(X=meta_of(X), y=meta_of(y))
     data = Partitions(cluster, LogitReader(columns, logits_of_block), parts, columns.number)
     if not columns.multilabel and columns.classes is None and not data.totals.are_soft:
         found = data.totals.classes[data.totals.n_rows > 0]

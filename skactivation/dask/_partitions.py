@@ -6,10 +6,11 @@ from typing import Any, NamedTuple, Protocol
 
 import dask.array as da
 import numpy as np
-from dask import is_dask_collection
+from dask import delayed, is_dask_collection
 from dask.delayed import Delayed
 from distributed import Future
 from scipy import sparse
+from sklearn.utils import _safe_indexing, indexable
 
 from skactivation._data.targets import Targets
 from skactivation._typing import Array
@@ -52,7 +53,7 @@ def delayed_parts(X: Any, y: Any, sample_weight: Any, *, name: str = "X") -> lis
     TypeError, ValueError
         If they are no Dask collections, or their partitions don't belong together.
     """
-    if not is_dask_collection(X):
+    if not is_dask_collection(X) or not (isinstance(X, da.Array) or hasattr(X, "_meta_nonempty")):
         raise TypeError(
             f"{name} must be a Dask array or data frame, got {type(X).__name__}. For data in memory or in a file use "
             "the plain estimator or function. In a pipeline, a step in front has pulled the rows into memory: "
@@ -60,6 +61,8 @@ def delayed_parts(X: Any, y: Any, sample_weight: Any, *, name: str = "X") -> lis
         )
     if len(X.shape) != 2:
         raise ValueError(f"{name} must have two dimensions, got {len(X.shape)}; reshape it")
+    if y is None:
+        raise ValueError("y must be given, got None")
     if isinstance(X, da.Array):
         X = X.rechunk({1: -1})
     parts: list[list[Any]] = [partitions_of(X)]
@@ -67,13 +70,40 @@ def delayed_parts(X: Any, y: Any, sample_weight: Any, *, name: str = "X") -> lis
         if values is None:
             parts.append([None] * len(parts[0]))
             continue
-        parts.append(partitions_of(_aligned(values, X, f"{name} and {other}")))
+        parts.append(_aligned(values, X, f"{name} and {other}"))
         if len(parts[-1]) != len(parts[0]):
             raise ValueError(
                 f"{name} and {other} must have the same number of partitions, got {len(parts[0])} and "
                 f"{len(parts[-1])}; repartition one, or call compute_chunk_sizes() of arrays with unknown chunks"
             )
     return list(zip(*parts, strict=True))
+
+
+def _aligned(values: Any, X: Any, names: str) -> list[Any]:
+    """The partitions of y or of weights: in the chunks of X, if both are known."""
+    known = isinstance(X, da.Array) and not np.isnan(X.chunks[0]).any()
+    if not is_dask_collection(values):
+        if not known or isinstance(values, str) or not hasattr(values, "__len__"):
+            raise TypeError(
+                f"{names} must be Dask collections with the same partitions, got {type(values).__name__} for the "
+                "latter; an array in memory is taken only if the chunks of X are known"
+            )
+        if len(values) != X.shape[0]:
+            raise ValueError(f"{names} must have the same number of rows, got {X.shape[0]} and {len(values)}")
+        ends = np.cumsum(X.chunks[0])
+        rows = [slice(end - size, end) for end, size in zip(ends.tolist(), X.chunks[0], strict=True)]
+        # What these hold, such as names and masks, is checked where they are read.
+        (indexed,) = indexable(values)
+        return [delayed(_safe_indexing(indexed, part), traverse=False) for part in rows]
+    if isinstance(values, da.Array):
+        if values.ndim == 0:
+            raise ValueError(f"{names} must have the same number of rows, got a single number for the latter")
+        if known and not np.isnan(values.chunks[0]).any():
+            if values.shape[0] != X.shape[0]:
+                raise ValueError(f"{names} must have the same number of rows, got {X.shape[0]} and {values.shape[0]}")
+            values = values.rechunk({0: X.chunks[0]})
+        values = values.rechunk({1: -1}) if values.ndim > 1 else values
+    return partitions_of(values)
 
 
 def example_of(X: Any) -> Any:
@@ -86,34 +116,13 @@ def meta_of(collection: Any) -> Any:
     return getattr(collection, "_meta", collection)
 
 
-def _aligned(values: Any, X: Any, names: str) -> Any:
-    """A collection in the chunks of X, if both are known."""
-    known = isinstance(X, da.Array) and not np.isnan(X.chunks[0]).any()
-    if not is_dask_collection(values):
-        if not known:
-            raise TypeError(
-                f"{names} must be Dask collections with the same partitions, got {type(values).__name__} for the "
-                "latter, which cannot be split like partitions of unknown sizes"
-            )
-        values = da.from_array(np.asarray(values), chunks=-1)
-    if not isinstance(values, da.Array):
-        return values
-    if known and not np.isnan(values.chunks[0]).any():
-        if values.shape[0] != X.shape[0]:
-            raise ValueError(f"{names} must have the same number of rows, got {X.shape[0]} and {values.shape[0]}")
-        values = values.rechunk({0: X.chunks[0]})
-    return values.rechunk({1: -1}) if values.ndim > 1 else values
-
-
 def partitions_of(collection: Any) -> list[Delayed]:
     """The partitions that a collection shows.
 
-    Dask's optimisation may merge those of files of which few columns are taken: then it is left out.
+    Dask optimises each collection by itself: it would read the same files once for X and once for y, and merge
+    partitions of which few columns are taken.
     """
-    parts = np.ravel(np.array(collection.to_delayed(), dtype=object))
-    if parts.size != collection.npartitions:
-        parts = np.ravel(np.array(collection.to_delayed(optimize_graph=False), dtype=object))
-    return list(parts)
+    return list(np.ravel(np.array(collection.to_delayed(optimize_graph=False), dtype=object)))
 
 
 class TargetFacts(NamedTuple):
@@ -182,7 +191,7 @@ class Partitions:
 
     def __init__(self, cluster: Cluster, reader: Reader, parts: list[Any], n_columns: int) -> None:
         self.cluster = cluster
-        futures = cluster.on_collections("read", _read, [(reader, *part) for part in parts])
+        futures = cluster.on_collections("read", _read, reader, parts)
         facts = cluster.results(cluster.each("read-facts", _facts, futures))
         self.numbers = [number for number, fact in enumerate(facts) if fact is not None]
         """The numbers of the partitions in the collections, for messages."""
@@ -210,7 +219,7 @@ def naming(number: int) -> Iterator[None]:
         raise kind(f"partition {number}: {error}") from error
 
 
-def _read(number: int, reader: Reader, X: Any, y: Any, sample_weight: Any) -> Part | None:
+def _read(reader: Reader, number: int, X: Any, y: Any, sample_weight: Any) -> Part | None:
     """A partition, checked; None if it has no rows."""
     with naming(number):
         check_same_rows(X=X, y=y, **({} if sample_weight is None else {"sample_weight": sample_weight}))

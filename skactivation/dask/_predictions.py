@@ -1,8 +1,7 @@
 """Predictions of an estimator in memory for Dask collections: lazy, block by block."""
 
 from collections.abc import Callable
-from functools import partial
-from typing import Any
+from typing import Any, NamedTuple
 
 import dask.array as da
 import numpy as np
@@ -19,24 +18,31 @@ def lazily(method: Callable[[Any], Any], X: Any) -> Any:
     """
     if not is_dask_collection(X):
         return method(X)
-    is_array = isinstance(X, da.Array)
     example = method(example_of(X))
     if not isinstance(example, np.ndarray):
         raise TypeError(
             f"predictions must be arrays to be lazy, got {type(example).__name__}; use to_local() on each partition"
         )
-    of_block = partial(_of_block, method, example[:0])
-    if not is_array:
+    empty = example[:0]
+    # One task holds the model, which may be large.
+    held = delayed(_Held(method), traverse=False)
+    if not isinstance(X, da.Array):
         shape = (np.nan, *example.shape[1:])
-        parts = [delayed(of_block)(part, number=number) for number, part in enumerate(partitions_of(X))]
-        arrays = [da.from_delayed(part, shape, meta=example[:0]) for part in parts]
+        parts = [delayed(_of_block)(part, held, empty, number) for number, part in enumerate(partitions_of(X))]
+        arrays = [da.from_delayed(part, shape, meta=empty) for part in parts]
         return da.concatenate(arrays, allow_unknown_chunksizes=True)
     X = X.rechunk({1: -1})
     options: dict[str, Any] = {"drop_axis": 1} if example.ndim == 1 else {"chunks": (X.chunks[0], example.shape[1:])}
-    return X.map_blocks(of_block, meta=example[:0], **options)
+    return X.map_blocks(_of_block, held=held, empty=empty, meta=empty, **options)
 
 
-def _of_block(method: Callable[[Any], Array], empty: Array, X: Any, number: int = 0, block_info: Any = None) -> Array:
+class _Held(NamedTuple):
+    """A method of a fitted estimator; Dask must not look into it."""
+
+    method: Callable[[Any], Array]
+
+
+def _of_block(X: Any, held: _Held, empty: Array, number: int = 0, block_info: Any = None) -> Array:
     """Predictions of a block; Dask tells the place of an array's block in `block_info`."""
     with naming(block_info[0]["chunk-location"][0] if block_info else number):
-        return method(X) if X.shape[0] else empty
+        return held.method(X) if X.shape[0] else empty

@@ -5,10 +5,11 @@ from functools import partial
 from typing import Any, Self
 
 from sklearn.frozen import FrozenEstimator
-from sklearn.utils.validation import check_is_fitted, validate_data
+from sklearn.utils.validation import check_is_fitted
 
 from skactivation._callbacks import Watch, with_callbacks
 from skactivation._data.inputs import check_logits
+from skactivation._data.labels import check_same_columns
 from skactivation._data.responses import classes_of, gives_indicator, logits_of
 from skactivation._typing import Array
 from skactivation.calibration._held_out import checked_logits
@@ -18,7 +19,7 @@ from skactivation.calibration.temperature_calibrator import MULTILABEL_LOGITS, T
 from skactivation.dask._cluster import Cluster
 from skactivation.dask._linear import DaskPredictions
 from skactivation.dask._logit_rows import labelled_partitions
-from skactivation.dask._partitions import delayed_parts, example_of
+from skactivation.dask._partitions import delayed_parts, example_of, meta_of
 
 __all__ = ["DaskTemperatureCalibrator"]
 
@@ -116,13 +117,10 @@ class DaskTemperatureCalibrator(DaskPredictions, TemperatureCalibrator):
         """Calibrate given logits; return warnings to emit."""
         _refuse(fit_params)
         parts = delayed_parts(X, y, sample_weight)
-        validate_data(self, example_of(X), skip_check_array=True)
-        reader = TemperatureCalibrator(self.estimator)
-        for name in ("n_features_in_", "feature_names_in_"):
-            if hasattr(self, name):
-                setattr(reader, name, getattr(self, name))
+        reader = self._plain_for(X)
+        check_same_columns(X=meta_of(X), y=meta_of(y))
         columns = Columns(X.shape[1], None, self.estimator == MULTILABEL_LOGITS)
-        return self._calibrate_parts(None, columns, parts, partial(check_logits, reader, reset=False), X, y)
+        return self._calibrate_parts(None, columns, parts, partial(check_logits, reader, reset=False), X)
 
     def _fit_classifier(self, X: Any, y: Any, sample_weight: Any, fit_params: dict[str, Any], watch: Watch) -> Messages:
         """Calibrate the logits of a frozen classifier; return warnings to emit."""
@@ -138,7 +136,7 @@ class DaskTemperatureCalibrator(DaskPredictions, TemperatureCalibrator):
         n_columns = logits_of(self.estimator, example, multilabel=classes is None).shape[1]
         columns = Columns(n_columns, classes, classes is None)
         of_block = partial(checked_logits, self.estimator, classes=classes)
-        return self._calibrate_parts(self.estimator, columns, parts, of_block, X, y)
+        return self._calibrate_parts(self.estimator, columns, parts, of_block, X)
 
     def _calibrate_parts(
         self,
@@ -147,11 +145,10 @@ class DaskTemperatureCalibrator(DaskPredictions, TemperatureCalibrator):
         parts: list[Any],
         logits_of_block: Callable[[Any], Array],
         X: Any,
-        y: Any,
     ) -> Messages:
         with Cluster(self.client) as cluster:
             every_class = self.scaling != "temperature"
-            rows, names = labelled_partitions(cluster, columns, parts, logits_of_block, X, y, every_class=every_class)
+            rows, names = labelled_partitions(cluster, columns, parts, logits_of_block, X, every_class=every_class)
             return self._calibrate_rows(fitted, rows, names, multilabel=columns.multilabel)
 
 

@@ -8,12 +8,13 @@ import dask.array as da
 import numpy as np
 
 from skactivation._data.class_columns import given_classes
+from skactivation._data.labels import check_same_columns
 from skactivation._validation import as_floats, check_boolean
 from skactivation.calibration._labelled_logits import Columns
 from skactivation.calibration.temperature_fit import TemperatureFit, fit_to_rows
 from skactivation.dask._cluster import Cluster
 from skactivation.dask._logit_rows import labelled_partitions
-from skactivation.dask._partitions import delayed_parts
+from skactivation.dask._partitions import delayed_parts, meta_of
 
 __all__ = ["fit_temperature"]
 
@@ -48,7 +49,8 @@ def fit_temperature(
     Returns
     -------
     TemperatureFit
-        The temperature and losses. ``logits.map_blocks(fit.predict_proba)`` are calibrated probabilities.
+        The temperature and losses. For an array (n, K), ``logits.map_blocks(fit.predict_proba)`` are calibrated
+        probabilities.
 
     Raises
     ------
@@ -83,10 +85,11 @@ def fit_temperature(
         logits = logits[:, np.newaxis] if isinstance(logits, da.Array) else logits.to_frame()
     if classes is not None:
         classes = given_classes(classes, max(2, logits.shape[1]))
+    parts = delayed_parts(logits, y, sample_weight, name="logits")
+    check_same_columns(logits=meta_of(logits), y=meta_of(y))
     with Cluster(client) as cluster:
-        parts = delayed_parts(logits, y, sample_weight, name="logits")
         columns = Columns(logits.shape[1], classes, multilabel)
-        rows, _ = labelled_partitions(cluster, columns, parts, partial(as_floats, name="logits"), logits, y)
+        rows, _ = labelled_partitions(cluster, columns, parts, partial(as_floats, name="logits"), logits)
         fit, messages = fit_to_rows(rows, multilabel=multilabel)
     for message, category in messages:
         warnings.warn(message, category, stacklevel=2)

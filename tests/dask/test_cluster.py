@@ -1,14 +1,18 @@
 """What estimators for Dask tell, refuse and send."""
 
 import re
+from concurrent.futures import ThreadPoolExecutor
+from uuid import uuid4
 
 import dask
 import dask.array as da
+import dask.bag
 import numpy as np
 import pytest
-from distributed import Client, default_client
+from distributed import Client, default_client, worker_client
 from numpy.testing import assert_allclose, assert_array_equal
 from scipy import sparse
+from sklearn.base import clone
 from sklearn.linear_model import LogisticRegression
 from sklearn.pipeline import make_pipeline
 from sklearn.preprocessing import StandardScaler
@@ -87,9 +91,11 @@ def test_lines_of_progress(client, capsys, monkeypatch):
 
 def test_tasks_have_names_that_a_dashboard_can_show(client, monkeypatch):
     keys = []
-    known = Cluster._known
+    known = Cluster._remember
     monkeypatch.setattr(
-        Cluster, "_known", lambda self, futures: keys.extend(future.key for future in futures) or known(self, futures)
+        Cluster,
+        "_remember",
+        lambda self, futures: keys.extend(future.key for future in futures) or known(self, futures),
     )
     DaskSoftmaxRegression().fit(split(X), split(Y))
     prefixes = {dask.utils.key_split(key) for key in keys}
@@ -152,7 +158,7 @@ def test_estimators_for_data_in_memory_point_to_those_for_dask(client):
     ("call", "error", "message"),
     [
         (lambda: DaskSoftmaxRegression().fit(X, Y), TypeError, "X must be a Dask array or data frame, got ndarray"),
-        (lambda: DaskSoftmaxRegression().fit(split(X), None), ValueError, "requires y"),
+        (lambda: DaskSoftmaxRegression().fit(split(X), None), ValueError, "y must be given"),
         (lambda: DaskSoftmaxRegression().fit(split(Y), split(Y)), ValueError, "X must have two dimensions, got 1"),
         (
             lambda: DaskSoftmaxRegression().fit(split(X), split(Y)[:500]),
@@ -170,7 +176,23 @@ def test_estimators_for_data_in_memory_point_to_those_for_dask(client):
             "partition 0: X and y must have the same number of rows",
         ),
         (lambda: DaskSoftmaxRegression().fit(split(X)[split(Y) > 9], split(Y)[split(Y) > 9]), ValueError, "no rows"),
-        (lambda: DaskSoftmaxRegression().fit(split(X)[split(Y) >= 0], Y), TypeError, "unknown sizes"),
+        (
+            lambda: DaskSoftmaxRegression().fit(split(X)[split(Y) >= 0], Y),
+            TypeError,
+            "only if the chunks of X are known",
+        ),
+        (lambda: DaskSoftmaxRegression().fit(split(X), 3), TypeError, "got int for the latter"),
+        (lambda: DaskSoftmaxRegression().fit(split(X), split(Y), "w"), TypeError, "X and sample_weight.* got str"),
+        (lambda: DaskSoftmaxRegression().fit(split(X), split(Y).sum()), ValueError, "a single number"),
+        (lambda: DaskSoftmaxRegression().fit(split(X), Y[:500]), ValueError, "same number of rows, got 600 and 500"),
+        (lambda: DaskSoftmaxRegression().fit(dask.bag.from_sequence([1]), split(Y)), TypeError, "got Bag"),
+        (lambda: DaskSoftmaxRegression().fit(dask.delayed(X), split(Y)), TypeError, "got Delayed"),
+        (lambda: DaskTemperatureCalibrator("logits").fit(split(X), None), ValueError, "y must be given"),
+        (
+            lambda: DaskSoftmaxRegression().fit(split(X), np.ma.masked_equal(Y, 2)),
+            TypeError,
+            "partition 0: y must not be a masked array",
+        ),
         (lambda: DaskSoftmaxRegression().fit(split(X), split(Y * 0)), ValueError, "at least two classes"),
         (lambda: DaskSoftmaxRegression().fit(split(X), split(Y), split(0.0 * Y)), ValueError, "zero for every row"),
         (lambda: DaskSoftmaxRegression(C=-1).fit(split(X), split(Y)), ValueError, "C must be"),
@@ -262,3 +284,75 @@ def test_a_closed_client_is_an_error(in_process):
 def test_steps_in_front_that_read_rows_into_memory_are_an_error(client):
     with pytest.raises(TypeError, match=r"a step in front has pulled the rows into memory"):
         make_pipeline(StandardScaler(), DaskSoftmaxRegression()).fit(split(X), split(Y))
+
+
+@pytest.mark.parametrize("n_partitions", [300, 600])
+def test_a_fit_leaves_other_futures_of_the_client_alone(n_partitions, client):
+    mine = client.submit(lambda: 7, pure=False)
+    persisted = split(X).persist()
+    size = 600 // n_partitions
+    DaskSigmoidMultiLabel().fit(split(X, size), split(LABELS, size))
+    assert mine.result(timeout=10) == 7
+    assert persisted.sum().compute() == pytest.approx(X.sum())
+
+
+def test_a_fit_inside_a_task_is_an_error_or_takes_a_worker_client(client):
+    def inside(with_client):
+        if not with_client:
+            return DaskSoftmaxRegression(client=default_client()).fit(split(X), split(Y)).coef_
+        with worker_client() as own:
+            return DaskSoftmaxRegression(client=own).fit(split(X), split(Y)).coef_
+
+    with pytest.raises(RuntimeError, match="worker_client"):
+        client.submit(inside, False, pure=False).result(timeout=30)
+    expected = DaskSoftmaxRegression().fit(split(X), split(Y)).coef_
+    assert_array_equal(client.submit(inside, True, pure=False).result(timeout=30), expected)
+
+
+def test_clones_in_threads_keep_the_client(client):
+    model = DaskSoftmaxRegression(client=client)
+    with ThreadPoolExecutor(4) as pool:
+        clones = list(pool.map(lambda _: clone(model), range(200)))
+    assert {each.client for each in clones} == {client} == {model.client}
+
+
+def test_what_x_and_y_come_from_is_read_once(tmp_path, client):
+    def read(block):
+        (tmp_path / uuid4().hex).touch()
+        return block
+
+    both = split(np.column_stack([X, Y])).map_blocks(read, meta=np.zeros((0, 0)))
+    rows, y = both[:, :3], both[:, 3].astype(int)
+    model = DaskSoftmaxRegression().fit(rows, y)
+    assert len(list(tmp_path.iterdir())) == 6
+    model.score(rows, y)
+    assert len(list(tmp_path.iterdir())) == 12
+
+
+def test_large_models_are_sent_once(client):
+    model = DaskSoftmaxRegression().fit(split(X), split(Y))
+    model.coef_ = np.asfortranarray(np.tile(model.coef_, 1))
+    pickled = []
+
+    class Counting(np.ndarray):
+        def __reduce__(self):
+            pickled.append(1)
+            return np.asarray(self).__reduce__()
+
+    model.coef_ = model.coef_.view(Counting)
+    dask.optimize(model.predict(split(X, 6)))[0].compute()
+    assert len(pickled) < 10  # of 100 blocks
+
+
+def test_a_score_of_rows_in_memory_is_that_of_the_plain_estimator(client):
+    model = DaskSoftmaxRegression().fit(split(X), split(Y))
+    assert model.score(X, Y) == model.to_local().score(X, Y)
+
+
+def test_subclasses_may_have_parameters_of_their_own(client):
+    class Mine(DaskSoftmaxRegression):
+        def __init__(self, *, extra=1, C=1.0, client=None):
+            super().__init__(C=C, client=client)
+            self.extra = extra
+
+    assert Mine(extra=2).fit(split(X), split(Y)).to_local().C == 1.0

@@ -364,3 +364,21 @@ def test_weights_of_entries_are_no_weights_of_a_score():
     model = DaskSigmoidMultiLabel().fit(split(X), split(LABELS), split(ENTRY_WEIGHTS))
     with pytest.raises(ValueError, match="partition 0: sample_weight must hold one weight per row"):
         model.score(split(X), split(LABELS), split(ENTRY_WEIGHTS))
+
+
+def test_names_of_a_y_in_memory_count():
+    soft = pd.DataFrame(SOFT, columns=["ash", "birch", "cedar"])
+    assert DaskSoftmaxRegression().fit(split(X), soft).classes_.tolist() == ["ash", "birch", "cedar"]
+    labels = pd.DataFrame(LABELS, columns=["p", "q", "r"])
+    assert DaskSigmoidMultiLabel().fit(split(X), labels).label_names_.tolist() == ["p", "q", "r"]
+    with pytest.raises(ValueError, match="reorder y"):
+        dask_fit_temperature(split(LOGITS), soft, classes=["cedar", "birch", "ash"])
+
+
+def test_features_of_a_frozen_classifier_have_other_names_than_the_columns_of_y():
+    dd = pytest.importorskip("dask.dataframe")
+    frame, labels = pd.DataFrame(X, columns=list("abcd")), pd.DataFrame(LABELS, columns=["p", "q", "r"])
+    classifier = FrozenEstimator(SigmoidMultiLabel().fit(frame[:300], labels[:300]))
+    local = TemperatureCalibrator(classifier).fit(frame, labels)
+    parts = (dd.from_pandas(each, npartitions=3) for each in (frame, labels))
+    assert_allclose(DaskTemperatureCalibrator(classifier).fit(*parts).temperature_, local.temperature_, rtol=1e-10)

@@ -7,6 +7,7 @@ import threading
 from contextlib import contextmanager
 from time import monotonic, sleep
 
+import dask
 import dask.array as da
 import numpy as np
 import pytest
@@ -107,10 +108,10 @@ def test_a_worker_that_is_killed_changes_no_bit(client, monkeypatch):
 def test_without_workers_a_fit_ends_with_an_error(cluster, client, monkeypatch):
     model = DaskSoftmaxRegression().fit(*data())
     before = dict(vars(model))
-    monkeypatch.setattr(_cluster, "_PATIENCE", 0.5)
     monkeypatch.setattr(_cluster, "_POLL", 0.2)
+    patience = dask.config.set({"skactivation.patience": 0.5})
     X_parts, y_parts = data()
-    with at_pass(8, lambda: cluster.scale(0), monkeypatch), pytest.raises(RuntimeError, match="no worker"):
+    with patience, at_pass(8, lambda: cluster.scale(0), monkeypatch), pytest.raises(RuntimeError, match="no worker"):
         model.fit(X_parts * 2, y_parts)
     assert vars(model) == before
     assert_no_tasks(client)

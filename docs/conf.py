@@ -27,6 +27,7 @@ autodoc_typehints = "none"
 numpydoc_show_class_members = False
 numpydoc_class_members_toctree = False
 default_role = "py:obj"
+toc_object_entries_show_parents = "hide"
 
 # Pages in Markdown, which are read in the repository, too: their links to examples lead to the gallery here.
 myst_heading_anchors = 3
@@ -83,7 +84,7 @@ html_sidebars = {"index": [], "start": [], "benchmarks": [], "changelog": [], "c
 html_theme_options = {
     "logo": {"text": "skactivation"},
     "navbar_end": ["theme-switcher"],
-    "header_links_before_dropdown": 7,
+    "header_links_before_dropdown": 6,
     "footer_start": ["copyright"],
     "footer_end": ["theme-version"],
     "secondary_sidebar_items": ["page-toc"],

@@ -16,7 +16,7 @@ from sybil import Region, Sybil
 OPTIONAL = {"torch", "statsmodels"}
 BLOCK = re.compile(r"^```python\n(.*?)^```\n(?:\s*^```text\n(.*?)^```)?", re.DOTALL | re.MULTILINE)
 
-collect_ignore = ["docs/conf.py"]
+collect_ignore = ["docs/conf.py", "docs/_build", "docs/api", "docs/gallery"]
 collect_ignore += [] if find_spec("skl2onnx") else ["skactivation/onnx.py", "skactivation/_onnx_graphs.py"]
 collect_ignore += [] if find_spec("distributed") else ["skactivation/dask", "tests/dask"]
 

@@ -38,6 +38,13 @@ def check_axes(ax: Any) -> None:
         raise ValueError(f"ax must be rectilinear, got the projection {ax.name!r}; pass Axes without a projection")
 
 
+def box(x0: float, y0: float, x1: float, y1: float) -> Any:
+    """A rectangle as matplotlib's `Bbox`."""
+    from matplotlib.transforms import Bbox
+
+    return Bbox.from_extents(x0, y0, x1, y1)
+
+
 def line_look(look: dict[str, Any]) -> dict[str, Any]:
     """Keyword arguments of matplotlib's `plot` under their full names; unknown ones are an error."""
     from matplotlib.cbook import normalize_kwargs

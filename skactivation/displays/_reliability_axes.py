@@ -10,7 +10,7 @@ from typing import Any, NamedTuple
 import numpy as np
 
 from skactivation._messages import abridged
-from skactivation.displays._pyplot import check_axes, looks, plain
+from skactivation.displays._pyplot import box, check_axes, looks, plain
 from skactivation.metrics.reliability import ReliabilityCurve
 
 # Bins of fewer rows have hollow points.
@@ -280,7 +280,5 @@ class _BelowAxes:
         self._above = above
 
     def __call__(self, ax: Any, renderer: Any) -> Any:
-        from matplotlib.transforms import Bbox
-
         own, above = ax.get_position(original=True), self._above.get_position()
-        return Bbox.from_extents(above.x0, own.y0, above.x1, own.y1)
+        return box(above.x0, own.y0, above.x1, own.y1)

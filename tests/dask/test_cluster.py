@@ -21,11 +21,13 @@ from skactivation import SigmoidMultiLabel, SoftmaxRegression, TemperatureCalibr
 from skactivation._data.rows import rows_of
 from skactivation._data.targets import class_targets
 from skactivation.calibration import fit_temperature
+from skactivation.calibration._labelled_logits import Columns
 from skactivation.dask import DaskSigmoidMultiLabel, DaskSoftmaxRegression, DaskTemperatureCalibrator, _cluster
 from skactivation.dask import fit_temperature as dask_fit_temperature
 from skactivation.dask._cluster import Cluster
 from skactivation.dask._feature_rows import PartitionedRows, encode
 from skactivation.dask._linear import _Reader
+from skactivation.dask._logit_rows import labelled_partitions
 from skactivation.dask._partitions import Partitions, delayed_parts
 from skactivation.linear_model._objective import LinearObjective
 
@@ -356,3 +358,39 @@ def test_subclasses_may_have_parameters_of_their_own(client):
             self.extra = extra
 
     assert Mine(extra=2).fit(split(X), split(Y)).to_local().C == 1.0
+
+
+class Number:
+    """Rows whose sum is a number."""
+
+    def __init__(self, value):
+        self.value = value
+
+    def sum(self, term, *arguments, **options):
+        return (self.value,)
+
+
+@pytest.mark.parametrize("fan_in", [2, 16])
+def test_sums_are_added_in_the_order_of_the_partitions(fan_in, client, monkeypatch):
+    monkeypatch.setattr(_cluster, "_FAN_IN", fan_in)
+    values = [1.0, 1e16, -1e16, 0.5, 3.0]
+    with Cluster(client) as cluster:
+        parts = cluster.on_collections("read", lambda _, number, value: Number(value), None, [(v,) for v in values])
+        (total,) = cluster.sum(parts, split, ())
+    pairs = {2: ((1.0 + 1e16) + (-1e16 + 0.5)) + 3.0, 16: (((1.0 + 1e16) + -1e16) + 0.5) + 3.0}
+    assert total == pairs[fan_in]
+
+
+def test_partitions_know_the_least_weight_of_all(client):
+    weights = np.ones(600)
+    weights[7] = 1e-9
+    columns = Columns(3, None, False)
+    with Cluster(client) as cluster:
+        parts = delayed_parts(split(X), split(Y), split(weights))
+        rows, _ = labelled_partitions(cluster, columns, parts, np.asarray, split(X))
+        uneven = cluster.results(cluster.each("uneven", is_uneven, rows._parts))
+    assert uneven == [True] * 6
+
+
+def is_uneven(rows):
+    return rows.uneven

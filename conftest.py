@@ -6,6 +6,7 @@ A Python block of a page needs nothing from those above it. The text block that 
 import ast
 import io
 import re
+import sys
 from contextlib import redirect_stdout
 from importlib.util import find_spec
 
@@ -58,10 +59,11 @@ def _modules(code):
 def in_a_folder_of_its_own(tmp_path, monkeypatch):
     """Blocks may write files and draw pictures."""
     monkeypatch.chdir(tmp_path)
-    matplotlib = pytest.importorskip("matplotlib")
-    matplotlib.use("agg")
+    pytest.importorskip("matplotlib").use("agg")
     yield
-    matplotlib.pyplot.close("all")
+    pyplot = sys.modules.get("matplotlib.pyplot")
+    if pyplot is not None:
+        pyplot.close("all")
 
 
 pytest_collect_file = Sybil(

@@ -73,6 +73,7 @@ sphinx_gallery_conf = {
     "show_signature": False,
     "min_reported_time": 1_000,
     "remove_config_comments": True,
+    "capture_repr": (),
 }
 
 html_theme = "pydata_sphinx_theme"
@@ -84,7 +85,7 @@ html_sidebars = {"index": [], "start": [], "benchmarks": [], "changelog": [], "c
 html_theme_options = {
     "logo": {"text": "skactivation"},
     "navbar_end": ["theme-switcher"],
-    "header_links_before_dropdown": 6,
+    "header_links_before_dropdown": 5,
     "footer_start": ["copyright"],
     "footer_end": ["theme-version"],
     "secondary_sidebar_items": ["page-toc"],

@@ -20,24 +20,26 @@ from skactivation.displays import ActivationDisplay
 BLUE, ORANGE, GREEN = "#0072B2", "#D55E00", "#009E73"
 threshold = 0.8
 logit = np.log(threshold / (1 - threshold))
-fig, (left, right) = plt.subplots(1, 2, figsize=(9.6, 4), layout="constrained")
-ActivationDisplay.from_name("sigmoid", derivative=False, color=BLUE, name="sigmoid", ax=left)
-left.axhline(0.5, color="0.6", linewidth=0.8)
-left.axvline(0, color="0.6", linewidth=0.8)
-left.plot([logit, logit, -6], [0, threshold, threshold], ":", color=ORANGE, label=f"0.8 at the logit {logit:.2f}")
-left.set(ylabel="probability of yes", title="One question: the sigmoid", xlim=(-6, 6))
-left.legend(loc="upper left", fontsize="small")
+fig, ax = plt.subplots(figsize=(6.4, 4), layout="constrained")
+ActivationDisplay.from_name("sigmoid", derivative=False, color=BLUE, name="sigmoid", ax=ax)
+ax.axhline(0.5, color="0.6", linewidth=0.8)
+ax.axvline(0, color="0.6", linewidth=0.8)
+ax.plot([logit, logit, -6], [0, threshold, threshold], ":", color=ORANGE, label=f"0.8 at the logit {logit:.2f}")
+ax.set(ylabel="probability of yes", title="One question: the sigmoid", xlim=(-6, 6))
+ax.legend(loc="upper left", fontsize="small")
+fig.savefig("activations_sigmoid.png", dpi=120)
 
 # %%
 # Its derivative is at most 1/4, at the logit 0, and nearly 0 where the sigmoid is sure. In a network of several layers
 # the gradient is a product of such factors: ten of them make it a million times smaller. The derivative of ReLU, max(z,
 # 0), is 1 for all positive z, and ten factors of 1 are 1. So hidden layers use ReLU, and a sigmoid is at the end, where
 # it gives a probability.
-ActivationDisplay.from_name("sigmoid", color=BLUE, name="sigmoid", ax=right)
-ActivationDisplay.from_name("relu", color=GREEN, name="ReLU", ax=right)
-right.set(ylabel="value and derivative", title="Derivatives: small for sigmoids", ylim=(-0.05, 1.4), xlim=(-6, 6))
-right.legend(loc="upper left", fontsize="small")
-fig.savefig("activations_sigmoid.png", dpi=120)
+fig, ax = plt.subplots(figsize=(6.4, 4), layout="constrained")
+ActivationDisplay.from_name("sigmoid", color=BLUE, name="sigmoid", ax=ax)
+ActivationDisplay.from_name("relu", color=GREEN, name="ReLU", ax=ax)
+ax.set(ylabel="value and derivative", title="Derivatives: small for sigmoids", ylim=(-0.05, 1.4), xlim=(-6, 6))
+ax.legend(loc="upper left", fontsize="small")
+fig.savefig("activations_derivatives.png", dpi=120)
 print(f"largest derivative of the sigmoid: {sigmoid_derivative(0.0)}, of ReLU: 1")
 print(
     f"ten factors: at most {0.25**10:.1e} for sigmoids, 1 for ReLU; at the logit 2, {sigmoid_derivative(2.0) ** 10:.1e}"
@@ -53,7 +55,7 @@ print(f"ratio of the first two: {p[0] / p[1]:.3f} = exp(2 - 1)")
 
 # %%
 # A temperature divides the logits first. A high one makes classes more equal, a low one makes the largest win. The
-# order of the classes stays. Calibration chooses the temperature with which the probabilities are right.
+# order of the classes stays. Calibration chooses the temperature with the lowest log loss on held-out rows.
 temperatures = [0.5, 1, 2, 5]
 fig, ax = plt.subplots(figsize=(7, 4), layout="constrained")
 for number, (temperature, color) in enumerate(zip(temperatures, ["#023858", BLUE, "#74A9CF", "#D0D1E6"], strict=True)):
@@ -75,5 +77,5 @@ fig.savefig("activations_softmax.png", dpi=120)
 a, b = np.linspace(-3, 3, 7), np.linspace(2, -1, 7)
 difference = np.abs(softmax(np.column_stack([a, b]))[:, 1] - sigmoid(b - a)).max()
 print(f"softmax of two logits and the sigmoid of their difference differ by at most {difference:.1e}")
-print("Pictures: activations_sigmoid.png, activations_softmax.png")
+print("Pictures: activations_sigmoid.png, activations_derivatives.png, activations_softmax.png")
 plt.show()

@@ -12,7 +12,6 @@ the digits that leave the model in doubt.
 # %%
 # Data: 1,797 pictures of 8 x 8 pixels. A third is held out.
 import warnings
-from pathlib import Path
 
 import matplotlib.pyplot as plt
 import numpy as np
@@ -104,6 +103,6 @@ for column, row in enumerate(doubtful):
 axes[1, 0].set_ylabel("probability")
 figure.suptitle("The six least certain test digits (green: the true digit)")
 figure.savefig("digits_softmax_uncertain.png", dpi=120)
-print(f"\nDrawn into {Path.cwd()}. Pictures: digits_softmax_weights.png, digits_softmax_uncertain.png")
+print("\nPictures: digits_softmax_weights.png, digits_softmax_uncertain.png")
 
 plt.show()

@@ -13,8 +13,6 @@ threshold for each digit.
 # %%
 # Data: pairs drawn from 1,797 pictures of 8 x 8 pixels. The pictures are split first, so that training sees no picture
 # of a held-out pair. The thresholds are chosen on validation pairs: the model is overconfident on its training pairs.
-from pathlib import Path
-
 import matplotlib.pyplot as plt
 import numpy as np
 from sklearn.datasets import load_digits
@@ -122,6 +120,6 @@ for axis in axes[1]:
     axis.set_xlabel("threshold")
 figure.suptitle("F1 on validation pairs against the threshold (dotted: 1/2; green: chosen)")
 figure.savefig("digits_multilabel_thresholds.png", dpi=120)
-print(f"\nDrawn into {Path.cwd()}. Pictures: digits_multilabel_pairs.png, digits_multilabel_thresholds.png")
+print("\nPictures: digits_multilabel_pairs.png, digits_multilabel_thresholds.png")
 
 plt.show()

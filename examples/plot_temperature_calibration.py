@@ -19,8 +19,6 @@ same: only the probabilities change.
 #
 # `TemperatureCalibrator` takes any classifier. A classifier looks too good on the rows of its own fit. Therefore T
 # comes from the held-out rows of cross-validation; then the classifier is fitted to all rows.
-from pathlib import Path
-
 import matplotlib.pyplot as plt
 import numpy as np
 from sklearn.calibration import CalibratedClassifierCV
@@ -143,6 +141,6 @@ ax.plot([], [], **star, label="T from the training pictures")
 ax.set(title="Left of its minimum a model is overconfident, right of it underconfident", ylim=(0.3, 20))
 ax.legend(fontsize="x-small")
 figure.savefig("temperature_loss.png", dpi=100)
-print(f"\nDrawn into {Path.cwd()}. Pictures: temperature_reliability.png, temperature_loss.png")
+print("\nPictures: temperature_reliability.png, temperature_loss.png")
 
 plt.show()

@@ -7,7 +7,6 @@ from typing import Any, NamedTuple, Protocol
 import dask.array as da
 import numpy as np
 from dask import delayed, is_dask_collection
-from dask.delayed import Delayed
 from distributed import Future
 from scipy import sparse
 from sklearn.utils import _safe_indexing, indexable
@@ -65,22 +64,22 @@ def delayed_parts(X: Any, y: Any, sample_weight: Any, *, name: str = "X") -> lis
         raise ValueError("y must be given, got None")
     if isinstance(X, da.Array):
         X = X.rechunk({1: -1})
-    parts: list[list[Any]] = [partitions_of(X)]
-    for other, values in (("y", y), ("sample_weight", sample_weight)):
-        if values is None:
-            parts.append([None] * len(parts[0]))
-            continue
-        parts.append(_aligned(values, X, f"{name} and {other}"))
-        if len(parts[-1]) != len(parts[0]):
+    given = {"y": y} if sample_weight is None else {"y": y, "sample_weight": sample_weight}
+    collections = [X, *(_aligned(values, X, f"{name} and {other}") for other, values in given.items())]
+    parts = [partitions_of(each) for each in collections]
+    for other, of_other in zip(given, parts[1:], strict=True):
+        if len(of_other) != len(parts[0]):
             raise ValueError(
                 f"{name} and {other} must have the same number of partitions, got {len(parts[0])} and "
-                f"{len(parts[-1])}; repartition one, or call compute_chunk_sizes() of arrays with unknown chunks"
+                f"{len(of_other)}; repartition one, or call compute_chunk_sizes() of arrays with unknown chunks"
             )
+    if sample_weight is None:
+        parts.append([None] * len(parts[0]))
     return list(zip(*parts, strict=True))
 
 
-def _aligned(values: Any, X: Any, names: str) -> list[Any]:
-    """The partitions of y or of weights: in the chunks of X, if both are known."""
+def _aligned(values: Any, X: Any, names: str) -> Any:
+    """A collection of y or of weights, in the chunks of X if both are known; a list of partitions for an array."""
     known = isinstance(X, da.Array) and not np.isnan(X.chunks[0]).any()
     if not is_dask_collection(values):
         if not known or isinstance(values, str) or not hasattr(values, "__len__"):
@@ -103,7 +102,7 @@ def _aligned(values: Any, X: Any, names: str) -> list[Any]:
                 raise ValueError(f"{names} must have the same number of rows, got {X.shape[0]} and {values.shape[0]}")
             values = values.rechunk({0: X.chunks[0]})
         values = values.rechunk({1: -1}) if values.ndim > 1 else values
-    return partitions_of(values)
+    return values
 
 
 def example_of(X: Any) -> Any:
@@ -116,12 +115,14 @@ def meta_of(collection: Any) -> Any:
     return getattr(collection, "_meta", collection)
 
 
-def partitions_of(collection: Any) -> list[Delayed]:
-    """The partitions that a collection shows.
+def partitions_of(collection: Any) -> list[Any]:
+    """The partitions that a collection shows; a list holds partitions already.
 
     Dask optimises each collection by itself: it would read the same files once for X and once for y, and merge
-    partitions of which few columns are taken.
+    partitions of files of which few columns are taken.
     """
+    if isinstance(collection, list):
+        return collection
     return list(np.ravel(np.array(collection.to_delayed(optimize_graph=False), dtype=object)))
 
 

@@ -28,7 +28,10 @@ def lazily(method: Callable[[Any], Any], X: Any) -> Any:
     held = delayed(_Held(method), traverse=False)
     if not isinstance(X, da.Array):
         shape = (np.nan, *example.shape[1:])
-        parts = [delayed(_of_block)(part, held, empty, number) for number, part in enumerate(partitions_of(X))]
+        blocks = X.to_delayed()
+        if len(blocks) != X.npartitions:
+            blocks = partitions_of(X)
+        parts = [delayed(_of_block)(block, held, empty, number) for number, block in enumerate(blocks)]
         arrays = [da.from_delayed(part, shape, meta=empty) for part in parts]
         return da.concatenate(arrays, allow_unknown_chunksizes=True)
     X = X.rechunk({1: -1})

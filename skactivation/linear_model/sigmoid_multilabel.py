@@ -52,7 +52,7 @@ class SigmoidMultiLabel(ClassifierMixin, LinearLogitModel):
     with the cross-entropy l(z, t) = p_l t log(1 + exp(-z)) + (1 - t) log(1 + exp(z)), sample weights s and `pos_weight`
     p_l. The optimum is that of a `LogisticRegression` per label, on the rows where the label is known.
 
-    Unscaled columns of X neither slow the fit nor cost accuracy, but the *penalty* depends on their units: put
+    Unscaled columns of X neither slow the fit nor cost it digits, but the *penalty* depends on their units: put
     `StandardScaler` in front to penalise all features alike.
 
     Parameters

@@ -40,7 +40,7 @@ class SoftmaxRegression(ClassifierMixin, LinearLogitModel):
     with the cross-entropy l and sample weights s. This is the objective of scikit-learn's `LogisticRegression` divided
     by C, so that both have the same coefficients. A certificate bounds the distance of F from its minimum.
 
-    Unscaled columns of X neither slow the fit nor cost accuracy, but the *penalty* depends on their units: put
+    Unscaled columns of X neither slow the fit nor cost it digits, but the *penalty* depends on their units: put
     `StandardScaler` in front to penalise all features alike.
 
     Parameters

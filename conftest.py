@@ -13,8 +13,8 @@ from importlib.util import find_spec
 import pytest
 from sybil import Region, Sybil
 
-# Packages that a block may need and that the tests do not bring.
-OPTIONAL = {"torch", "statsmodels"}
+# Modules that a block may need and that may be missing.
+OPTIONAL = {"dask", "distributed", "onnxruntime", "skl2onnx", "sklearn.callback", "statsmodels", "torch"}
 BLOCK = re.compile(r"^```python\n(.*?)^```\n(?:\s*^```text\n(.*?)^```)?", re.DOTALL | re.MULTILINE)
 
 collect_ignore = ["docs/conf.py", "docs/_build", "docs/api", "docs/gallery"]
@@ -32,8 +32,9 @@ def check(example):
     """Run a block, and compare what it prints."""
     code, expected = example.parsed
     for module in _modules(code):
-        if find_spec(module) is None or module in OPTIONAL:
-            pytest.importorskip(module)
+        for optional in OPTIONAL:
+            if f"{module}.".startswith(f"{optional}."):
+                pytest.importorskip(optional)
     printed = io.StringIO()
     with redirect_stdout(printed):
         exec(compile(code, example.path, "exec"), {"__name__": "__main__"})
@@ -46,13 +47,12 @@ def check(example):
 
 
 def _modules(code):
-    """Packages that a block imports."""
+    """Modules that a block imports from."""
     for node in ast.walk(ast.parse(code)):
-        names = (
-            [node.module] if isinstance(node, ast.ImportFrom) else [name.name for name in getattr(node, "names", [])]
-        )
-        if isinstance(node, (ast.Import, ast.ImportFrom)):
-            yield from (name.split(".")[0] for name in names)
+        if isinstance(node, ast.ImportFrom):
+            yield node.module
+        elif isinstance(node, ast.Import):
+            yield from (name.name for name in node.names)
 
 
 @pytest.fixture

@@ -219,8 +219,20 @@ def check_pos_weight(pos_weight: Any, yes: Array, no: Array) -> Array:
     return factors
 
 
-def check_thresholds(threshold: Any, n_labels: int) -> Array:
-    """Return thresholds in [0, 1] as an array: one for all labels, or one per label (L,)."""
+def check_thresholds(threshold: Any, n_labels: int, names: Any = None) -> Array:
+    """Return thresholds in [0, 1] as an array: one for all labels, or one per label (L,).
+
+    A dict has those of some labels by their `names` (L,), if they have names; the others have 1/2.
+    """
+    if isinstance(threshold, dict) and names is not None:
+        places = {name: place for place, name in enumerate(np.asarray(names).tolist())}
+        unknown = [name for name in threshold if name not in places]
+        if unknown:
+            raise ValueError(f"threshold has the label {unknown[0]!r}, but the labels are {list(places)}")
+        of_labels = np.full(n_labels, 0.5)
+        for name, value in threshold.items():
+            of_labels[places[name]] = check_real(value, f"threshold[{name!r}]", high=1.0)
+        return of_labels
     if isinstance(threshold, Real):
         return np.array(check_real(threshold, "threshold", high=1.0))
     if threshold is None or isinstance(threshold, (str, dict)):

@@ -112,6 +112,7 @@ def test_all_names_what_exists(path):
         (skactivation.calibration.TemperatureFit, "calibration.temperature_fit"),
         (skactivation.metrics.ProbabilityScorer, "metrics.probability_scorer"),
         (skactivation.metrics.ReliabilityCurve, "metrics.reliability"),
+        (skactivation.metrics.PrecisionRecall, "metrics.precision_recall"),
         (skactivation.metrics.CalibrationDecomposition, "metrics.decomposition"),
     ],
 )

@@ -71,8 +71,9 @@ class SigmoidMultiLabel(ClassifierMixin, LinearLogitModel):
         `predict` and `threshold` use the corrected probabilities.
     label_smoothing : float in [0, 1), default=0.0
         With e, targets become (1 - e) t + e / 2.
-    threshold : float or array-like of shape (L,), default=0.5
-        `predict` returns 1 if the probability is at least this value in [0, 1]. May be changed without refitting.
+    threshold : float, array-like of shape (L,) or dict, default=0.5
+        `predict` returns 1 if the probability is at least this value in [0, 1]. A dict has the values of some labels by
+        name; the others have 0.5. May be changed without refitting.
         `predict` ignores it if y has one dimension and more than two classes.
     tol : float, default=1e-6
         Largest certified relative optimality gap, (F - F*) / F, of each label; positive. Lower it to compare digits of
@@ -302,7 +303,7 @@ class SigmoidMultiLabel(ClassifierMixin, LinearLogitModel):
                 return self.classes_[self._activated(X, most_probable, by_class=True)]
             threshold = check_thresholds(self.threshold, 1)
             return self.classes_[(self._activated(X, class_probabilities)[:, 1] >= threshold).astype(np.intp)]
-        thresholds = check_thresholds(self.threshold, len(self.classes_)).reshape(-1, 1)
+        thresholds = check_thresholds(self.threshold, len(self.classes_), self.label_names_).reshape(-1, 1)
         chosen = self._activated(X, lambda z: sigmoid_block(z, 1.0) >= thresholds).astype(self.classes_[0].dtype)
         return chosen if self._container is None else getattr(sparse, self._container)(chosen)
 
@@ -369,7 +370,7 @@ class SigmoidMultiLabel(ClassifierMixin, LinearLogitModel):
             labels = listed(names[unknown], "label", "labels")
             raise ValueError(f"Y has no known entry of positive weight for {labels}: drop these columns")
         pos_weight = check_pos_weight(self.pos_weight, yes, no)
-        check_thresholds(self.threshold, pos_weight.size)
+        check_thresholds(self.threshold, pos_weight.size, names)
         have_optimum = not self.fit_intercept or self.label_smoothing > 0
         constant, messages = constant_intercepts(yes, no, names, have_optimum=have_optimum)
         fitted = np.ones(yes.size, dtype=bool) if constant is None else np.isnan(constant)

@@ -759,3 +759,15 @@ def test_certificates_from_a_sample_of_rows_hold(seed, monkeypatch):
     assert model.converged_
     assert np.all(model.label_optimality_gaps_ <= settings["tol"])
     assert model.loss_ - best.loss_ <= model.label_optimality_gaps_.max() * model.loss_
+
+
+def test_thresholds_by_label_name():
+    X = np.random.default_rng(0).normal(size=(60, 2))
+    frame = pd.DataFrame(X > 0, columns=["a", "b"]).astype(int)
+    model = SigmoidMultiLabel(threshold={"b": 0.9}).fit(X, frame)
+    p = model.predict_proba(X)
+    assert_array_equal(model.predict(X), (p >= [0.5, 0.9]).astype(int))
+    with pytest.raises(ValueError, match=r"threshold has the label 'c', but the labels are \['a', 'b'\]"):
+        model.set_params(threshold={"c": 0.9}).predict(X)
+    with pytest.raises(ValueError, match=r"threshold\['b'\] must be a number in \[0, 1\], got 2"):
+        SigmoidMultiLabel(threshold={"b": 2}).fit(X, frame)

@@ -233,7 +233,8 @@ def _convert_sigmoids(scope: Any, operator: Any, container: Any) -> None:
     model, label = operator.raw_operator, operator.outputs[0].full_name
     nodes = _nodes_of(scope, operator, container)
     z = _linear_logits(nodes, operator, model)
-    has_columns, thresholds = isinstance(model.classes_, list), nodes.constant(np.array(model.threshold, dtype=float))
+    has_columns, names = isinstance(model.classes_, list), getattr(model, "label_names_", None)
+    thresholds = nodes.constant(check_thresholds(model.threshold, len(model.classes_) if has_columns else 1, names))
     if has_columns:
         probabilities = nodes.add("Sigmoid", [z])
         whether_reached(nodes, probabilities, thresholds, label)

@@ -91,7 +91,7 @@ def test_classes(model, data, dtype, tolerance):
 
 
 @by_precision
-@pytest.mark.parametrize("threshold", [0.5, [0.2, 0.5, 0.9]])
+@pytest.mark.parametrize("threshold", [0.5, [0.2, 0.5, 0.9], {1: 0.9}])
 def test_labels(threshold, dtype, tolerance):
     X, y = IRIS
     Y = np.eye(3, dtype=int)[y]

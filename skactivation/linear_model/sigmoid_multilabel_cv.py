@@ -51,8 +51,8 @@ class SigmoidMultiLabelCV(PenaltySearch, SigmoidMultiLabel):
         As for `SigmoidMultiLabel`: held-out rows are scored with the corrected probabilities.
     label_smoothing : float in [0, 1), default=0.0
         As for `SigmoidMultiLabel`; held-out rows are scored against y as it is.
-    threshold : float or array-like of shape (L,), default=0.5
-        `predict` returns 1 if the probability is at least this value.
+    threshold : float, array-like of shape (L,) or dict, default=0.5
+        As for `SigmoidMultiLabel`.
     tol : float, default=1e-6
         Largest certified relative optimality gap of each label in each fit. Scores are about as accurate as the square
         root of the gaps reached, mostly to 4 digits and more.

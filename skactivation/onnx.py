@@ -18,7 +18,7 @@ from sklearn.pipeline import Pipeline
 from sklearn.svm import SVC
 from sklearn.utils.validation import check_is_fitted
 
-from skactivation._validation import check_integer
+from skactivation._validation import check_integer, check_thresholds
 from skactivation.calibration import TemperatureCalibrator, TemperatureFit
 from skactivation.linear_model import SigmoidMultiLabel, SigmoidMultiLabelCV, SoftmaxRegression, SoftmaxRegressionCV
 

@@ -14,7 +14,15 @@ import pytest
 from sybil import Region, Sybil
 
 # Modules that a block may need and that may be missing.
-OPTIONAL = {"dask", "distributed", "onnxruntime", "skl2onnx", "sklearn.callback", "statsmodels", "torch"}
+OPTIONAL = {
+    "dask.dataframe",
+    "distributed",
+    "onnxruntime",
+    "skl2onnx",
+    "sklearn.callback",
+    "statsmodels",
+    "torch",
+}
 BLOCK = re.compile(r"^```python\n(.*?)^```\n(?:\s*^```text\n(.*?)^```)?", re.DOTALL | re.MULTILINE)
 
 collect_ignore = ["docs/conf.py", "docs/_build", "docs/api", "docs/gallery"]
@@ -31,10 +39,11 @@ def blocks(document):
 def check(example):
     """Run a block, and compare what it prints."""
     code, expected = example.parsed
-    for module in _modules(code):
+    for module in (*_modules(code), *(["sklearn.callback"] if "set_callbacks" in code else [])):
         for optional in OPTIONAL:
             if f"{module}.".startswith(f"{optional}."):
-                pytest.importorskip(optional)
+                # Newer versions may refuse to work with older ones of others.
+                pytest.importorskip(optional, exc_type=ImportError)
     printed = io.StringIO()
     with redirect_stdout(printed):
         exec(compile(code, example.path, "exec"), {"__name__": "__main__"})

@@ -179,7 +179,7 @@ def test_temperature_calibrator(kind, scaling):
 
 def test_data_frames():
     frame = pd.DataFrame(X, columns=list("abcd"))
-    dd = pytest.importorskip("dask.dataframe")
+    dd = pytest.importorskip("dask.dataframe", exc_type=ImportError)
     rows, y = dd.from_pandas(frame, npartitions=3), dd.from_pandas(pd.Series(THREE), npartitions=3)
     local, ours = SoftmaxRegression().fit(frame, THREE), DaskSoftmaxRegression().fit(rows, y)
     assert_equal_fits(ours, local)
@@ -334,7 +334,7 @@ def test_no_warning_comes_from_dask():
 
 
 def test_columns_of_parquet_files_whose_partitions_dask_would_merge(tmp_path):
-    dd = pytest.importorskip("dask.dataframe")
+    dd = pytest.importorskip("dask.dataframe", exc_type=ImportError)
     frame = pd.DataFrame(RNG.normal(size=(8000, 10)), columns=[f"f{number}" for number in range(10)])
     frame["label"] = RNG.choice(["no", "yes"], 8000)
     for number, start in enumerate(range(0, 8000, 2000)):
@@ -354,7 +354,7 @@ def test_an_error_of_a_lazy_prediction_names_the_partition():
     bad[900] = np.nan
     with pytest.raises(ValueError, match="partition 3: Input X contains NaN"):
         model.predict(split(bad)).compute()
-    dd = pytest.importorskip("dask.dataframe")
+    dd = pytest.importorskip("dask.dataframe", exc_type=ImportError)
     frame = dd.from_pandas(pd.DataFrame(bad), npartitions=4)
     with pytest.raises(ValueError, match="partition 3: Input X contains NaN"):
         model.predict(frame).compute()
@@ -376,7 +376,7 @@ def test_names_of_a_y_in_memory_count():
 
 
 def test_features_of_a_frozen_classifier_have_other_names_than_the_columns_of_y():
-    dd = pytest.importorskip("dask.dataframe")
+    dd = pytest.importorskip("dask.dataframe", exc_type=ImportError)
     frame, labels = pd.DataFrame(X, columns=list("abcd")), pd.DataFrame(LABELS, columns=["p", "q", "r"])
     classifier = FrozenEstimator(SigmoidMultiLabel().fit(frame[:300], labels[:300]))
     local = TemperatureCalibrator(classifier).fit(frame, labels)

@@ -6,10 +6,24 @@ from pathlib import Path
 
 from docutils import nodes
 from docutils.utils.math.latex2mathml import tex2mathml
+from matplotlib.figure import Figure
 
 import skactivation
 
 os.environ["MPLBACKEND"] = "agg"
+
+
+def _only_to_absolute_paths(savefig):
+    """Examples save their pictures where they run; the gallery saves them for itself, with absolute paths."""
+
+    def saved(figure, fname, *args, **kwargs):
+        if Path(fname).is_absolute():
+            savefig(figure, fname, *args, **kwargs)
+
+    return saved
+
+
+Figure.savefig = _only_to_absolute_paths(Figure.savefig)
 DOCS = Path(__file__).parent
 
 project = "skactivation"

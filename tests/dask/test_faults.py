@@ -12,6 +12,7 @@ import dask.array as da
 import numpy as np
 import pytest
 from distributed import Client, LocalCluster
+from distributed.core import Status
 from numpy.testing import assert_array_equal
 
 from skactivation import SoftmaxRegression
@@ -26,10 +27,15 @@ Y = np.argmax(X @ RNG.normal(size=(5, 3)) + RNG.gumbel(size=(3000, 3)), axis=1)
 @pytest.fixture(scope="module")
 def cluster():
     """A cluster of two worker processes."""
-    with LocalCluster(
+    cluster = LocalCluster(
         n_workers=2, threads_per_worker=1, processes=True, dashboard_address=":0", silence_logs=logging.CRITICAL
-    ) as cluster:
-        yield cluster
+    )
+    yield cluster
+    try:
+        cluster.close()
+    except KeyError:
+        # Dask's cluster may look for a worker that was killed, once all is closed.
+        cluster.status = Status.closed
 
 
 @pytest.fixture

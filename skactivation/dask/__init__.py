@@ -5,13 +5,12 @@ tasks; `_partitions` aligns and reads collections; `_feature_rows` and `_logit_r
 sums over rows that they never see; `_linear` and `_predictions` are what the estimators share.
 """
 
-try:
-    import dask.array  # noqa: F401
-    import distributed  # noqa: F401
-except ImportError as error:
+from importlib.util import find_spec
+
+if find_spec("distributed") is None:
     raise ImportError(
         "skactivation.dask needs the packages dask and distributed: python3 -m pip install 'skactivation[dask]'"
-    ) from error
+    )
 
 from skactivation.dask.sigmoid_multilabel import DaskSigmoidMultiLabel
 from skactivation.dask.softmax_regression import DaskSoftmaxRegression

@@ -56,7 +56,7 @@ class Cluster:
         """Futures of ``function(shared, number, *part)``; what a part has of class Delayed is computed first."""
         # One task holds what all share, which may be large.
         (key,) = self._keys("shared", 1)
-        shared = delayed(_Held(shared), name=key, traverse=False)
+        shared = delayed(Held(shared), name=key, traverse=False)
         keys = self._keys(name, len(parts))
         tasks = [
             delayed(_on_part, pure=False)(function, shared, number, *part, dask_key_name=key)
@@ -134,13 +134,13 @@ class Cluster:
         return futures
 
 
-class _Held(NamedTuple):
+class Held(NamedTuple):
     """What tasks share; Dask must not look into it."""
 
     value: Any
 
 
-def _on_part(function: Callable[..., Any], shared: _Held, number: int, *part: Any) -> Any:
+def _on_part(function: Callable[..., Any], shared: Held, number: int, *part: Any) -> Any:
     """A task on what a collection has."""
     with single_threaded_blas, np.errstate(all="ignore"):
         return function(shared.value, number, *part)

@@ -154,10 +154,12 @@ def _buffers(n_rows: int, n_columns: int, n_outputs: int) -> dict[Any, Buffers]:
     return {np.dtype(dtype): Buffers() for dtype in (np.float32, np.float64)}
 
 
-@sizeof.register(_PartRows)  # type: ignore[untyped-decorator]
 def _size(rows: _PartRows) -> int:
     """Bytes of a partition, by which Dask decides where it computes what."""
     return int(rows._X.nbytes) + 32 * rows.n_rows
+
+
+sizeof.register(_PartRows, _size)
 
 
 def _encoded(part: Part, encoder: Any, dtype: Any) -> EncodedPart:

@@ -137,10 +137,12 @@ class _Facts(NamedTuple):
     unlikely: str | None
 
 
-@sizeof.register(LogitRowsInBlocks)  # type: ignore[untyped-decorator]
 def _size(rows: LogitRowsInBlocks) -> int:
     """Bytes of a partition, by which Dask decides where it computes what."""
     return int(rows.values.nbytes) + 32 * rows.n_rows
+
+
+sizeof.register(LogitRowsInBlocks, _size)
 
 
 def _encoded(part: Part, columns: Columns, totals: Any, names: Array, unit: float) -> LogitRowsInBlocks:

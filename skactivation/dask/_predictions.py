@@ -1,13 +1,14 @@
 """Predictions of an estimator in memory for Dask collections: lazy, block by block."""
 
 from collections.abc import Callable
-from typing import Any, NamedTuple
+from typing import Any
 
 import dask.array as da
 import numpy as np
 from dask import delayed, is_dask_collection
 
 from skactivation._typing import Array
+from skactivation.dask._cluster import Held
 from skactivation.dask._partitions import example_of, naming, partitions_of
 
 
@@ -25,7 +26,7 @@ def lazily(method: Callable[[Any], Any], X: Any) -> Any:
         )
     empty = example[:0]
     # One task holds the model, which may be large.
-    held = delayed(_Held(method), traverse=False)
+    held = delayed(Held(method), traverse=False)
     if not isinstance(X, da.Array):
         shape = (np.nan, *example.shape[1:])
         blocks = X.to_delayed()
@@ -39,13 +40,7 @@ def lazily(method: Callable[[Any], Any], X: Any) -> Any:
     return X.map_blocks(_of_block, held=held, empty=empty, meta=empty, **options)
 
 
-class _Held(NamedTuple):
-    """A method of a fitted estimator; Dask must not look into it."""
-
-    method: Callable[[Any], Array]
-
-
-def _of_block(X: Any, held: _Held, empty: Array, number: int = 0, block_info: Any = None) -> Array:
+def _of_block(X: Any, held: Held, empty: Array, number: int = 0, block_info: Any = None) -> Array:
     """Predictions of a block; Dask tells the place of an array's block in `block_info`."""
     with naming(block_info[0]["chunk-location"][0] if block_info else number):
-        return held.method(X) if X.shape[0] else empty
+        return held.value(X) if X.shape[0] else empty

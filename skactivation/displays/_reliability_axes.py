@@ -44,6 +44,8 @@ class _Panel:
 
     labels: list[Any] = field(default_factory=list)
     counts_ax: Any = None
+    texts: set[str] = field(default_factory=lambda: {""})
+    """Labels of axes that are ours to change."""
 
 
 def _panel(ax: Any) -> _Panel:
@@ -204,12 +206,12 @@ def _label_axes(ax: Any, labels: list[Any], before: list[Any]) -> None:
     else:
         label = f" of {plain(str(labels[0]))}" if len(labels) == 1 and before in ([], labels) else ""
         texts = (f"mean probability{label}", f"frequency{label}")
-    ours = ax.__dict__.setdefault("skactivation_labels", {"", *texts})
-    ours.update(texts)
+    ours = _panel(ax).texts
     if ax.get_xlabel() in ours:
         ax.set_xlabel(texts[0])
     if ax.get_ylabel() in ours:
         ax.set_ylabel(texts[1])
+    ours.update(texts)
 
 
 def _draw_legend(ax: Any, subplots: bool) -> None:
@@ -243,7 +245,7 @@ def _free_corner(ax: Any, n_entries: int) -> str | None:
         ("upper left", (x < wide) & (y > 1 - high)),
         ("lower right", (x > 1 - wide) & (y < high)),
     ):
-        if not covered.any() and high < 1 - wide + 0.2:
+        if not covered.any() and high <= 1 - wide:
             return corner
     return None
 

@@ -1,8 +1,6 @@
 """Multilabel classification with one sigmoid per label."""
 
-from copy import copy
-from dataclasses import dataclass
-from typing import Any, NamedTuple, Self
+from typing import Any, Self
 
 import numpy as np
 from scipy import sparse
@@ -16,12 +14,11 @@ from skactivation._arrays import column_names, in_library_of_x, without_tensors
 from skactivation._callbacks import with_callbacks
 from skactivation._data.indicators import Indicator
 from skactivation._data.labels import LabelClasses, as_labels, is_indicator
-from skactivation._data.targets import IndicatorTargets, LabelTotals
-from skactivation._messages import abridged, listed
+from skactivation._messages import listed
 from skactivation._typing import Array
 from skactivation._validation import check_pos_weight, check_thresholds
 from skactivation.linear_model._base import LinearLogitModel
-from skactivation.linear_model._encoded_targets import EncodedTargets
+from skactivation.linear_model._label_encoder import LabelEncoder, Labels, TotalsOfLabels
 from skactivation.linear_model._multilabel_targets import constant_intercepts, indicator_of_classes
 from skactivation.linear_model._predictions import (
     class_log_probabilities,
@@ -363,7 +360,7 @@ class SigmoidMultiLabel(ClassifierMixin, LinearLogitModel):
     def _shape_of_weights(self, X: Any, y: Any) -> tuple[int, ...]:
         return (X.shape[0], *np.shape(y)[1:]) if is_indicator(y) else (X.shape[0],)
 
-    def _encoder(self, totals: "_LabelTotals") -> tuple["_LabelEncoder", list[str]]:
+    def _encoder(self, totals: TotalsOfLabels) -> tuple[LabelEncoder, list[str]]:
         (yes, no, _), names = totals.sums, totals.names
         unknown = yes + no == 0
         if unknown.any():
@@ -379,7 +376,7 @@ class SigmoidMultiLabel(ClassifierMixin, LinearLogitModel):
         half, kept = 0.5 * self.label_smoothing * (yes + no), 1 - self.label_smoothing
         with np.errstate(divide="ignore"):
             null_logits = np.log(pos_weight * (kept * yes + half)) - np.log(kept * no + half)
-        encoder = _LabelEncoder(
+        encoder = LabelEncoder(
             sums=totals.sums,
             pos_weight=pos_weight,
             smoothing=float(self.label_smoothing),
@@ -390,7 +387,7 @@ class SigmoidMultiLabel(ClassifierMixin, LinearLogitModel):
         )
         return encoder, totals.messages + messages
 
-    def _describe(self, y: Any) -> "_Labels":
+    def _describe(self, y: Any) -> Labels:
         if is_indicator(y):
             indicator = Indicator(y)
             no_and_yes = np.array([0, 1]).astype(indicator.dtype)
@@ -400,10 +397,10 @@ class SigmoidMultiLabel(ClassifierMixin, LinearLogitModel):
                 "label_names_": indicator.names,
                 "_container": indicator.container,
             }
-            return _Labels(indicator, indicator.names, attributes, [])
+            return Labels(indicator, indicator.names, attributes, [])
         self.__dict__.pop("label_names_", None)
         indicator, classes, messages = indicator_of_classes(y, type(self).__name__)
-        return _Labels(indicator, classes[-indicator.n_labels :], {"classes_": classes}, messages)
+        return Labels(indicator, classes[-indicator.n_labels :], {"classes_": classes}, messages)
 
     def _store_gaps(self, gaps: Array) -> None:
         self.label_optimality_gaps_ = gaps
@@ -423,86 +420,3 @@ class SigmoidMultiLabel(ClassifierMixin, LinearLogitModel):
         """Names (L,) of the labels, or the classes that have a sigmoid."""
         names: Array = self.label_names_ if self._has_columns() else self.classes_[-len(self.coef_) :]
         return names
-
-
-class _Labels(NamedTuple):
-    """Y in the form that fits take."""
-
-    indicator: Indicator
-    names: Array
-    """Names (L,) of the labels."""
-    attributes: dict[str, Any]
-    """Fitted attributes that describe y."""
-    messages: list[str]
-    """Messages for warnings."""
-
-    def weighted(self, weights: Array | None) -> "_WeightedLabels":
-        """The same with weights of the rows (n,) or of the entries (n, L)."""
-        return _WeightedLabels(IndicatorTargets(self.indicator, weights), *self[1:])
-
-
-class _WeightedLabels(NamedTuple):
-    """Y with weights."""
-
-    targets: IndicatorTargets
-    names: Array
-    attributes: dict[str, Any]
-    messages: list[str]
-
-    def totals(self) -> "_LabelTotals":
-        """What decides how the labels are fitted."""
-        return _LabelTotals(self.targets.totals, *self[1:])
-
-
-class _LabelTotals(NamedTuple):
-    """Sums over the rows, and what describes y."""
-
-    sums: LabelTotals
-    names: Array
-    attributes: dict[str, Any]
-    messages: list[str]
-
-    @classmethod
-    def joined(cls, parts: list[Self]) -> Self:
-        """Those of several parts of the rows, each with a column for every label."""
-        first = parts[0]
-        for part in parts:
-            if not np.array_equal(part.names, first.names):
-                raise ValueError(
-                    "y must have the same columns in all partitions, got "
-                    f"{abridged(first.names)} and {abridged(part.names)}"
-                )
-        dtype = np.result_type(*(part.attributes["classes_"][0] for part in parts))
-        classes = LabelClasses([np.array([0, 1]).astype(dtype)] * first.names.size)
-        attributes = {**first.attributes, "classes_": classes}
-        return cls(LabelTotals.joined([part.sums for part in parts]), first.names, attributes, first.messages)
-
-
-@dataclass(frozen=True)
-class _LabelEncoder:
-    """How labels are fitted."""
-
-    sums: LabelTotals
-    pos_weight: Array
-    """Factors (L,) on the loss of entries 1."""
-    smoothing: float
-    fitted: Array
-    """Mask (L,) of the labels that are fitted."""
-    null_logits: Array
-    attributes: dict[str, Any]
-    """See `EncodedTargets`."""
-    constant: Array | None
-
-    def encode(self, rows: _WeightedLabels) -> EncodedTargets:
-        """Targets and weights of some rows."""
-        targets = copy(rows.targets)
-        targets.fit_to(self.sums, self.pos_weight, self.smoothing, self.fitted)
-        return EncodedTargets(
-            targets=targets,
-            weights=targets.row_weights,
-            null_logits=self.null_logits,
-            attributes=self.attributes,
-            prior_shift=np.log(self.pos_weight),
-            units=targets.units[self.fitted],
-            constant=self.constant,
-        )

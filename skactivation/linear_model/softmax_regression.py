@@ -1,7 +1,7 @@
 """Softmax regression for exclusive classes."""
 
-from dataclasses import dataclass, replace
-from typing import Any, NamedTuple, Self
+from dataclasses import replace
+from typing import Any, Self
 
 import numpy as np
 from sklearn.base import ClassifierMixin
@@ -12,13 +12,13 @@ from sklearn.utils.validation import check_is_fitted
 
 from skactivation._arrays import in_library_of_x, without_tensors
 from skactivation._callbacks import with_callbacks
-from skactivation._data.class_totals import ClassTotals, WeightedClasses
+from skactivation._data.class_totals import ClassTotals
 from skactivation._data.labels import as_labels, encode_labels, soft_targets
-from skactivation._data.targets import class_targets
 from skactivation._messages import abridged
 from skactivation._typing import Array
 from skactivation._validation import check_real, check_sample_weight, check_two_classes
 from skactivation.linear_model._base import LinearLogitModel
+from skactivation.linear_model._class_encoder import ClassEncoder, Classes, prior_shift_of
 from skactivation.linear_model._encoded_targets import EncodedTargets
 from skactivation.linear_model._predictions import class_log_probabilities, class_probabilities, most_probable
 
@@ -317,14 +317,14 @@ class SoftmaxRegression(ClassifierMixin, LinearLogitModel):
         """The number (n,) of each row's most probable class."""
         return self._activated(X, most_probable, by_class=True).astype(np.intp, copy=False)
 
-    def _describe(self, y: Any) -> "_Classes":
+    def _describe(self, y: Any) -> Classes:
         soft = soft_targets(y)
         if soft is None:
-            return _Classes(*encode_labels(y, None))
+            return Classes(*encode_labels(y, None))
         encoded, names = soft
-        return _Classes(encoded, np.arange(encoded.shape[1]) if names is None else names)
+        return Classes(encoded, np.arange(encoded.shape[1]) if names is None else names)
 
-    def _encoder(self, totals: ClassTotals) -> tuple["_ClassEncoder", list[str]]:
+    def _encoder(self, totals: ClassTotals) -> tuple[ClassEncoder, list[str]]:
         if totals.are_soft:
             return self._encoder_for_soft(totals)
         check_two_classes(totals.classes, type(self).__name__)
@@ -336,13 +336,13 @@ class SoftmaxRegression(ClassifierMixin, LinearLogitModel):
                 raise ValueError("class_weight times sample_weight overflows or is 0 in every row; rescale one of them")
             n_rows, weights = n_rows * (largest > 0), factors * weights
         present = n_rows > 0
-        encoder = _ClassEncoder(
+        encoder = ClassEncoder(
             classes=totals.classes,
             present=present,
             factors=factors,
             smoothing=float(self.label_smoothing),
             null_logits=self._null_logits(weights[present]),
-            prior_shift=_prior_shift(factors, present),
+            prior_shift=prior_shift_of(factors, present),
         )
         if present.all():
             return encoder, []
@@ -354,7 +354,7 @@ class SoftmaxRegression(ClassifierMixin, LinearLogitModel):
         )
         return replace(encoder, constant=np.where(present, np.nan, logit)), [message]
 
-    def _encoder_for_soft(self, totals: ClassTotals) -> tuple["_ClassEncoder", list[str]]:
+    def _encoder_for_soft(self, totals: ClassTotals) -> tuple[ClassEncoder, list[str]]:
         if self.class_weight is not None:
             raise ValueError("class_weight can't be given with soft targets; use sample_weight instead")
         absent, messages = totals.n_rows == 0, []
@@ -365,13 +365,13 @@ class SoftmaxRegression(ClassifierMixin, LinearLogitModel):
                 "intercepts have no finite optimum (they tend to -inf); drop these columns"
             )
         present = np.ones(totals.classes.size, dtype=bool)
-        encoder = _ClassEncoder(
+        encoder = ClassEncoder(
             classes=totals.classes,
             present=present,
             factors=None,
             smoothing=float(self.label_smoothing),
             null_logits=self._null_logits(totals.weights),
-            prior_shift=_prior_shift(None, present),
+            prior_shift=prior_shift_of(None, present),
         )
         return encoder, messages
 
@@ -428,65 +428,6 @@ class SoftmaxRegression(ClassifierMixin, LinearLogitModel):
         if len(names) == self.classes_.size:
             return f"the classes {listed} completely"
         return f"class{'es' if len(names) > 1 else ''} {listed} from the others" if names else ""
-
-
-class _Classes(NamedTuple):
-    """y in the form that fits take."""
-
-    encoded: Array
-    """Codes (n,) of the classes, or distributions (n, K)."""
-    classes: Array
-    """The classes (K,)."""
-
-    def weighted(self, weights: Array | None) -> WeightedClasses:
-        """The same with weights (n,) of the rows."""
-        return WeightedClasses(*self, weights)
-
-
-@dataclass(frozen=True)
-class _ClassEncoder:
-    """How classes are fitted."""
-
-    classes: Array
-    """All classes (K,)."""
-    present: Array
-    """Mask (K,) of the classes that are fitted."""
-    factors: Array | None
-    """Factors (K,) on the weights of the rows of each class."""
-    smoothing: float
-    null_logits: Array
-    prior_shift: Array
-    """See `EncodedTargets`."""
-    constant: Array | None = None
-
-    def encode(self, rows: WeightedClasses) -> EncodedTargets:
-        """Targets and weights of some rows."""
-        encoded, weights = rows.recoded(self.classes), rows.weights
-        if self.factors is not None:
-            weights = self.factors[encoded] * (1.0 if weights is None else weights)
-        if not self.present.all():
-            # Rows of classes that are not fitted have the weight 0: their codes do not matter.
-            encoded = np.maximum(np.cumsum(self.present) - 1, 0)[encoded] * self.present[encoded]
-        return EncodedTargets(
-            targets=class_targets(encoded, int(np.count_nonzero(self.present)), self.smoothing),
-            weights=weights,
-            null_logits=self.null_logits,
-            attributes={"classes_": self.classes},
-            prior_shift=self.prior_shift,
-            units=np.ones(1),
-            constant=self.constant,
-        )
-
-
-def _prior_shift(factors: Array | None, present: Array) -> Array:
-    """What factors (K,) on the weights of classes add to their logits (L,)."""
-    if factors is None:
-        return np.zeros(1 if present.size == 2 else present.size)
-    logs = np.log(np.where(present, factors, 1.0))
-    if not present.all():
-        # Relative to their mean, so that the correction leaves the mean of the fitted logits at 0.
-        logs = np.where(present, logs - logs[present].mean(), 0.0)
-    return np.asarray(logs[1:] - logs[:1] if present.size == 2 else logs)
 
 
 def _with_absent_classes(coef: Array, intercept: Array, constant: Array) -> tuple[Array, Array]:

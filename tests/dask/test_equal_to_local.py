@@ -62,22 +62,21 @@ def assert_equal_fits(ours, local, rtol=1e-9):
     assert type(ours.coef_) is np.ndarray
 
 
-@pytest.mark.parametrize("y", [THREE, TWO, SOFT, SOFT[:, :2] / SOFT[:, :2].sum(axis=1, keepdims=True)])
+FOR_ALL = [{}, {"C": np.inf}, {"fit_intercept": False}, {"label_smoothing": 0.1}]
+FOR_LABELS = [{"class_weight": "balanced", "prior_correction": True}]
+TWO_SOFT = SOFT[:, :2] / SOFT[:, :2].sum(axis=1, keepdims=True)
+
+
 @pytest.mark.parametrize(
-    "settings",
+    ("y", "settings"),
     [
-        {},
-        {"C": np.inf},
-        {"fit_intercept": False},
-        {"class_weight": "balanced", "prior_correction": True},
-        {"label_smoothing": 0.1},
+        *((y, settings) for y in (THREE, TWO) for settings in FOR_ALL + FOR_LABELS),
+        *((y, settings) for y in (SOFT, TWO_SOFT) for settings in FOR_ALL),
     ],
-    ids=str,
+    ids=lambda value: str(value) if isinstance(value, dict) else str(value.shape),
 )
-@pytest.mark.parametrize("weights", [None, WEIGHTS])
+@pytest.mark.parametrize("weights", [None, WEIGHTS], ids=["none", "rows"])
 def test_softmax_regression(y, settings, weights):
-    if y.ndim == 2 and "class_weight" in settings:
-        pytest.skip("class weights are for labels")
     settings = {"tol": 1e-10, **settings}
     local = SoftmaxRegression(**settings).fit(X, y, weights)
     ours = DaskSoftmaxRegression(**settings).fit(split(X), split(y), None if weights is None else split(weights))

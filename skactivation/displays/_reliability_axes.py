@@ -46,6 +46,8 @@ class _Panel:
     counts_ax: Any = None
     texts: set[str] = field(default_factory=lambda: {""})
     """Labels of axes that are ours to change."""
+    width: float | None = None
+    """Width in inches of a figure that is ours, without a legend beside the axes."""
 
 
 def _panel(ax: Any) -> _Panel:
@@ -54,6 +56,11 @@ def _panel(ax: Any) -> _Panel:
     if not ax.lines:
         panel.labels = []
     return panel
+
+
+def own_figure(ax: Any) -> None:
+    """Let the figure of axes, which is new, become wider for a legend beside them."""
+    _panel(ax).width = ax.figure.get_figwidth()
 
 
 def small_multiples(plt: Any, ax: Any, n_curves: int) -> tuple[Any, Any]:
@@ -224,9 +231,13 @@ def _draw_legend(ax: Any, subplots: bool) -> None:
         return
     corner = _free_corner(ax, len(entries))
     if corner is None:
-        ax.legend(fontsize="small", loc="upper left", bbox_to_anchor=(1.0, 1.0))
+        legend = ax.legend(fontsize="small", loc="upper left", bbox_to_anchor=(1.0, 1.0))
     else:
-        ax.legend(fontsize="small", loc=corner)
+        legend = ax.legend(fontsize="small", loc=corner)
+    width, figure = _panel(ax).width, ax.figure
+    if width is not None:
+        beside = legend.get_window_extent().width / figure.dpi if corner is None else 0.0
+        figure.set_size_inches(width + beside, figure.get_figheight())
 
 
 def _free_corner(ax: Any, n_entries: int) -> str | None:

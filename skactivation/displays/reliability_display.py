@@ -11,7 +11,7 @@ from numpy.typing import ArrayLike
 from skactivation._data.responses import estimator_name, probabilities_of
 from skactivation._validation import check_boolean
 from skactivation.displays._pyplot import figure_and_axes, legend_entry, line_look, pyplot
-from skactivation.displays._reliability_axes import Group, Style, draw, small_multiples
+from skactivation.displays._reliability_axes import Group, Style, draw, own_figure, small_multiples
 from skactivation.metrics.reliability import ReliabilityCurve, reliability_curve
 
 __all__ = ["ReliabilityDisplay"]
@@ -255,4 +255,6 @@ class ReliabilityDisplay:
         labels = [curve.label for curve in self.curves] if len(self.curves) > 1 else [None]
         entries = [legend_entry(name, label, error) for label, error in zip(labels, errors, strict=True)]
         self.figure_, self.ax_ = figure_and_axes(plt, ax, (5.5, 5.8))
+        if ax is None:
+            own_figure(self.ax_)
         return [(self.ax_, self.curves, entries)]

@@ -190,9 +190,10 @@ def test_many_curves_leave_the_legend_outside():
     p = rng.dirichlet(np.ones(8), 300)
     display = ReliabilityDisplay.from_predictions(rng.integers(0, 8, 300), p, kind="classwise")
     display.figure_.canvas.draw()
-    box = display.ax_.get_legend().get_window_extent()
-    assert box.x0 >= display.ax_.get_window_extent().x1
+    box, axes = display.ax_.get_legend().get_window_extent(), display.ax_.get_window_extent()
+    assert box.x0 >= axes.x1
     assert box.x1 <= display.figure_.bbox.x1 + 1
+    assert axes.width > 0.8 * axes.height  # the figure is wider, the axes are not narrower
 
 
 def test_an_estimator_without_probabilities_is_an_error():
